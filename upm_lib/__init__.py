@@ -1,0 +1,9 @@
+"""Unsupervised video person re-identification with part models (uPMnet), in PyTorch.
+
+The modules follow the method from left to right, and each imports only from those before it:
+config -> runs -> synthetic, data -> model -> association -> training -> features -> evaluation
+-> activation, complexity, published -> figures, tables -> experiments -> demo.
+Nothing is imported here, so that ``import upm_lib`` costs nothing.
+"""
+
+__version__ = "0.1.0"

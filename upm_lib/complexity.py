@@ -1,0 +1,244 @@
+"""Parameters and FLOPs: the convention behind the paper's Tables 5 and 6, and an honest count.
+
+The paper's figures describe a training graph of one 256x128 frame with everything that was built
+into it, used or not. :func:`published_convention` rebuilds them term by term, to the last digit of
+what the TensorFlow profiler reports; :func:`honest_count` counts what a network does at inference.
+"""
+
+import math
+from dataclasses import dataclass
+from decimal import ROUND_DOWN, Decimal
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from upm_lib.config import PARTS, known
+
+REDUCED = 256  # c', the width of the global-aware part features
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Tracklets over all cameras, and cameras, of a training set (section 4.1)."""
+
+    num_tracklets: int
+    num_cameras: int
+
+
+TRAINING_SETS = {
+    "PRID2011": TrainingSet(178, 2),
+    "iLIDS-VID": TrainingSet(300, 2),
+    "DukeMTMC-VideoReID": TrainingSet(2196, 8),
+}
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """FLOPs of one frame and parameters, as counts; two networks add up (row uPMnet)."""
+
+    flops: int
+    params: int
+
+    def __add__(self, other: "Complexity") -> "Complexity":
+        return Complexity(self.flops + other.flops, self.params + other.params)
+
+
+@dataclass(frozen=True)
+class Honest:
+    """Multiply-adds of one frame at inference, and parameters that can receive a gradient."""
+
+    multiply_adds: int
+    trainable_params: int
+
+
+@dataclass(frozen=True)
+class _Trunk:
+    """What a trunk contributes; all are counts at 256x128."""
+
+    channels: int
+    multiply_adds: int
+    decayed_weights: int  # ordinary convolutions: initialised and weight-decayed
+    depthwise_weights: int  # initialised, never decayed
+    norm_params: int  # scale and shift of the batch normalisations
+    other_flops: int  # residual sums, pooling, moving averages; neither BN nor ReLU is counted
+    pool_flops: int  # one average pooling of the whole trunk map
+    dropout: bool  # on the input of each unused classifier
+
+    @property
+    def params(self) -> int:
+        return self.decayed_weights + self.depthwise_weights + self.norm_params
+
+    @property
+    def flops(self) -> int:
+        # 3 = the weight decay's sum of squares; 2 = scale and shift of the random initialiser,
+        # which runs once and yet is an operation of the graph that was profiled.
+        weights = (3 + 2) * self.decayed_weights + 2 * self.depthwise_weights
+        return 2 * self.multiply_adds + weights + self.other_flops
+
+
+_TRUNKS = {
+    "mobilenet_v1": _Trunk(
+        1024, 370_753_536, 3_140_448, 44_640, 21_888, 98_509, 32_768, dropout=True
+    ),
+    "resnet50": _Trunk(
+        2048, 2_272_788_480, 23_454_912, 0, 53_120, 4_550_440, 65_536, dropout=False
+    ),
+}
+
+
+def _part_flops(trunk: _Trunk, d: int, num_tracklets: int, num_cameras: int) -> int:
+    """FLOPs that every part adds: its unused classifier and its share of the association graph."""
+    classes = num_tracklets + 1
+    # Per weight 2 (the 1x1 convolution) + 3 (weight decay) + 2 (initialiser); per class 1 (bias)
+    # + 5 (softmax). No loss reads these outputs.
+    classifier = (7 * d + 6) * classes
+    # Unit length costs 3 an element (square, sum, multiply) and 2 a vector (maximum, 1/sqrt).
+    # Anchors are made unit length three times: intra before, cross, intra after the update.
+    anchors = 3 * (3 * d + 2) * num_tracklets
+    feature = 3 * d + 2
+    # Which frames belong to camera i. Distances, rankings and the update itself have shapes known
+    # only at run time, so the profiler skips them: they count nothing.
+    own_camera = num_cameras
+    dropout = 2 * d if trunk.dropout else 0
+    scalars = 5  # single sums and differences of the loss terms
+    return classifier + anchors + feature + own_camera + dropout + scalars
+
+
+def _global_head(trunk: _Trunk, k: int) -> Complexity:
+    """The global-aware layers (Eq. 2): k + 1 reductions, then k relations with their BN."""
+    reduction = 7 * REDUCED * trunk.channels + REDUCED  # weights as in the classifier, plus bias
+    relation = 7 * 2 * REDUCED * REDUCED
+    # Moving mean and variance (difference, product, assignment), then the sum with x_0.
+    normalise_and_add = 3 * 2 * REDUCED + REDUCED
+    # The pooling is built twice, and the whole map is pooled beside its parts; the trunk's count
+    # holds one of the four.
+    pooling = 3 * trunk.pool_flops
+    scalars = 33  # read off the profile at k = 8; how it grows with k was never measured
+    flops = (k + 1) * reduction + k * (relation + normalise_and_add) + pooling + scalars
+    params = (k + 1) * (REDUCED * trunk.channels + REDUCED)
+    params += k * (2 * REDUCED * REDUCED + 2 * REDUCED)
+    return Complexity(flops, params)
+
+
+def _check_convention(backbone: str, branch: str, k: int) -> None:
+    known(_TRUNKS, backbone, "backbone")
+    known(("local", "global"), branch, "branch")
+    if k not in PARTS:
+        raise ValueError(f"k = {k} does not divide the 8 rows of the map: choose 1, 2, 4 or 8")
+    if branch == "global" and k != 8:
+        raise ValueError(
+            f"the published count of the global-aware network is known for k = 8 only, not k = {k}:"
+            " its profile was taken there alone, and a few scalar operations cannot be assigned"
+        )
+
+
+def published_convention(
+    backbone: str, branch: str, k: int, num_tracklets: int, num_cameras: int
+) -> Complexity:
+    """Count one network the way Tables 5 and 6 do, exactly.
+
+    Args:
+        backbone: mobilenet_v1 or resnet50.
+        branch: local (k in 1, 2, 4, 8; k = 1 is the baseline, DAL) or global (k = 8 only).
+            The local count was checked against the profiler at k = 1 and 8; it is linear in k.
+        k: number of parts.
+        num_tracklets: training tracklets over all cameras; the unused classifiers have one more
+            class.
+        num_cameras: cameras of the training set.
+
+    Returns:
+        FLOPs of the training graph for one 256x128 frame, before gradients, and its parameters:
+        trunk, head and the k unused classifiers. The anchors are not among them.
+
+    Raises:
+        ValueError: unknown backbone or branch, a k without a formula, sizes below 1.
+    """
+    _check_convention(backbone, branch, k)
+    if num_tracklets < 1 or num_cameras < 1:
+        raise ValueError(f"need a tracklet and a camera, got {num_tracklets} and {num_cameras}")
+    trunk = _TRUNKS[backbone]
+    d = trunk.channels if branch == "local" else REDUCED
+    per_part = Complexity(
+        _part_flops(trunk, d, num_tracklets, num_cameras), (num_tracklets + 1) * (d + 1)
+    )
+    head = Complexity(0, 0) if branch == "local" else _global_head(trunk, k)
+    parts = Complexity(k * per_part.flops, k * per_part.params)
+    return Complexity(trunk.flops, trunk.params) + head + parts
+
+
+_ROWS = {
+    "baseline": (("local", 1),),
+    "DAL": (("local", 1),),
+    "local": (("local", 8),),
+    "global": (("global", 8),),
+    "uPMnet": (("local", 8), ("global", 8)),
+}
+
+
+def table_row(backbone: str, row: str, dataset: str) -> Complexity:
+    """Count one row of Table 5 or 6: baseline (Table 6: DAL), local, global or uPMnet.
+
+    The row uPMnet is the sum of its two networks. Raises ValueError for an unknown backbone, row
+    or data set (those of ``TRAINING_SETS``).
+    """
+    known(_ROWS, row, "row")
+    known(TRAINING_SETS, dataset, "data set")
+    size = TRAINING_SETS[dataset]
+    total = Complexity(0, 0)
+    for branch, k in _ROWS[row]:
+        total += published_convention(backbone, branch, k, size.num_tracklets, size.num_cameras)
+    return total
+
+
+def as_printed(value: float, digits: int) -> float:
+    """Cut a value to some decimals as Tables 5 and 6 print it: truncated, not rounded.
+
+    ``as_printed(4_673_257_295 / 1e9, 1)`` is 4.6. Raises ValueError for a value that is not finite
+    and for negative digits.
+    """
+    if digits < 0 or not math.isfinite(value):
+        raise ValueError(f"cannot print {value} with {digits} digits")
+    # Decimal of the shortest text of a float: 4.35 stays 4.35, where 4.35 * 100 is 434.99...
+    return float(Decimal(str(value)).quantize(Decimal(1).scaleb(-digits), rounding=ROUND_DOWN))
+
+
+def printed_row(backbone: str, row: str, dataset: str) -> tuple[float, float]:
+    """FLOPs in G and parameters in M of :func:`table_row`, as the paper prints them.
+
+    Both have one decimal, only the parameters of the row DAL (Table 6) have two.
+    """
+    count = table_row(backbone, row, dataset)
+    digits = 2 if row == "DAL" else 1
+    return as_printed(count.flops / 1e9, 1), as_printed(count.params / 1e6, digits)
+
+
+def honest_count(network: nn.Module, height: int = 256, width: int = 128) -> Honest:
+    """Count what a network computes for one frame [1, 3, height, width] at inference.
+
+    Convolutions and matrix products are counted (PyTorch's counter gives 2 FLOPs a multiply-add);
+    normalisation, activations and pooling are not. Every module's training flag is left as found.
+
+    Raises:
+        ValueError: height or width below 1.
+    """
+    if height < 1 or width < 1:
+        raise ValueError(f"a frame needs at least one pixel, got {height} x {width}")
+    like = next(network.parameters(), torch.empty(0))
+    frame = torch.zeros(1, 3, height, width, device=like.device, dtype=like.dtype)
+    # One flag a module: a frozen trunk may be in evaluation mode inside a network in training.
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            network(frame)
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    return Honest(counter.get_total_flops() // 2, trainable)
+
+
+def anchor_bytes(k: int, num_tracklets: int, c: int) -> int:
+    """Bytes of the intra and cross anchors, two float32 arrays [k, num_tracklets, c]."""
+    return 2 * k * num_tracklets * c * torch.float32.itemsize

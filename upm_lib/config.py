@@ -1,0 +1,209 @@
+"""What a run is: one frozen record with the paper's symbols, and presets that fill it.
+
+Every difference between the paper and its published code that changes numbers is a field here; the
+default is the paper's way and :func:`official` sets them all to the published code's way (the table
+with evidence is FIDELITY.md). What of it changes a training is :func:`training_fields`.
+"""
+
+import dataclasses
+import difflib
+from dataclasses import dataclass
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+PARTS = (1, 2, 4, 8)  # k must divide the 8 rows of the trunk's map
+MAP_ROWS, MAP_COLUMNS = 8, 4
+
+
+class UserError(ValueError):
+    """Something the user can mend: the message says what is wrong, where, and what to do.
+
+    In a notebook the sentence stands alone, without a stack trace; the command line prints it.
+    """
+
+    def _render_traceback_(self) -> list[str]:  # IPython's hook
+        return [f"{type(self).__name__}: {self}"]
+
+
+@dataclass(frozen=True)
+class Config:
+    """One training run: data, network, association learning, optimisation, evaluation."""
+
+    # data
+    dataset: str = "synthetic_clean"
+    root: str | None = None  # folder of the data set; None: the embedded synthetic data
+    trial: int = 1  # number of the random half/half split of the identities, from 1
+    min_frames: int = 28  # shorter tracklets are left out ("more than 27 frames", section 4.1)
+    height: int = 256  # of the network's input, pixels
+    width: int = 128
+    resize: Literal["half_pixel", "legacy"] = "half_pixel"  # legacy: TensorFlow 1's sample grid
+
+    # network
+    backbone: Literal["mobilenet_v1", "resnet50", "resnet50_slim", "small"] = "mobilenet_v1"
+    weights: str | None = None  # None (random), a local file, or "imagenet"
+    restore_bn_statistics: bool = True  # False: moving mean 0 and variance 1 beside trained weights
+    branch: Literal["local", "global"] = "local"  # Eq. (1) or Eq. (2)
+    k: int = 8  # number of parts; k = 1 and local: the DAL baseline
+    pool: Literal["gap", "gmp"] = "gap"
+    c_reduced: int = 256  # c'
+    head_activation: Literal["relu", "relu6"] = "relu"  # of Eq. (2)
+    train_global_head: bool = True
+
+    # association learning, Eqs. (3)-(9)
+    eta: float = 0.5  # update rate of the intra-camera anchors
+    margin: float = 0.5  # m
+    lam: float = 1.0  # weight of the cross-camera loss
+    warmup_epochs: float = 2.0  # n: epochs in which the cross anchor equals the intra anchor
+    distance: Literal["euclidean", "squared"] = "euclidean"
+    anchor_difference: Literal["stored", "normalised"] = "stored"  # what eta pulls at in Eq. (3)
+    repeats: Literal["mean", "accumulate"] = "mean"  # several frames of a tracklet in one batch
+    match_unvisited: bool = False  # may a tracklet not seen yet win the cross-camera ranking?
+
+    # optimisation, section 4.1
+    steps: int = 20000
+    batch: int = 64
+    optimiser: Literal["rmsprop", "sgd", "adam"] = "rmsprop"
+    lr: float = 0.045
+    schedule: Literal["staircase", "halves", "cosine"] = "staircase"
+    lr_factors: tuple[float, float] = (1.0, 0.1)  # of "halves": first and second half of the steps
+    head_lr_factor: float = 1.0  # of the global-aware head's parameters
+    weight_decay: float = 4e-5  # on ordinary convolutions only
+    clip: float = 2.0  # gradients are clipped element by element to [-clip, clip]
+    ema: float = 0.9999  # largest decay of the moving average of the weights; 0: none
+    bn_momentum: float | None = None  # None: the trunk's own
+    seed: int = 0
+
+    # features and evaluation: the fields below do not change what is trained
+    tracklet_pool: Literal["max", "mean"] = "max"  # over the frames of a tracklet, section 3.5
+    normalise_branches: bool = False  # True: each half of the fused vector gets unit length first
+
+    def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self)).items():
+            _check_type(name, getattr(self, name), hint)
+        if self.k not in PARTS:
+            raise UserError(
+                f"k = {self.k} does not divide the {MAP_ROWS} rows of the trunk's map: "
+                f"choose k from {', '.join(map(str, PARTS))}"
+            )
+        stride = self.height // MAP_ROWS
+        if stride not in (16, 32) or (self.height, self.width) != (8 * stride, 4 * stride):
+            raise UserError(
+                f"the input is 256x128 or 128x64 pixels (a map of {MAP_ROWS}x{MAP_COLUMNS}), "
+                f"not {self.height}x{self.width}"
+            )
+        for name in ("steps", "batch", "trial", "min_frames", "c_reduced"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("lr", "margin", "lam", "warmup_epochs", "weight_decay", "clip"):
+            if getattr(self, name) < 0:
+                raise UserError(f"{name} must not be negative, got {getattr(self, name)}")
+        for name in ("eta", "ema"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
+
+    def replace(self, **changes: Any) -> "Config":
+        """Return a copy with some fields changed; an unknown name raises UserError."""
+        for name in changes:
+            known([f.name for f in dataclasses.fields(self)], name, "option")
+        return dataclasses.replace(self, **changes)
+
+
+def _check_type(name: str, value: Any, hint: Any) -> None:
+    if get_origin(hint) is Literal:
+        known(get_args(hint), value, name)
+        return
+    allowed = get_args(hint) if get_origin(hint) is not tuple else (tuple,)
+    allowed = tuple(allowed) or (hint,)
+    allowed = (*allowed, int) if float in allowed else allowed
+    if (isinstance(value, bool) and bool not in allowed) or not isinstance(value, allowed):
+        wanted = " or ".join("None" if t is type(None) else t.__name__ for t in allowed)
+        raise UserError(f"{name} must be {wanted}, not {value!r}")
+
+
+def known(names: Any, name: Any, what: str) -> Any:
+    """Return name if it is one of names; otherwise raise UserError with the nearest valid one."""
+    names = [str(n) for n in names]
+    if name in names:
+        return name
+    near = difflib.get_close_matches(str(name), names, 1, 0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise UserError(f"unknown {what} {name!r}: {hint}known are {', '.join(names)}")
+
+
+EVALUATION_FIELDS = ("tracklet_pool", "normalise_branches")
+
+# What the published code does where the paper says otherwise or nothing (FIDELITY.md).
+OFFICIAL: dict[str, Any] = dict(
+    resize="legacy",
+    restore_bn_statistics=False,
+    head_activation="relu6",
+    train_global_head=False,
+    distance="squared",
+    anchor_difference="normalised",
+    repeats="accumulate",
+    match_unvisited=True,
+    tracklet_pool="max",
+    normalise_branches=False,
+)
+
+# Section 4.1, for each data set. Published Rank-1 of the whole method: PRID2011 92.0.
+_PAPER = dict(steps=20000, weights="imagenet")
+PAPER: dict[str, dict[str, Any]] = {
+    "prid2011": _PAPER,
+    "synthetic_clean": _PAPER | dict(min_frames=1),
+    "synthetic_cluttered": _PAPER | dict(min_frames=1),
+}
+
+# A minute or less a network on two cores, without any download.
+_DEMO = dict(
+    height=128,
+    width=64,
+    steps=200,
+    optimiser="adam",
+    lr=5e-3,
+    schedule="cosine",
+    weight_decay=0.0,
+    ema=0.0,
+)
+DEMO: dict[str, dict[str, Any]] = {
+    "prid2011": _DEMO | dict(backbone="mobilenet_v1", lr=3e-4, head_lr_factor=3.0),
+    "synthetic_clean": _DEMO | dict(backbone="small", min_frames=1, bn_momentum=0.1),
+    "synthetic_cluttered": _DEMO | dict(backbone="small", min_frames=1, bn_momentum=0.1),
+}
+SCALES = {"demo": DEMO, "paper": PAPER}
+
+
+def preset(dataset: str, scale: str = "demo", **changes: Any) -> Config:
+    """Return the config of a data set at a scale ("demo" or "paper"), with fields changed.
+
+    A change of None means "as the preset has it", so that notebook parameters pass
+    straight through.
+    Raises UserError for an unknown data set, scale or field, naming the nearest valid one.
+    """
+    known(SCALES, scale, "scale")
+    known(SCALES[scale], dataset, "data set")
+    config = Config(dataset=dataset).replace(**SCALES[scale][dataset])
+    return config.replace(**{name: v for name, v in changes.items() if v is not None})
+
+
+def official(config: Config) -> Config:
+    """Return the config with every named difference set to the published code's behaviour."""
+    return config.replace(**OFFICIAL)
+
+
+def training_fields(config: Config) -> dict[str, Any]:
+    """Return, as plain values, the fields that change what is trained.
+
+    Without ``root``: where the data lie does not matter, what they are does (its digest counts).
+    """
+    left_out = (*EVALUATION_FIELDS, "root")
+    return {name: value for name, value in to_json(config).items() if name not in left_out}
+
+
+def to_json(config: Config) -> dict[str, Any]:
+    """Return the config as plain values that JSON can hold."""
+    return dataclasses.asdict(config) | {"lr_factors": list(config.lr_factors)}
+
+
+def from_json(values: dict[str, Any]) -> Config:
+    """Return the config that :func:`to_json` wrote."""
+    return Config().replace(**values | {"lr_factors": tuple(values["lr_factors"])})

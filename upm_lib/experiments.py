@@ -1,0 +1,251 @@
+"""The paper's experiments as calls: open the data, find or train a network, compare the methods.
+
+Everything is kept in the run store under a key of what it is made from, so nothing is done twice
+and no change of config, data or code serves an old result.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from filelock import FileLock
+from matplotlib.figure import Figure
+
+from upm_lib import data, evaluation, features, figures, model, runs, synthetic, training
+from upm_lib.config import Config, UserError, preset, to_json
+from upm_lib.data import Dataset, Frames, Trial
+
+METHODS = ("histogram", "untrained", "baseline", "local", "global", "fusion")
+METRICS = ("rank1", "rank5", "rank20", "mAP")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """An open data set with the config of the experiments on it."""
+
+    config: Config
+    dataset: Dataset
+    frames: Frames
+    device: torch.device
+    progress: bool = False
+    figures_dir: Path | None = None
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether its people are drawn."""
+        return self.config.dataset in synthetic.WORLDS
+
+    @property
+    def label(self) -> str:
+        """What the results must be called."""
+        return "synthetic data" if self.is_synthetic else f"measured on {self.dataset.name}"
+
+    def people(self, tracklets: np.ndarray) -> np.ndarray:
+        """Identities of some tracklets: for evaluation only, training never sees them."""
+        return np.array([self.dataset.tracklets[t].person for t in tracklets])
+
+    def keep(self, fig: Figure, name: str) -> Figure:
+        """Save a figure at print size if a folder for figures was given; return it to be shown."""
+        figures.save(fig, name, self.figures_dir)
+        return fig
+
+
+def open_bench(
+    dataset: str = "synthetic_clean",
+    scale: str = "demo",
+    device: str | None = None,
+    progress: bool = True,
+    figures_dir: str | Path | None = None,
+    **changes: object,
+) -> Bench:
+    """Open a data set for experiments; the parameters are those of the notebooks.
+
+    Args:
+        dataset: "synthetic_clean", "synthetic_cluttered" or "prid2011".
+        scale: "demo" (a minute a network on two cores) or "paper" (section 4.1).
+        device: "cpu", "cuda"; None picks a GPU if there is one.
+        progress: show progress bars.
+        figures_dir: where figures are saved at print size; None: nowhere.
+        changes: fields of :class:`upm_lib.config.Config`; None keeps the preset's value.
+
+    Raises UserError with one sentence for anything that does not fit.
+    """
+    config = preset(dataset, scale, **changes)
+    opened = data.load(config, progress)
+    folder = None if figures_dir is None else Path(figures_dir).expanduser()
+    return Bench(config, opened, Frames(opened), training.pick_device(device), progress, folder)
+
+
+# ---------------------------------------------------------------- networks
+
+
+def config_of(bench: Bench, method: str, trial: int = 1, **changes: object) -> Config:
+    """Return the training config of "baseline" (local-aware, k = 1), "local" or "global"."""
+    if method == "baseline":
+        changes = {"k": 1, **changes}
+    branch = "global" if method == "global" else "local"
+    return bench.config.replace(branch=branch, trial=trial, **changes)
+
+
+def folder_of(bench: Bench, config: Config) -> Path:
+    """Return the run folder of a config on the bench's data."""
+    return runs.training_folder(config, bench.frames.digest)
+
+
+def find_or_train(bench: Bench, config: Config) -> training.Trainer:
+    """Return the finished training run of a config: from the store, or trained (and resumed) now.
+
+    A second process that wants the same run waits for the first.
+    """
+    folder = folder_of(bench, config)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "lock"):
+        half = data.TrainingSet(bench.dataset, bench.frames, config)
+        trainer = training.Trainer(config, half, bench.device)
+        title = f"{config.branch} k={config.k} trial {config.trial}"
+        training.train(trainer, folder, progress=title if bench.progress else False)
+        if not (folder / "config.json").is_file():
+            runs.write_json(folder / "config.json", to_json(config))
+    return trainer
+
+
+def untrained(bench: Bench, config: Config) -> model.UPMNet:
+    """Return the network before training: the control that every result must beat.
+
+    A random trunk has no meaningful moving statistics; they are averaged over 20 training batches.
+    """
+    network = model.build(config).to(bench.device)
+    if config.weights is None:
+        half = data.TrainingSet(bench.dataset, bench.frames, config)
+        norms = [m for m in network.modules() if hasattr(m, "running_mean")]
+        momenta = [m.momentum for m in norms]
+        for norm in norms:
+            norm.momentum = None  # a plain average
+        with torch.inference_mode():
+            for step in range(20):
+                network.train()(half.batch(step, bench.device).frames)
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+    return network.eval()
+
+
+def right_share(bench: Bench, trainer: training.Trainer) -> float:
+    """Share of the cyclically consistent pairs that really are one person.
+
+    Over all parts and tracklets, at each tracklet's last visit. Only where identities are known can
+    this be told; training itself has no use for it. NaN if there is no pair.
+    """
+    match = trainer.objective.match.cpu().numpy()  # [k, N]
+    people = bench.people(trainer.data.tracklets)
+    found = match >= 0
+    right = (people[match.clip(0)] == people) & found
+    return float(right.sum() / found.sum()) if found.any() else float("nan")
+
+
+# ---------------------------------------------------------------- results
+
+
+def networks_of(bench: Bench, method: str, trial: int, **changes: object) -> list[model.UPMNet]:
+    """Return the network(s) of a method for one trial: two for "fusion", one otherwise."""
+    if method == "untrained":
+        return [untrained(bench, config_of(bench, "local", trial, **changes))]
+    parts = ("local", "global") if method == "fusion" else (method,)
+    return [find_or_train(bench, config_of(bench, m, trial, **changes)).result for m in parts]
+
+
+def trial_features(
+    bench: Bench, method: str, trial: int = 1, **changes: object
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return unit vectors of the probe [P, D] and gallery [G, D] tracklets of a trial."""
+    halves = data.split(bench.dataset, trial)
+    tracklets = np.r_[halves.probe, halves.gallery]
+    if method == "histogram":
+        vectors = features.colour_histogram(bench.frames, tracklets)
+    else:
+        networks = networks_of(bench, method, trial, **changes)
+        config = bench.config.replace(**changes)
+        vectors = features.tracklet_features(networks, bench.frames, tracklets, config)
+    return vectors[: len(halves.probe)], vectors[len(halves.probe) :]
+
+
+def ranking(
+    bench: Bench, halves: Trial, probe: torch.Tensor, gallery: torch.Tensor
+) -> evaluation.Ranking:
+    """Rank the gallery of a trial for its probes: camera A searches camera B (section 4.1)."""
+    return evaluation.rank(probe, gallery, bench.people(halves.probe), bench.people(halves.gallery))
+
+
+def measure(bench: Bench, method: str, trial: int = 1, **changes: object) -> dict:
+    """Return the metrics of a method on one trial, from the store if it is there.
+
+    The record holds rank1, rank5, rank20, mAP (trapezoid rule), mAP_mean_precision (all in
+    percent), the CMC up to rank 20, the config, the seconds of this call and the versions.
+    """
+    path = _result_path(bench, method, trial, changes)
+    if path.is_file():
+        return runs.read_json(path)
+    began = time.perf_counter()
+    halves = data.split(bench.dataset, trial)
+    found = ranking(bench, halves, *trial_features(bench, method, trial, **changes))
+    cmc = found.cmc(20)
+    record = {
+        "dataset": bench.config.dataset,
+        "synthetic": bench.is_synthetic,
+        "method": method,
+        "trial": trial,
+        "k": 1 if method == "baseline" else bench.config.replace(**changes).k,
+        "cmc": cmc.tolist(),
+        **{f"rank{r}": 100 * float(cmc[r - 1]) for r in (1, 5, 20)},
+        "mAP": 100 * float(np.nanmean(found.average_precision("trapezoid"))),
+        "mAP_mean_precision": 100 * float(np.nanmean(found.average_precision("mean_precision"))),
+        "seconds": time.perf_counter() - began,
+        "config": to_json(bench.config.replace(trial=trial, **changes)),
+        "versions": runs.versions(),
+        "source": "measured",
+    }
+    runs.write_json(path, record)
+    return record
+
+
+def _result_path(bench: Bench, method: str, trial: int, changes: dict) -> Path:
+    """Name a result by the runs it rests on, so that it can be found without making it."""
+    if method == "baseline":  # it has one part, whatever k the others have
+        changes = {**changes, "k": 1}
+    config = bench.config.replace(trial=trial, branch="local", **changes)
+    made_of = {
+        "runs": [folder_of(bench, config.replace(branch=b)).name for b in ("local", "global")],
+        "fields": [config.tracklet_pool, config.normalise_branches],
+        "code": runs.code_digest("features", "evaluation"),
+    }
+    name = f"{method}-k{config.k}-trial{trial}-{runs.digest(made_of)}.json"
+    return runs.store() / "results" / bench.config.dataset / name
+
+
+def find(bench: Bench, method: str, trial: int = 1, **changes: object) -> dict | None:
+    """Return what :func:`measure` stored, or None if it has not been run."""
+    path = _result_path(bench, method, trial, changes)
+    return runs.read_json(path) if path.is_file() else None
+
+
+def compare(
+    bench: Bench, methods: Sequence[str] = METHODS, trials: int = 1, **changes: object
+) -> pd.DataFrame:
+    """Measure several methods on trials 1 .. trials: one row a method and trial."""
+    if not isinstance(trials, int) or trials < 1:
+        raise UserError(f"trials must be a whole number from 1, not {trials!r}")
+    rows = [
+        measure(bench, method, trial, **changes)
+        for trial in range(1, trials + 1)
+        for method in methods
+    ]
+    return pd.DataFrame(rows)[["method", "trial", "k", *METRICS, "mAP_mean_precision", "cmc"]]
+
+
+def summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return mean and standard deviation over trials in percent, methods in the usual order."""
+    table = rows.groupby("method")[list(METRICS)].agg(["mean", "std"])
+    return table.reindex([m for m in METHODS if m in table.index]).round(1)

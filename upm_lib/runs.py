@@ -1,0 +1,111 @@
+"""Where results live: one run store, the same from every working directory, written atomically.
+
+The store is ``runs/`` at the root of the checkout, or the folder in the environment variable
+``UPM_RUNS``; without a checkout it is in the user's cache folder. Stages meet here and only here.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from upm_lib.config import Config, training_fields
+
+
+def repo_root() -> Path | None:
+    """Return the checkout this package runs from, or None for an installed copy."""
+    root = Path(__file__).resolve().parents[1]
+    return root if (root / "pyproject.toml").is_file() and (root / "notebooks").is_dir() else None
+
+
+def store() -> Path:
+    """Return the run store's folder (not created)."""
+    if os.environ.get("UPM_RUNS"):
+        return Path(os.environ["UPM_RUNS"]).expanduser().resolve()
+    root = repo_root()
+    return root / "runs" if root else Path.home() / ".cache" / "upm_lib" / "runs"
+
+
+def training_folder(config: Config, data_digest: str) -> Path:
+    """Return the folder of a training run.
+
+    Its name ends in a digest of everything that changes the result: config, data, the content of a
+    weights file, the library's training code and torch's version.
+    """
+    made_of = training_fields(config)
+    if config.weights and Path(config.weights).expanduser().is_file():
+        made_of["weights"] = _file_digest(str(Path(config.weights).expanduser()))
+    made_of |= {
+        "data": data_digest,
+        "code": code_digest("data", "model", "association", "training"),
+        "torch": version("torch"),
+    }
+    name = f"{config.branch}-k{config.k}-trial{config.trial}"
+    return store() / "training" / config.dataset / f"{name}-{digest(made_of)}"
+
+
+def digest(values: Any) -> str:
+    """Return 10 hex digits over plain values."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def code_digest(*modules: str) -> str:
+    """Return a digest over the source of some modules of this package."""
+    folder = Path(__file__).parent
+    return digest([_file_digest(str(folder / f"{module}.py")) for module in modules])
+
+
+@lru_cache
+def _file_digest(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside path; when the block ends well, it is flushed and moved there.
+
+    Whatever happens, path holds either its old content or the whole new one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write values as JSON, atomically."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=1, sort_keys=True) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file."""
+    return json.loads(path.read_text())
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a result depends on."""
+    names = ("torch", "timm", "numpy", "opencv-python")
+    return {"python": platform.python_version()} | {name: version(name) for name in names}
+
+
+def record(name: str, values: dict[str, Any]) -> Path:
+    """Keep what a notebook measured: ``results/NAME.json`` in the store, with the versions."""
+    path = store() / "results" / f"{name}.json"
+    write_json(path, {**values, "source": "measured", "versions": versions()})
+    return path
