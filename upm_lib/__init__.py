@@ -2,7 +2,7 @@
 
 The modules follow the method from left to right, and each imports only from those before it:
 config -> runs -> synthetic, data -> model -> association -> training -> features -> evaluation
--> activation, complexity, published -> figures, tables -> experiments -> demo.
+-> activation, complexity, published -> figures -> experiments -> tables -> demo.
 Nothing is imported here, so that ``import upm_lib`` costs nothing.
 """
 

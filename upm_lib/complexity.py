@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from upm_lib.config import PARTS, known
+from upm_lib.config import PARTS, UserError, known
 
 REDUCED = 256  # c', the width of the global-aware part features
 
@@ -125,9 +125,9 @@ def _check_convention(backbone: str, branch: str, k: int) -> None:
     known(_TRUNKS, backbone, "backbone")
     known(("local", "global"), branch, "branch")
     if k not in PARTS:
-        raise ValueError(f"k = {k} does not divide the 8 rows of the map: choose 1, 2, 4 or 8")
+        raise UserError(f"k = {k} does not divide the 8 rows of the map: choose 1, 2, 4 or 8")
     if branch == "global" and k != 8:
-        raise ValueError(
+        raise UserError(
             f"the published count of the global-aware network is known for k = 8 only, not k = {k}:"
             " its profile was taken there alone, and a few scalar operations cannot be assigned"
         )
@@ -152,11 +152,11 @@ def published_convention(
         trunk, head and the k unused classifiers. The anchors are not among them.
 
     Raises:
-        ValueError: unknown backbone or branch, a k without a formula, sizes below 1.
+        UserError: unknown backbone or branch, a k without a formula, sizes below 1.
     """
     _check_convention(backbone, branch, k)
     if num_tracklets < 1 or num_cameras < 1:
-        raise ValueError(f"need a tracklet and a camera, got {num_tracklets} and {num_cameras}")
+        raise UserError(f"need a tracklet and a camera, got {num_tracklets} and {num_cameras}")
     trunk = _TRUNKS[backbone]
     d = trunk.channels if branch == "local" else REDUCED
     per_part = Complexity(
@@ -167,7 +167,8 @@ def published_convention(
     return Complexity(trunk.flops, trunk.params) + head + parts
 
 
-_ROWS = {
+# The networks (branch, k) that a row of Tables 5 and 6 adds up.
+ROWS = {
     "baseline": (("local", 1),),
     "DAL": (("local", 1),),
     "local": (("local", 8),),
@@ -179,14 +180,14 @@ _ROWS = {
 def table_row(backbone: str, row: str, dataset: str) -> Complexity:
     """Count one row of Table 5 or 6: baseline (Table 6: DAL), local, global or uPMnet.
 
-    The row uPMnet is the sum of its two networks. Raises ValueError for an unknown backbone, row
+    The row uPMnet is the sum of its two networks. Raises UserError for an unknown backbone, row
     or data set (those of ``TRAINING_SETS``).
     """
-    known(_ROWS, row, "row")
+    known(ROWS, row, "row")
     known(TRAINING_SETS, dataset, "data set")
     size = TRAINING_SETS[dataset]
     total = Complexity(0, 0)
-    for branch, k in _ROWS[row]:
+    for branch, k in ROWS[row]:
         total += published_convention(backbone, branch, k, size.num_tracklets, size.num_cameras)
     return total
 
@@ -194,11 +195,11 @@ def table_row(backbone: str, row: str, dataset: str) -> Complexity:
 def as_printed(value: float, digits: int) -> float:
     """Cut a value to some decimals as Tables 5 and 6 print it: truncated, not rounded.
 
-    ``as_printed(4_673_257_295 / 1e9, 1)`` is 4.6. Raises ValueError for a value that is not finite
+    ``as_printed(4_673_257_295 / 1e9, 1)`` is 4.6. Raises UserError for a value that is not finite
     and for negative digits.
     """
     if digits < 0 or not math.isfinite(value):
-        raise ValueError(f"cannot print {value} with {digits} digits")
+        raise UserError(f"cannot print {value} with {digits} digits")
     # Decimal of the shortest text of a float: 4.35 stays 4.35, where 4.35 * 100 is 434.99...
     return float(Decimal(str(value)).quantize(Decimal(1).scaleb(-digits), rounding=ROUND_DOWN))
 
@@ -220,10 +221,10 @@ def honest_count(network: nn.Module, height: int = 256, width: int = 128) -> Hon
     normalisation, activations and pooling are not. Every module's training flag is left as found.
 
     Raises:
-        ValueError: height or width below 1.
+        UserError: height or width below 1.
     """
     if height < 1 or width < 1:
-        raise ValueError(f"a frame needs at least one pixel, got {height} x {width}")
+        raise UserError(f"a frame needs at least one pixel, got {height} x {width}")
     like = next(network.parameters(), torch.empty(0))
     frame = torch.zeros(1, 3, height, width, device=like.device, dtype=like.dtype)
     # One flag a module: a frozen trunk may be in evaluation mode inside a network in training.

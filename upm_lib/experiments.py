@@ -48,6 +48,15 @@ class Bench:
         """Identities of some tracklets: for evaluation only, training never sees them."""
         return np.array([self.dataset.tracklets[t].person for t in tracklets])
 
+    def images(self, tracklets: np.ndarray) -> list[np.ndarray]:
+        """Return the middle frame, uint8 RGB [h, w, 3], of some tracklets."""
+        index = [np.flatnonzero(self.frames.tracklet == t) for t in tracklets]
+        return [self.frames.pixels[i[len(i) // 2]] for i in index]
+
+    def clip(self, tracklet: int) -> np.ndarray:
+        """Return all frames of a tracklet, uint8 RGB [T, h, w, 3]."""
+        return self.frames.pixels[self.frames.tracklet == tracklet]
+
     def keep(self, fig: Figure, name: str) -> Figure:
         """Save a figure at print size if a folder for figures was given; return it to be shown."""
         figures.save(fig, name, self.figures_dir)
@@ -177,6 +186,28 @@ def ranking(
 ) -> evaluation.Ranking:
     """Rank the gallery of a trial for its probes: camera A searches camera B (section 4.1)."""
     return evaluation.rank(probe, gallery, bench.people(halves.probe), bench.people(halves.gallery))
+
+
+def ranked(
+    bench: Bench, method: str, probes: Sequence[int], trial: int = 1, top: int = 5
+) -> tuple[list[list[np.ndarray]], list[list[bool]]]:
+    """Return, for some probes of a trial, the images that rank first and whether they are right.
+
+    Args:
+        bench: the data.
+        method: one of ``METHODS``.
+        probes: places in the trial's list of probes.
+        trial: its number.
+        top: how many images a probe gets.
+    """
+    halves = data.split(bench.dataset, trial)
+    probe, gallery = trial_features(bench, method, trial)
+    distances = evaluation.distances(probe[list(probes)], gallery)
+    order = torch.argsort(distances, dim=1, stable=True)[:, :top]
+    found = [halves.gallery[row] for row in order.numpy()]
+    people = bench.people(halves.probe[list(probes)])
+    right = [(bench.people(f) == p).tolist() for f, p in zip(found, people, strict=True)]
+    return [bench.images(f) for f in found], right
 
 
 def measure(bench: Bench, method: str, trial: int = 1, **changes: object) -> dict:

@@ -65,7 +65,7 @@ def published(table: int | None = None) -> pd.DataFrame:
     """Return the published cells of one table, or of all: columns KEY, value and source.
 
     Accuracy is in percent, FLOPs in G, parameters in M. A table without known cells is an empty
-    frame. Raises ValueError for a table the paper does not have.
+    frame. Raises UserError for a table the paper does not have.
     """
     cells = _cells()
     if table is not None:
@@ -77,7 +77,7 @@ def published(table: int | None = None) -> pd.DataFrame:
 def value(table: int, row: str, backbone: str, dataset: str, metric: str) -> float | None:
     """Return one published cell, or None where it is not known.
 
-    Raises ValueError for a table or metric the paper does not have.
+    Raises UserError for a table or metric the paper does not have.
     """
     known(METRICS, metric, "metric")
     cells = published(table)
@@ -89,7 +89,7 @@ def value(table: int, row: str, backbone: str, dataset: str, metric: str) -> flo
 def coverage(table: int) -> str:
     """Say how much of a table is known: "complete", "partial" or "absent".
 
-    Raises ValueError for a table the paper does not have.
+    Raises UserError for a table the paper does not have.
     """
     known(TABLES, str(table), "table")
     named = {"complete": COMPLETE, "partial": PARTIAL, "absent": ABSENT}

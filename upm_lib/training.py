@@ -148,6 +148,11 @@ class Trainer:
         """The network to evaluate: the moving average if there is one."""
         return self.ema.module if self.ema else self.network
 
+    def log(self) -> pd.DataFrame:
+        """Return the history, one row a step: step, loss, top_share, cyclic_share."""
+        values = self.history[: self.step].cpu().numpy()
+        return pd.DataFrame(values, columns=list(HISTORY)).rename_axis("step").reset_index()
+
     def check_finite(self) -> None:
         """Raise FloatingPointError naming the first step whose loss is not a finite number."""
         bad = ~torch.isfinite(self.history[: self.step, 0])
@@ -246,7 +251,7 @@ def train(
     checkpoint_every: int = 500,
     progress: bool | str = False,
     stop: Callable[[int], bool] | None = None,
-) -> pd.DataFrame:
+) -> None:
     """Train to the last step, from the newest checkpoint in folder if there is one.
 
     Args:
@@ -255,12 +260,11 @@ def train(
         checkpoint_every: steps.
         progress: show a bar; a text is its title.
         stop: called with the number of steps done; True ends early, without a last checkpoint.
-
-    Returns:
-        The history, one row a step: step, loss, top_share, cyclic_share.
     """
     if folder is not None:
         load_checkpoint(trainer, folder)
+    if trainer.step == trainer.config.steps:
+        return
     title = progress if isinstance(progress, str) else "training"
     bar = tqdm(total=trainer.config.steps, initial=trainer.step, desc=title, disable=not progress)
     with bar:
@@ -278,5 +282,3 @@ def train(
                 done % checkpoint_every == 0 or done == trainer.config.steps
             ):
                 save_checkpoint(trainer, folder)
-    values = trainer.history[: trainer.step].cpu().numpy()
-    return pd.DataFrame(values, columns=list(HISTORY)).rename_axis("step").reset_index()

@@ -1,0 +1,20 @@
+"""Settings of `pytest --nbval` that must not depend on the directory it is started in."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.pop("MPLBACKEND", None)  # else the notebooks' kernels inherit it and show no figures
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name nbval's sanitising file from the root: nbval itself looks in the current directory."""
+    if getattr(config.option, "nbval_sanitize_with", "no nbval") is None:
+        config.option.nbval_sanitize_with = str(config.rootpath / "tests" / "nbval_sanitize.cfg")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out what papermill wrote: notebooks outside notebooks/."""
+    ours = config.rootpath / "notebooks"
+    return True if collection_path.suffix == ".ipynb" and collection_path.parent != ours else None

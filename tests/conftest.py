@@ -1,0 +1,30 @@
+"""What several test files share: a run store of their own and a small drawn world."""
+
+from pathlib import Path
+
+import matplotlib
+import pytest
+
+from upm_lib import synthetic
+
+matplotlib.use("agg")  # in this process only: kernels started from here draw inline
+
+
+@pytest.fixture
+def run_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty run store; the folder is not created yet."""
+    folder = tmp_path / "run store"
+    monkeypatch.setenv("UPM_RUNS", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_world() -> synthetic.World:
+    """Eight people, two cameras, four frames a tracklet."""
+    return synthetic.World(identities=8, cameras=2, frames=4)
+
+
+@pytest.fixture(scope="session")
+def tiny_root(tiny_world: synthetic.World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny world on disk, in PRID2011's layout; nobody may write to it."""
+    return synthetic.write(tiny_world, tmp_path_factory.mktemp("drawn") / "tiny world é")

@@ -1,0 +1,239 @@
+"""The config: what it refuses and how it says so, presets, the official switches, JSON."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from upm_lib import config as configs
+from upm_lib.config import Config, UserError, from_json, official, preset, to_json, training_fields
+
+FIELDS = [field.name for field in dataclasses.fields(Config)]
+NAN = float("nan")
+
+# For every field, values that are refused and the words that the sentence must hold.
+REFUSED: dict[str, list[tuple[Any, tuple[str, ...]]]] = {
+    "dataset": [(5, ("str", "5"))],
+    "root": [(5, ("str or None", "5")), (True, ("str or None",))],
+    "trial": [(0, ("at least 1", "0")), ("1", ("int", "'1'")), (1.0, ("int",)), (True, ("int",))],
+    "min_frames": [(0, ("at least 1",)), ("x", ("int", "'x'"))],
+    "height": [("256", ("int",)), (100, ("256x128", "128x64", "100x128"))],
+    "width": [(128.0, ("int",)), (64, ("256x128", "128x64", "256x64"))],
+    "resize": [("half-pixel", ("did you mean 'half_pixel'?", "legacy")), (None, ("None",))],
+    "backbone": [("mobilenetv1", ("did you mean 'mobilenet_v1'?",)), ("vit", ("resnet50",))],
+    "weights": [(7, ("str or None",))],
+    "restore_bn_statistics": [("yes", ("bool", "'yes'")), (1, ("bool",))],
+    "branch": [("globl", ("did you mean 'global'?",))],
+    "k": [
+        (3, ("k = 3 does not divide", "1, 2, 4, 8")),
+        (0, ("k = 0", "1, 2, 4, 8")),
+        (16, ("k = 16", "1, 2, 4, 8")),
+        ("abc", ("k must be int", "'abc'")),
+        ("07", ("k must be int", "'07'")),
+        (True, ("k must be int", "True")),
+        (2.0, ("k must be int", "2.0")),
+        (None, ("k must be int", "None")),
+    ],
+    "pool": [("gem", ("gap", "gmp"))],
+    "c_reduced": [(0, ("at least 1",)), ("256", ("int",))],
+    "head_activation": [("relu7", ("did you mean 'relu",))],
+    "train_global_head": [("true", ("bool", "'true'"))],
+    "eta": [(1.5, ("[0, 1]", "1.5")), (-0.1, ("[0, 1]",)), (NAN, ("[0, 1]",)), ("a", ("float",))],
+    "margin": [(-1.0, ("negative", "-1.0")), (True, ("float",))],
+    "lam": [(-1.0, ("negative",)), ("1", ("float",))],
+    "warmup_epochs": [(-1, ("negative",)), (None, ("float",))],
+    "distance": [("euclid", ("did you mean 'euclidean'?",))],
+    "anchor_difference": [("normalized", ("did you mean 'normalised'?",))],
+    "repeats": [("accumulated", ("did you mean 'accumulate'?",))],
+    "match_unvisited": [(0, ("bool",))],
+    "steps": [(0, ("at least 1",)), ("abc", ("int", "'abc'")), (1e4, ("int",))],
+    "batch": [(0, ("at least 1",)), (True, ("int", "True"))],
+    "optimiser": [("adamw", ("did you mean 'adam'?",))],
+    "lr": [(-0.1, ("negative",)), ("fast", ("float", "'fast'"))],
+    "schedule": [("cosin", ("did you mean 'cosine'?",))],
+    "lr_factors": [([1.0, 0.1], ("tuple",)), (0.1, ("tuple",))],
+    "head_lr_factor": [("3", ("float",))],
+    "weight_decay": [(-1e-5, ("negative",))],
+    "clip": [(-2.0, ("negative",)), ("x", ("float",))],
+    "ema": [(1.01, ("[0, 1]",)), (-0.5, ("[0, 1]",))],
+    "bn_momentum": [("0.1", ("float or None",))],
+    "seed": [("0", ("int",)), (1.5, ("int",)), (True, ("int",))],
+    "tracklet_pool": [("maximum", ("max", "mean"))],
+    "normalise_branches": [("no", ("bool",))],
+}
+UNITED = ("height", "width")  # refused together: their sentence names "the input"
+
+
+def sentence(changes: dict[str, Any]) -> str:
+    with pytest.raises(UserError) as caught:
+        Config(**changes)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert 10 < len(text) < 200
+    return text
+
+
+def test_every_field_has_a_refused_value() -> None:
+    assert list(REFUSED) == FIELDS
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [(name, value, words) for name, cases in REFUSED.items() for value, words in cases],
+)
+def test_a_wrong_value_gets_one_sentence_with_the_field_and_the_cure(
+    name: str, value: Any, words: tuple[str, ...]
+) -> None:
+    text = sentence({name: value})
+    assert name in text or (name in UNITED and "the input" in text)
+    for word in words:
+        assert word in text
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("seed", -1),  # numpy's generators take no negative seed
+        ("head_lr_factor", -1.0),
+        ("bn_momentum", 1.5),
+        ("bn_momentum", -0.1),
+        ("lr", NAN),
+        ("margin", NAN),
+        ("clip", NAN),
+        ("lr_factors", (1.0,)),
+        ("lr_factors", (1.0, 0.5, 0.1)),
+        ("lr_factors", ("fast", "slow")),
+    ],
+)
+def test_a_value_that_no_training_can_use_is_refused_at_once(name: str, value: Any) -> None:
+    assert name in sentence({name: value})
+
+
+def test_the_sentence_stands_alone_in_a_notebook() -> None:
+    assert UserError("k is wrong")._render_traceback_() == ["UserError: k is wrong"]
+
+
+def test_an_unknown_option_is_answered_with_the_nearest_one() -> None:
+    with pytest.raises(UserError, match="unknown option 'warmup_epoch': did you mean 'warmup_epo"):
+        Config().replace(warmup_epoch=3)
+    with pytest.raises(UserError, match="unknown option 'zzzzqq': known are dataset, root"):
+        Config().replace(zzzzqq=3)
+
+
+def test_a_config_cannot_be_changed_only_copied() -> None:
+    config = Config()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.k = 4
+    assert config.replace(k=4).k == 4
+    assert config.k == 8
+    assert hash(config) == hash(Config())
+
+
+def test_a_copy_is_checked_too() -> None:
+    with pytest.raises(UserError, match="k = 3 does not divide"):
+        Config().replace(k=3)
+
+
+def test_whole_numbers_do_for_real_ones() -> None:
+    config = Config(eta=1, lr=1, warmup_epochs=0, bn_momentum=0, ema=0)
+    assert (config.eta, config.lr, config.ema) == (1, 1, 0)
+
+
+# ---------------------------------------------------------------- presets
+
+
+@pytest.mark.parametrize("scale", configs.SCALES)
+@pytest.mark.parametrize("dataset", configs.PAPER)
+def test_every_preset_is_a_valid_config_of_its_data_set(dataset: str, scale: str) -> None:
+    assert preset(dataset, scale).dataset == dataset
+
+
+def test_the_paper_preset_has_the_values_of_section_4_1() -> None:
+    config = preset("prid2011", "paper")
+    expected = dict(
+        min_frames=28, height=256, width=128, backbone="mobilenet_v1", weights="imagenet", k=8,
+        c_reduced=256, eta=0.5, margin=0.5, lam=1.0, warmup_epochs=2.0, batch=64, steps=20000,
+        optimiser="rmsprop", lr=0.045, schedule="staircase", ema=0.9999, tracklet_pool="max",
+    )  # fmt: skip
+    assert {name: getattr(config, name) for name in expected} == expected
+
+
+def test_none_keeps_what_the_preset_has() -> None:
+    plain = preset("synthetic_clean")
+    assert preset("synthetic_clean", k=None, steps=None, seed=None, root=None) == plain
+    assert preset("synthetic_clean", k=None, steps=7) == plain.replace(steps=7)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ("synthetic_claen",),
+            "unknown data set 'synthetic_claen': did you mean 'synthetic_clean'",
+        ),
+        (("prid2011", "papr"), "unknown scale 'papr': did you mean 'paper'"),
+        (("mnist",), "unknown data set 'mnist': known are prid2011"),
+        ((None,), "unknown data set None"),
+        (("prid2011", 3), "unknown scale 3"),
+    ],
+)
+def test_unknown_names_are_answered_with_the_nearest_one(
+    arguments: tuple[Any, ...], words: str
+) -> None:
+    with pytest.raises(UserError, match=words):
+        preset(*arguments)
+
+
+@pytest.mark.parametrize("value", [7, None])
+def test_a_preset_with_an_unknown_change_is_refused_whatever_its_value(value: int | None) -> None:
+    with pytest.raises(UserError, match="unknown option 'stepz': did you mean 'steps'"):
+        preset("synthetic_clean", stepz=value)
+
+
+# ---------------------------------------------------------------- switches
+
+
+def differing(one: Config, other: Config) -> set[str]:
+    return {name for name in FIELDS if getattr(one, name) != getattr(other, name)}
+
+
+def test_official_changes_the_named_switches_and_nothing_else() -> None:
+    as_paper = Config(tracklet_pool="mean", normalise_branches=True, k=4, seed=3, root="here")
+    assert differing(as_paper, official(as_paper)) == set(configs.OFFICIAL)
+    assert official(official(as_paper)) == official(as_paper)
+    for name, value in configs.OFFICIAL.items():
+        assert getattr(official(as_paper), name) == value
+
+
+def test_training_fields_leave_out_evaluation_and_place_only() -> None:
+    config = Config()
+    assert set(FIELDS) - set(training_fields(config)) == {*configs.EVALUATION_FIELDS, "root"}
+    elsewhere = config.replace(root="there", tracklet_pool="mean", normalise_branches=True)
+    assert training_fields(elsewhere) == training_fields(config)
+    assert training_fields(config.replace(seed=1)) != training_fields(config)
+    json.dumps(training_fields(config))
+
+
+# ---------------------------------------------------------------- JSON
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        Config(),
+        official(preset("prid2011", "paper", root="/data", lr_factors=(0.5, 0.25))),
+        preset("synthetic_clean", k=2, bn_momentum=0.01),
+    ],
+    ids=["default", "official", "demo"],
+)
+def test_json_goes_both_ways(config: Config, tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(to_json(config)))
+    assert from_json(json.loads(file.read_text())) == config
+
+
+def test_json_of_another_version_is_refused_by_name() -> None:
+    with pytest.raises(UserError, match="unknown option 'parts'"):
+        from_json(to_json(Config()) | {"parts": 8})

@@ -1,0 +1,366 @@
+"""Experiments as calls: trained once, measured once, compared honestly; wrong input explained."""
+
+import dataclasses
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from upm_lib import data, experiments, model, training
+from upm_lib.config import Config, UserError, from_json
+from upm_lib.experiments import METHODS, METRICS, Bench, open_bench
+
+SMALL = dict(steps=4, batch=8, device="cpu", progress=False)
+
+
+@pytest.fixture
+def bench(run_store: Path, tiny_root: Path) -> Bench:
+    """The tiny world, to be trained for four steps."""
+    return open_bench("synthetic_clean", root=str(tiny_root), **SMALL)
+
+
+@pytest.fixture
+def steps_done(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The training steps of this test, one entry each."""
+    done: list[int] = []
+    step: Callable = training.Trainer.train_step
+
+    def counted(trainer: training.Trainer) -> None:
+        done.append(trainer.step)
+        step(trainer)
+
+    monkeypatch.setattr(training.Trainer, "train_step", counted)
+    return done
+
+
+# ---------------------------------------------------------------- opening
+
+
+def test_a_bench_holds_the_config_the_people_and_the_frames(bench: Bench) -> None:
+    assert (bench.config.steps, bench.config.batch, bench.config.min_frames) == (4, 8, 1)
+    assert len(bench.dataset.people) == 8
+    assert len(bench.frames.pixels) == 64
+    assert bench.device == torch.device("cpu")
+    assert bench.is_synthetic
+    assert bench.label == "synthetic data"
+    assert bench.people(np.array([9, 0])).tolist() == [2, 1]
+
+
+def test_results_on_real_data_carry_its_name(run_store: Path, tiny_root: Path) -> None:
+    bench = open_bench("prid2011", root=str(tiny_root), min_frames=1, **SMALL)
+    assert not bench.is_synthetic
+    assert bench.label == "measured on prid2011"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"dataset": "prid2011"}, "the data set prid2011 is not embedded: give its folder as root"),
+        ({"dataset": "prid2011", "root": "/no/such"}, "/no/such does not exist: give the folder"),
+        ({"dataset": "synthetic_claen"}, "did you mean 'synthetic_clean'"),
+        ({"scale": "papr"}, "did you mean 'paper'"),
+        ({"k": 3}, "k = 3 does not divide"),
+        ({"k": "abc"}, "k must be int, not 'abc'"),
+        ({"stepz": 3}, "unknown option 'stepz': did you mean 'steps'"),
+        ({"device": "gpu"}, "device 'gpu'"),
+        ({"device": 0}, "device"),
+        ({"seed": -1}, "seed"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else "-".join(map(str, value.values())),
+)
+def test_what_does_not_fit_gets_one_sentence(
+    run_store: Path, tiny_root: Path, arguments: dict, words: str
+) -> None:
+    given = {"root": str(tiny_root)} if arguments.get("dataset") != "prid2011" else {}
+    with pytest.raises(UserError) as caught:
+        open_bench(**{**given, **SMALL, **arguments})
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_missing_gpu_gets_one_sentence(run_store: Path, tiny_root: Path) -> None:
+    with pytest.raises(UserError, match=r"device 'cuda' is not available here: use 'cpu'"):
+        open_bench(root=str(tiny_root), **{**SMALL, "device": "cuda"})
+
+
+def test_one_frame_and_all_frames_of_a_tracklet(bench: Bench) -> None:
+    frames = bench.frames.pixels[bench.frames.of([3])]
+    assert np.array_equal(bench.clip(3), frames)
+    (middle,) = bench.images(np.array([3]))
+    assert np.array_equal(middle, frames[2])
+
+
+# ---------------------------------------------------------------- networks
+
+
+@pytest.mark.parametrize(
+    ("method", "branch", "k"),
+    [("baseline", "local", 1), ("local", "local", 8), ("global", "global", 8)],
+)
+def test_a_method_is_a_branch_and_a_number_of_parts(
+    bench: Bench, method: str, branch: str, k: int
+) -> None:
+    config = experiments.config_of(bench, method, trial=2)
+    assert (config.branch, config.k, config.trial) == (branch, k, 2)
+    assert config == bench.config.replace(branch=branch, k=k, trial=2)
+
+
+def test_a_network_is_trained_once_and_then_loaded(bench: Bench, steps_done: list[int]) -> None:
+    config = experiments.config_of(bench, "global")
+    first = experiments.find_or_train(bench, config)
+    assert steps_done == [0, 1, 2, 3]
+    second = experiments.find_or_train(bench, config)
+    assert len(steps_done) == 4, "the second call does not train"
+    assert second.step == 4
+    one, two = first.tensors(), second.tensors()
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_the_folder_of_a_run_tells_its_config(bench: Bench) -> None:
+    config = experiments.config_of(bench, "local")
+    experiments.find_or_train(bench, config)
+    folder = experiments.folder_of(bench, config)
+    assert from_json(experiments.runs.read_json(folder / "config.json")) == config
+
+
+def test_another_seed_is_another_network(bench: Bench, steps_done: list[int]) -> None:
+    config = experiments.config_of(bench, "local", k=2)
+    networks = [
+        experiments.find_or_train(bench, config.replace(seed=seed)).result for seed in (0, 1)
+    ]
+    assert len(steps_done) == 8
+    one, two = (next(network.parameters()) for network in networks)
+    assert not torch.equal(one, two)
+
+
+def test_weights_that_moved_find_their_run(
+    bench: Bench, tmp_path: Path, steps_done: list[int]
+) -> None:
+    config = experiments.config_of(bench, "local", k=2)
+    save_file(model.build(config.replace(seed=9)).trunk.state_dict(), tmp_path / "a.safetensors")
+    shutil.copy(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
+    for name in "ab":
+        weights = str(tmp_path / f"{name}.safetensors")
+        experiments.find_or_train(bench, config.replace(weights=weights))
+    assert len(steps_done) == 4
+
+
+def test_data_at_another_place_find_their_run(
+    bench: Bench, tiny_root: Path, tmp_path: Path, steps_done: list[int]
+) -> None:
+    experiments.find_or_train(bench, experiments.config_of(bench, "local", k=2))
+    shutil.copytree(tiny_root, tmp_path / "copy")
+    moved = open_bench(root=str(tmp_path / "copy"), **SMALL)
+    experiments.find_or_train(moved, experiments.config_of(moved, "local", k=2))
+    assert len(steps_done) == 4
+
+
+def test_the_untrained_control_has_statistics_of_its_own_and_the_momentum_of_the_config(
+    bench: Bench, steps_done: list[int]
+) -> None:
+    config = experiments.config_of(bench, "local", bn_momentum=0.07)
+    network = experiments.untrained(bench, config)
+    assert steps_done == []
+    assert not network.training
+    norms = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert {norm.momentum for norm in norms} == {0.07}
+    assert all(norm.running_mean.abs().max() > 0 for norm in norms)
+    weights = model.build(config).state_dict()
+    for name, value in network.state_dict().items():
+        if "running_" not in name and "num_batches" not in name:
+            assert torch.equal(value, weights[name])
+    assert torch.isfinite(network(torch.zeros(1, 3, 128, 64))).all()
+
+
+def test_the_share_of_right_pairs_is_a_share(bench: Bench) -> None:
+    trainer = experiments.find_or_train(bench, experiments.config_of(bench, "local"))
+    share = experiments.right_share(bench, trainer)
+    assert math.isnan(share) or 0 <= share <= 1
+    people = bench.people(trainer.data.tracklets)
+    partner = [np.flatnonzero((people == p) & (np.arange(8) != j))[0] for j, p in enumerate(people)]
+    trainer.objective.match[:] = torch.tensor(partner)
+    assert experiments.right_share(bench, trainer) == 1
+    trainer.objective.match[:, ::2] = -1  # no partner is no wrong partner
+    assert experiments.right_share(bench, trainer) == 1
+    trainer.objective.match[:] = torch.tensor(partner).roll(1)
+    assert experiments.right_share(bench, trainer) < 1
+    trainer.objective.match[:] = -1
+    assert math.isnan(experiments.right_share(bench, trainer))
+
+
+# ---------------------------------------------------------------- results
+
+
+def test_every_method_gives_a_rising_cmc_that_ends_at_one(bench: Bench) -> None:
+    table = experiments.compare(bench)
+    assert table.method.tolist() == list(METHODS)
+    assert table.trial.tolist() == [1] * len(METHODS)
+    assert list(table.columns) == ["method", "trial", "k", *METRICS, "mAP_mean_precision", "cmc"]
+    assert dict(zip(table.method, table.k, strict=True)) == dict.fromkeys(METHODS, 8) | {
+        "baseline": 1
+    }
+    for row in table.itertuples():
+        assert len(row.cmc) == 20
+        assert (np.diff(row.cmc) >= 0).all()
+        assert row.cmc[0] > 0 or row.rank1 == 0
+        assert row.cmc[3] == 1, "four people in the gallery"
+        assert row.rank1 == 100 * row.cmc[0]
+        assert row.rank5 == row.rank20 == 100
+        assert row.rank1 <= row.mAP_mean_precision <= 100
+        assert 0 < row.mAP <= 100
+
+
+def test_a_result_is_measured_once_and_then_read(
+    bench: Bench, steps_done: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert experiments.find(bench, "fusion", 2, k=2) is None
+    first = experiments.measure(bench, "fusion", 2, k=2)
+    assert len(steps_done) == 8, "two networks"
+    monkeypatch.setattr(experiments, "trial_features", None)
+    assert experiments.measure(bench, "fusion", 2, k=2) == first
+    assert experiments.find(bench, "fusion", 2, k=2) == first
+    assert experiments.find(bench, "fusion", 1, k=2) is None
+    assert experiments.find(bench, "fusion", 2) is None
+    assert first["source"] == "measured"
+    assert first["synthetic"] is True
+    assert (first["method"], first["trial"], first["k"]) == ("fusion", 2, 2)
+    assert first["seconds"] > 0
+    assert "torch" in first["versions"]
+
+
+@pytest.mark.parametrize("method", ["baseline", "local", "global"])
+def test_a_record_holds_the_config_that_was_trained(bench: Bench, method: str) -> None:
+    record = experiments.measure(bench, method, 2)
+    expected = experiments.config_of(bench, method, 2)
+    found = from_json(record["config"])
+    differing = {
+        field.name
+        for field in dataclasses.fields(Config)
+        if getattr(found, field.name) != getattr(expected, field.name)
+    }
+    assert differing == set()
+
+
+def test_networks_are_shared_between_methods(bench: Bench, steps_done: list[int]) -> None:
+    for method in ("local", "global", "fusion"):
+        experiments.measure(bench, method, k=2)
+    assert len(steps_done) == 8
+
+
+def test_the_baseline_is_the_same_whatever_k_the_others_have(
+    bench: Bench, steps_done: list[int]
+) -> None:
+    records = [experiments.measure(bench, "baseline", k=k) for k in (8, 2)]
+    assert records[0] == records[1]
+    assert len(steps_done) == 4
+
+
+def test_a_change_of_the_pooling_over_time_measures_anew_without_training(
+    bench: Bench, steps_done: list[int]
+) -> None:
+    experiments.measure(bench, "local", k=2)
+    experiments.measure(bench, "local", k=2, tracklet_pool="mean")
+    assert len(steps_done) == 4
+    stored = [
+        experiments.find(bench, "local", k=2, tracklet_pool=pool)["config"]["tracklet_pool"]
+        for pool in ("max", "mean")
+    ]
+    assert stored == ["max", "mean"]
+
+
+@pytest.mark.parametrize("method", ["histogram", "untrained", "fusion"])
+def test_features_are_unit_vectors_of_probe_and_gallery(bench: Bench, method: str) -> None:
+    probe, gallery = experiments.trial_features(bench, method, k=2)
+    assert probe.shape == gallery.shape
+    assert len(probe) == 4
+    both = torch.cat([probe, gallery]).norm(dim=1)
+    torch.testing.assert_close(both, torch.ones(8), rtol=0, atol=1e-5)
+
+
+def test_the_fused_vector_has_k_times_c_plus_c_reduced_numbers(bench: Bench) -> None:
+    probe, _ = experiments.trial_features(bench, "fusion", k=2)
+    assert probe.shape[1] == 2 * (256 + bench.config.c_reduced)
+
+
+def test_the_first_ranked_pictures_agree_with_the_metrics(bench: Bench) -> None:
+    images, right = experiments.ranked(bench, "histogram", [0, 1, 2, 3], top=3)
+    assert [len(row) for row in images] == [3] * 4
+    assert images[0][0].shape == (128, 64, 3)
+    record = experiments.measure(bench, "histogram")
+    for top in (1, 2, 3):
+        assert np.mean([any(row[:top]) for row in right]) == record["cmc"][top - 1]
+
+
+def test_several_trials_are_summed_up_by_mean_and_standard_deviation(bench: Bench) -> None:
+    methods = ("baseline", "histogram")
+    table = experiments.compare(bench, methods, trials=3, k=2)
+    assert table[["trial", "method"]].values.tolist() == [
+        [trial, method] for trial in (1, 2, 3) for method in methods
+    ]
+    total = experiments.summary(table)
+    assert total.index.tolist() == ["histogram", "baseline"], "the usual order"
+    assert total.columns.tolist() == [(m, s) for m in METRICS for s in ("mean", "std")]
+    values = table[table.method == "histogram"].rank1
+    assert total.loc["histogram", ("rank1", "mean")] == round(values.mean(), 1)
+    assert total.loc["histogram", ("rank1", "std")] == round(values.std(ddof=1), 1)
+
+
+def test_one_trial_has_no_standard_deviation(bench: Bench) -> None:
+    total = experiments.summary(experiments.compare(bench, ["histogram"]))
+    assert total.shape == (1, 2 * len(METRICS))
+    assert pd.isna(total.loc["histogram", ("rank1", "std")])
+
+
+@pytest.mark.parametrize("trials", [0, -1, "x", "3", 1.5, None])
+def test_a_number_of_trials_that_is_none_gets_a_sentence(bench: Bench, trials: object) -> None:
+    with pytest.raises(UserError, match=r"trials must be a whole number from 1, not "):
+        experiments.compare(bench, ["histogram"], trials)
+
+
+@pytest.mark.parametrize("trial", [0, "1"])
+def test_a_trial_that_is_none_gets_a_sentence(bench: Bench, trial: object) -> None:
+    with pytest.raises(UserError, match="trial must be"):
+        experiments.measure(bench, "histogram", trial)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda bench: experiments.measure(bench, "globl"),
+        lambda bench: experiments.find(bench, "globl"),
+        lambda bench: experiments.compare(bench, ["globl"]),
+        lambda bench: experiments.trial_features(bench, "globl"),
+        lambda bench: experiments.find_or_train(bench, experiments.config_of(bench, "globl")),
+    ],
+    ids=["measure", "find", "compare", "trial_features", "config_of"],
+)
+def test_an_unknown_method_is_answered_with_the_nearest_one(
+    bench: Bench, steps_done: list[int], call: Callable
+) -> None:
+    with pytest.raises(UserError, match="did you mean 'global'"):
+        call(bench)
+    assert steps_done == []
+
+
+def test_other_frames_are_other_results(bench: Bench, tiny_root: Path, tmp_path: Path) -> None:
+    experiments.measure(bench, "histogram")
+    copy = shutil.copytree(tiny_root, tmp_path / "copy")
+    (copy / "multi_shot/cam_a/person_0001/0001.png").unlink()
+    fewer = open_bench(root=str(copy), **SMALL)
+    assert experiments.find(fewer, "histogram") is None
+
+
+def test_the_halves_of_a_trial_are_those_of_the_data(bench: Bench) -> None:
+    halves = data.split(bench.dataset, 1)
+    probe, gallery = experiments.trial_features(bench, "histogram")
+    ranking = experiments.ranking(bench, halves, probe, gallery)
+    assert ranking.gallery_size == 4
+    assert [len(ranks) for ranks in ranking.ranks] == [1] * 4

@@ -1,0 +1,269 @@
+"""Figures: arrays in, a styled figure out, nothing left behind in pyplot or in rcParams."""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch, Rectangle
+
+from upm_lib import figures
+
+RNG = np.random.default_rng(0)
+METHODS = ("baseline", "local", "fusion")
+ONE = {"method": ["fusion"], "dataset": ["synthetic"]}
+
+
+def frames(n: int, height: int = 16, width: int = 8) -> np.ndarray:
+    return RNG.integers(0, 256, (n, height, width, 3), dtype=np.uint8)
+
+
+def history(networks: tuple[str, ...] = ("local", "global")) -> pd.DataFrame:
+    rows = [(t, n, 1 / (t + 1), t / 4, np.nan) for n in networks for t in range(4)]
+    return pd.DataFrame(rows, columns=["step", "network", "loss", "top_share", "cyclic_share"])
+
+
+def trials(n: int = 3) -> pd.DataFrame:
+    rows = [(k, m, 50.0 + k + t, t) for k in (1, 2, 4) for m in METHODS for t in range(n)]
+    return pd.DataFrame(rows, columns=["k", "method", "rank1", "trial"])
+
+
+def ranked() -> tuple:
+    galleries = {m: [list(frames(5)) for _ in range(2)] for m in METHODS}
+    right = {m: [[True, False, False, True, False]] * 2 for m in METHODS}
+    return list(frames(2)), galleries, right
+
+
+def angles(*degrees: float) -> np.ndarray:
+    return np.stack([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))], 1)
+
+
+DRAW = {
+    "contact_sheet": lambda: figures.contact_sheet([frames(9), frames(2)], ["a", "b"], title="t"),
+    "stripes": lambda: figures.stripes(frames(1)[0], (1, 3)),
+    "lengths": lambda: figures.lengths({"A": [5, 9, 30], "B": [30, 31]}),
+    "lengths, 8 cameras": lambda: figures.lengths({c: [20, 20 + c] for c in range(8)}),
+    "histories": lambda: figures.histories(history()),
+    "sweep": lambda: figures.sweep(trials(), "k"),
+    "sweep, one trial": lambda: figures.sweep(trials(1), "k"),
+    "cmc_curves": lambda: figures.cmc_curves({m: RNG.random((10, 30)) for m in METHODS}),
+    "bars": lambda: figures.bars(pd.DataFrame(ONE | {"rank1_mean": 50.0, "rank1_std": np.nan})),
+    "gain": lambda: figures.gain(pd.DataFrame(ONE | {"kind": "published", "gain": -1.0})),
+    "ranked_lists": lambda: figures.ranked_lists(*ranked()),
+    "activation_maps": lambda: figures.activation_maps(frames(2), {"local": RNG.random((2, 8, 4))}),
+    "distance_matrix": lambda: figures.distance_matrix(RNG.random((3, 4))),
+    "embedding": lambda: figures.embedding(RNG.random((4, 2)), [1, 1, 2, 2], ["A", "B"] * 2),
+    "toy_world": lambda: figures.toy_world(angles(0, 90), ["A", "B"], ["a", "b"]),
+    "hinge": figures.hinge,
+    "architecture": figures.architecture,
+    "global_module": figures.global_module,
+    "fusion_diagram": figures.fusion_diagram,
+}
+
+
+def texts(fig: Figure) -> list[str]:
+    return [text.get_text() for ax in fig.axes for text in ax.texts]
+
+
+@pytest.mark.parametrize("name", DRAW)
+def test_figure_fits_the_page_is_readable_and_leaves_no_state_behind(name):
+    before = dict(matplotlib.rcParams)
+    fig = DRAW[name]()
+    assert isinstance(fig, Figure)
+    assert fig.axes
+    assert fig.get_figwidth() <= 7
+    assert fig.dpi == 100
+    fig.draw_without_rendering()
+    inked = fig.get_tightbbox()
+    assert min(inked.x0, inked.y0, fig.get_figwidth() - inked.x1) > -0.02
+    assert inked.y1 < fig.get_figheight() + 0.02
+    shown = [text for text in fig.findobj(matplotlib.text.Text) if text.get_text()]
+    assert min(text.get_fontsize() for text in shown) >= 8
+    assert plt.get_fignums() == []
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_jupyter_can_show_a_figure_without_pyplot():
+    assert figures.hinge()._repr_png_().startswith(b"\x89PNG")
+
+
+def test_save_without_folder_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert figures.save(figures.hinge(), "hinge", None) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("draw", ["histories", "hinge", "contact_sheet"])
+def test_saving_twice_gives_the_same_bytes_and_no_other_file(tmp_path, draw):
+    fig = DRAW[draw]()
+    first = figures.save(fig, draw, tmp_path / "new" / "folder").read_bytes()
+    path = figures.save(fig, draw, tmp_path / "new" / "folder")
+    assert path == tmp_path / "new" / "folder" / f"{draw}.png"
+    assert path.read_bytes() == first
+    assert list(path.parent.iterdir()) == [path]
+    assert b"Software" not in first and b"tEXt" not in first
+
+
+def test_failed_save_keeps_the_old_file(tmp_path, monkeypatch):
+    path = figures.save(figures.hinge(), "hinge", tmp_path)
+    old = path.read_bytes()
+
+    def broken(self, file, **_):
+        file.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Figure, "savefig", broken)
+    with pytest.raises(OSError, match="disk full"):
+        figures.save(figures.hinge(), "hinge", tmp_path)
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == old
+
+
+def test_every_method_and_camera_has_its_own_colour_and_name():
+    assert set(figures.COLOURS) == {*figures.METHOD_NAMES, "A", "B"}
+    assert len(set(figures.COLOURS.values())) == 8
+    assert figures.METHOD_NAMES["baseline"] == "baseline (k = 1)"
+
+
+def test_contact_sheet_shows_all_frames_of_a_short_tracklet_and_a_few_of_a_long_one():
+    (ax,) = figures.contact_sheet([frames(30), frames(2)], ["long", "short"], frames=5).axes
+    assert len(ax.images) == 5 + 2
+    assert {"long", "short"} <= set(texts(ax.figure))
+
+
+def test_stripes_cut_the_frame_without_loss():
+    frame = frames(1, height=17)[0]
+    (ax,) = figures.stripes(frame, (4,)).axes
+    assert np.array_equal(np.concatenate([image.get_array() for image in ax.images]), frame)
+    assert [f"$x_{i}$" for i in (1, 2, 3, 4)] == [t for t in texts(ax.figure) if "x_" in t]
+
+
+def test_lengths_count_every_tracklet_and_mark_the_rule():
+    (ax,) = figures.lengths({"A": [5, 9, 30, 30], "B": [30, 31]}, more_than=27).axes
+    assert sum(patch.get_height() for patch in ax.patches) == 6
+    assert set(ax.lines[0].get_xdata()) == {27.5}
+    assert "more than 27" in ax.get_xlabel()
+
+
+def test_lengths_may_all_be_equal():
+    (ax,) = figures.lengths({"A": [30, 30], "B": [30]}).axes
+    assert sorted(patch.get_height() for patch in ax.patches) == [1, 2]
+
+
+def test_histories_draw_one_line_a_network_and_shares_in_percent():
+    loss, top, cyclic = figures.histories(history()).axes
+    assert len(loss.lines) == len(top.lines) == len(cyclic.lines) == 2
+    assert top.lines[0].get_ydata().max() == 75
+    assert to_hex(loss.lines[0].get_color()).upper() == figures.COLOURS["local"]
+
+
+def test_histories_show_the_right_share_dotted_when_it_is_known():
+    cyclic = figures.histories(history(("local",)).assign(right_share=0.5)).axes[2]
+    assert [line.get_linestyle() for line in cyclic.lines] == ["-", ":"]
+
+
+def test_sweep_has_a_band_only_with_several_trials():
+    many, one = figures.sweep(trials(), "k").axes[0], figures.sweep(trials(1), "k").axes[0]
+    assert len(many.lines) == len(one.lines) == len(METHODS)
+    extents = [sum(np.ptp(c.get_paths()[0].vertices[:, 1]) for c in many.collections)]
+    assert len(many.collections) == len(METHODS) and extents[0] > 0
+    assert all(np.isnan(c.get_paths()[0].vertices).any() for c in one.collections if c.get_paths())
+
+
+@pytest.mark.parametrize("shape", [(10, 30), (1, 30), (30,), (2, 5)])
+def test_cmc_curves_stop_at_rank_twenty_or_earlier(shape):
+    (ax,) = figures.cmc_curves({"local": np.full(shape, 0.5), "new method": np.ones(shape)}).axes
+    assert [line.get_label() for line in ax.lines] == ["local-aware", "new method"]
+    assert len(ax.lines[0].get_xdata()) == min(20, shape[-1])
+    assert set(ax.lines[0].get_ydata()) == {50}
+
+
+def test_bars_say_not_run_for_a_missing_number():
+    table = pd.DataFrame(
+        {
+            "method": ["local", "fusion", "local"],
+            "dataset": ["PRID2011", "PRID2011", "synthetic"],
+            "rank1_mean": [91.5, np.nan, 70.0],
+            "rank1_std": [1.0, 2.0, np.nan],
+        }
+    )
+    assert sorted(texts(figures.bars(table))) == ["", "70.0", "91.5", "not run"]
+
+
+def test_gain_hatches_what_was_measured_and_signs_the_numbers():
+    kinds = ["measured (synthetic)", "published", "published"]
+    table = pd.DataFrame({"method": ["local", "local", "fusion"], "kind": kinds})
+    table = table.assign(dataset=["synthetic", "iLIDS-VID", "iLIDS-VID"], gain=[4.0, -2.5, 1.0])
+    (ax,) = figures.gain(table).axes
+    assert sorted(texts(ax.figure)) == ["", "+1.0", "+4.0", "\u22122.5"]
+    assert {bar.get_height() for bar in ax.patches if bar.get_hatch()} == {4.0}
+    assert ax.get_xticklabels()[0].get_text() == "iLIDS-VID\npublished"
+
+
+def test_right_and_wrong_matches_differ_in_line_style_not_only_in_colour():
+    probes, galleries, right = ranked()
+    (ax,) = figures.ranked_lists(probes, galleries, right).axes
+    boxes = [patch for patch in ax.patches if isinstance(patch, Rectangle)]
+    styles = [(to_hex(box.get_edgecolor()), str(box.get_linestyle())) for box in boxes]
+    assert len(boxes) == 2 * 5 * len(METHODS)
+    assert len(set(styles)) == 2 and len({line for _, line in styles}) == 2
+    flags = [flag for p in range(2) for m in METHODS for flag in right[m][p]]
+    assert {s for s, flag in zip(styles, flags, strict=True) if flag} == {("#009e73", "-")}
+
+
+def test_ranked_lists_print_distances_when_given():
+    probes, galleries, right = ranked()
+    distances = {m: [[0.125] * 5] * 2 for m in METHODS}
+    shown = texts(figures.ranked_lists(probes, galleries, right, distances=distances))
+    assert shown.count("0.12") == 2 * 5 * len(METHODS)
+
+
+def test_activation_maps_lay_one_map_over_each_frame():
+    maps = {"local": RNG.random((3, 8, 4)), "fusion": RNG.random((3, 8, 4))}
+    board, bar = figures.activation_maps(frames(3), maps).axes
+    assert len(board.images) == 3 + 2 * 2 * 3
+    assert [i.get_clim() for i in board.images if i.get_alpha()] == [(0, 1)] * 6
+    assert bar.get_ylim() == (0, 1)
+
+
+def test_distance_matrix_is_drawn_as_it_is():
+    d = RNG.random((3, 4))
+    assert np.array_equal(figures.distance_matrix(d).axes[0].images[0].get_array(), d)
+
+
+def test_embedding_names_people_and_cameras():
+    ax = figures.embedding(RNG.random((4, 2)), ["x", "x", "y", "y"], np.array([0, 1, 0, 1])).axes[0]
+    names = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert names == ["person", "x", "y", "camera", "0", "1"]
+
+
+def test_toy_world_draws_anchors_features_and_labelled_arrows():
+    anchors = angles(0, 90, 200)
+    arrows = [(anchors[0], anchors[1], "go", "-"), (anchors[1], anchors[0], "back", "--")]
+    names = ["$a$", "$b$", "$c$"]
+    fig = figures.toy_world(anchors, "ABA", names, features=anchors[:1], arrows=arrows)
+    lines = [t.arrow_patch.get_linestyle() for t in fig.axes[0].texts if t.arrow_patch is not None]
+    assert lines == ["-", "--"]
+    assert {"go", "back", *names} <= set(texts(fig))
+
+
+@pytest.mark.parametrize("margin", [0.2, 0.5])
+def test_hinge_is_zero_until_the_margin_and_equals_it_at_no_difference(margin):
+    line = figures.hinge(margin).axes[0].lines[0]
+    at = np.interp([-1, -margin, 0, 1], *line.get_data())
+    assert np.allclose(at, [0, 0, margin, 1 + margin])
+
+
+@pytest.mark.parametrize(("k", "rows"), [(1, 1), (2, 2), (8, 2)])
+def test_global_module_shows_the_first_and_the_last_part(k, rows):
+    fig = figures.global_module(k)
+    boxes = [patch for patch in fig.axes[0].patches if isinstance(patch, FancyBboxPatch)]
+    assert len(boxes) == 3 + 7 * rows
+    assert f"$x_{k}^g$" in texts(fig)
+
+
+def test_diagrams_state_the_sizes_of_the_method():
+    assert "$k$ parts\njoined\n\n$k(c + c')$" in texts(figures.fusion_diagram())
+    assert texts(figures.architecture()).count("DAL on\neach part") == 2

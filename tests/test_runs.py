@@ -1,0 +1,225 @@
+"""The run store: where it is, atomic writes, and the key of a training run."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from upm_lib import runs
+from upm_lib.config import Config, training_fields
+from upm_lib.runs import read_json, record, replacing, store, training_folder, write_json
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+# ---------------------------------------------------------------- place
+
+
+def test_the_store_is_in_the_checkout_wherever_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for value in (None, ""):
+        if value is None:
+            monkeypatch.delenv("UPM_RUNS", raising=False)
+        else:
+            monkeypatch.setenv("UPM_RUNS", value)
+        for folder in (ROOT, ROOT / "notebooks", tmp_path):
+            monkeypatch.chdir(folder)
+            assert store() == ROOT / "runs"
+
+
+def test_an_environment_variable_moves_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UPM_RUNS", str(tmp_path / "elsewhere"))
+    assert store() == tmp_path / "elsewhere"
+    assert not store().exists(), "asking creates nothing"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("UPM_RUNS", "~/mine")
+    assert store() == tmp_path / "mine"
+
+
+def test_a_relative_store_is_the_same_from_the_root_and_from_the_notebooks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("UPM_RUNS", "my_runs")
+    found = set()
+    for folder in (ROOT, ROOT / "notebooks"):
+        monkeypatch.chdir(folder)
+        found.add(store())
+    assert len(found) == 1
+
+
+def test_an_installed_copy_keeps_its_runs_in_the_users_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("UPM_RUNS", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(runs, "repo_root", lambda: None)
+    assert store() == tmp_path / ".cache" / "upm_lib" / "runs"
+
+
+def test_the_checkout_knows_itself() -> None:
+    assert runs.repo_root() == ROOT
+
+
+# ---------------------------------------------------------------- writing
+
+
+def test_a_finished_write_is_the_new_content_alone_in_its_folder(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "er" / "file.txt"
+    with replacing(path) as temporary:
+        assert temporary.parent == path.parent, "moving within a file system is atomic"
+        temporary.write_text("new")
+        assert not path.exists()
+    assert path.read_text() == "new"
+    assert os.listdir(path.parent) == ["file.txt"]
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("exists", [True, False])
+def test_an_interrupted_write_leaves_the_old_content_and_nothing_else(
+    tmp_path: Path, exists: bool, error: type[BaseException]
+) -> None:
+    path = tmp_path / "file.txt"
+    if exists:
+        path.write_text("old")
+    with pytest.raises(error), replacing(path) as temporary:
+        temporary.write_text("half of the n")
+        raise error
+    assert os.listdir(tmp_path) == (["file.txt"] if exists else [])
+    if exists:
+        assert path.read_text() == "old"
+
+
+def test_a_reader_of_the_old_file_is_not_disturbed(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("old content")
+    with path.open() as reader:
+        with replacing(path) as temporary:
+            temporary.write_text("new")
+        assert reader.read() == "old content"
+    assert path.read_text() == "new"
+
+
+def test_json_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    values = {"b": [1, 2.5, None, True], "a": {"é": "ü"}}
+    write_json(tmp_path / "values.json", values)
+    assert read_json(tmp_path / "values.json") == values
+    assert list(json.loads((tmp_path / "values.json").read_text())) == ["a", "b"], "sorted"
+
+
+def test_values_that_are_no_json_leave_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "values.json"
+    write_json(path, [1])
+    with pytest.raises(TypeError):
+        write_json(path, {"x": object()})
+    assert read_json(path) == [1]
+    assert os.listdir(tmp_path) == ["values.json"]
+
+
+def test_a_record_is_marked_as_measured_with_the_versions(run_store: Path) -> None:
+    path = record("03_global", {"rank1": 50.0})
+    assert path == run_store / "results" / "03_global.json"
+    found = read_json(path)
+    assert found["rank1"] == 50.0
+    assert found["source"] == "measured"
+    assert {"python", "torch", "numpy"} <= set(found["versions"])
+
+
+# ---------------------------------------------------------------- keys
+
+# For every field that training depends on, a change to another valid value.
+CHANGES: dict[str, dict[str, Any]] = {
+    "dataset": {"dataset": "prid2011"},
+    "trial": {"trial": 2},
+    "min_frames": {"min_frames": 1},
+    "height": {"height": 128, "width": 64},
+    "width": {"height": 128, "width": 64},
+    "resize": {"resize": "legacy"},
+    "backbone": {"backbone": "resnet50"},
+    "weights": {"weights": "imagenet"},
+    "restore_bn_statistics": {"restore_bn_statistics": False},
+    "branch": {"branch": "global"},
+    "k": {"k": 4},
+    "pool": {"pool": "gmp"},
+    "c_reduced": {"c_reduced": 64},
+    "head_activation": {"head_activation": "relu6"},
+    "train_global_head": {"train_global_head": False},
+    "eta": {"eta": 0.25},
+    "margin": {"margin": 0.25},
+    "lam": {"lam": 0.5},
+    "warmup_epochs": {"warmup_epochs": 1},
+    "distance": {"distance": "squared"},
+    "anchor_difference": {"anchor_difference": "normalised"},
+    "repeats": {"repeats": "accumulate"},
+    "match_unvisited": {"match_unvisited": True},
+    "steps": {"steps": 10},
+    "batch": {"batch": 32},
+    "optimiser": {"optimiser": "sgd"},
+    "lr": {"lr": 0.01},
+    "schedule": {"schedule": "cosine"},
+    "lr_factors": {"lr_factors": (1.0, 0.5)},
+    "head_lr_factor": {"head_lr_factor": 3.0},
+    "weight_decay": {"weight_decay": 0.0},
+    "clip": {"clip": 1.0},
+    "ema": {"ema": 0.0},
+    "bn_momentum": {"bn_momentum": 0.1},
+    "seed": {"seed": 1},
+}
+
+
+def test_a_change_is_known_for_every_field_of_training() -> None:
+    assert set(CHANGES) == set(training_fields(Config()))
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_every_field_of_training_gives_another_run(name: str, run_store: Path) -> None:
+    plain = training_folder(Config(), "data")
+    assert training_folder(Config().replace(**CHANGES[name]), "data") != plain
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"root": "/somewhere/else"}, {"tracklet_pool": "mean"}, {"normalise_branches": True}],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_place_and_evaluation_leave_the_run_as_it_is(changes: dict, run_store: Path) -> None:
+    assert training_folder(Config(**changes), "data") == training_folder(Config(), "data")
+
+
+def test_other_data_give_another_run(run_store: Path) -> None:
+    assert training_folder(Config(), "data") != training_folder(Config(), "other data")
+
+
+def test_a_run_lies_in_the_store_under_a_name_that_can_be_read(run_store: Path) -> None:
+    folder = training_folder(Config(branch="global", k=4, trial=3), "data")
+    assert folder.parent == run_store / "training" / "synthetic_clean"
+    assert folder.name.startswith("global-k4-trial3-")
+    assert not run_store.exists()
+
+
+def test_weights_count_by_their_content_not_by_their_name(run_store: Path, tmp_path: Path) -> None:
+    names = ("a", "same", "other")
+    for name, content in zip(names, (b"1", b"1", b"2"), strict=True):
+        (tmp_path / name).write_bytes(content)
+    a, same, other = (
+        training_folder(Config(weights=str(tmp_path / name)), "data") for name in names
+    )
+    assert a == same
+    assert a != other
+    assert a != training_folder(Config(), "data")
+
+
+def test_weights_written_anew_under_their_name_give_another_run(
+    run_store: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "weights"
+    file.write_bytes(b"first")
+    config = Config(weights=str(file))
+    before = training_folder(config, "data")
+    file.write_bytes(b"second")
+    assert training_folder(config, "data") != before

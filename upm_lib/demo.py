@@ -1,0 +1,76 @@
+"""The main job: run the six notebooks on the embedded data, keep pages and figures, sum up."""
+
+import logging
+import os
+import time
+import warnings
+from pathlib import Path
+
+import nbformat
+import papermill
+from nbconvert import HTMLExporter
+from tqdm import tqdm
+
+from upm_lib import experiments, figures, runs
+from upm_lib.config import UserError
+
+NOTEBOOKS = ("01_data", "02_local", "03_global", "04_fusion", "05_cam", "06_tables")
+
+
+def run(dataset: str = "synthetic_clean", **parameters: object) -> Path:
+    """Execute the notebooks in order with papermill and return the folder of the results.
+
+    Executed notebooks and an HTML page of each go to ``demo/`` in the run store, figures at print
+    size to ``figures/demo/`` in the checkout.
+    """
+    root = runs.repo_root()
+    if root is None:
+        raise UserError("the notebooks are part of the checkout: clone the repository to run them")
+    logging.getLogger("papermill").setLevel(logging.WARNING)
+    out = runs.store() / "demo"
+    out.mkdir(parents=True, exist_ok=True)
+    parameters = {"dataset": dataset, "figures_dir": str(root / "figures" / "demo"), **parameters}
+    began = time.perf_counter()
+    for name in tqdm(NOTEBOOKS, desc="notebooks", unit="notebook"):
+        papermill.execute_notebook(
+            root / "notebooks" / f"{name}.ipynb",
+            out / f"{name}.ipynb",
+            parameters,
+            cwd=root / "notebooks",
+            progress_bar=False,
+        )
+        _write_page(out / f"{name}.ipynb")
+    _say(summary(dataset, **parameters), time.perf_counter() - began, out, root / "figures/demo")
+    return out
+
+
+def _write_page(notebook: Path) -> None:
+    exporter = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about alt texts and cell ids of the template
+        body, _ = exporter.from_notebook_node(nbformat.read(notebook, as_version=4))
+    with runs.replacing(notebook.with_suffix(".html")) as temporary:
+        temporary.write_text(body, encoding="utf-8")
+
+
+def summary(dataset: str, **parameters: object) -> list[str]:
+    """Return the lines of the closing table: Rank-1 of every method that has been measured."""
+    bench = experiments.open_bench(dataset, progress=False, **parameters)
+    people = len(bench.dataset.people) // 2
+    lines = [f"Rank-1 in %, {bench.label} {dataset!r}, {people} test people, 1 trial:"]
+    for method in experiments.METHODS:
+        record = experiments.find(bench, method)
+        value = f"{record['rank1']:5.1f}" if record else "not run"
+        lines.append(f"  {figures.METHOD_NAMES[method]:<18} {value}")
+    lines.append(f"  {'chance':<18} {100 / people:5.1f}")
+    return lines
+
+
+def _say(lines: list[str], seconds: float, out: Path, pictures: Path) -> None:
+    here = Path.cwd()
+    shown = [Path(os.path.relpath(path, here)) for path in (out, pictures)]
+    print("", *lines, "", sep="\n")
+    print(f"Six notebooks in {seconds:.0f} s. Look next at:")
+    print(f"  {shown[0]}/01_data.html ... 06_tables.html   the lesson, with your results")
+    print(f"  {shown[1]}/   the figures at print size")
+    print("  make lab   to read and change the notebooks in JupyterLab")
