@@ -306,17 +306,25 @@ def test_several_trials_are_summed_up_by_mean_and_standard_deviation(bench: Benc
         [trial, method] for trial in (1, 2, 3) for method in methods
     ]
     total = experiments.summary(table)
-    assert total.index.tolist() == ["histogram", "baseline"], "the usual order"
-    assert total.columns.tolist() == [(m, s) for m in METRICS for s in ("mean", "std")]
-    values = table[table.method == "histogram"].rank1
-    assert total.loc["histogram", ("rank1", "mean")] == round(values.mean(), 1)
-    assert total.loc["histogram", ("rank1", "std")] == round(values.std(ddof=1), 1)
+    assert total.index.tolist() == list(methods), "in the order in which they were asked for"
+    assert total.columns.tolist() == list(METRICS)
+    for method in methods:
+        for metric in METRICS:
+            values = table[table.method == method][metric]
+            expected = f"{values.mean():.1f} ± {values.std(ddof=1):.1f}"
+            assert total.loc[method, metric] == expected
 
 
 def test_one_trial_has_no_standard_deviation(bench: Bench) -> None:
-    total = experiments.summary(experiments.compare(bench, ["histogram"]))
-    assert total.shape == (1, 2 * len(METRICS))
-    assert pd.isna(total.loc["histogram", ("rank1", "std")])
+    table = experiments.compare(bench, ["histogram"])
+    total = experiments.summary(table)
+    assert total.shape == (1, len(METRICS))
+    assert total.loc["histogram", "rank1"] == f"{table.rank1[0]:.1f}"
+
+
+def test_a_summary_can_have_lines_of_another_column(bench: Bench) -> None:
+    table = pd.concat([experiments.compare(bench, ["local"], k=k) for k in (8, 2)])
+    assert experiments.summary(table, "k").index.tolist() == [8, 2]
 
 
 @pytest.mark.parametrize("trials", [0, -1, "x", "3", 1.5, None])

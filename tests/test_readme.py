@@ -35,7 +35,7 @@ def papermill_calls(text: str) -> list[tuple[str, set[str]]]:
         words = shlex.split(command) if re.search(r"\bpapermill\s+\S*\.ipynb", command) else []
         if not words:
             continue
-        after = words[words.index("papermill") + 1 :]
+        after = words[[Path(word).name for word in words].index("papermill") + 1 :]
         names = {
             after[place + 1]
             for place, word in enumerate(after)
@@ -46,6 +46,10 @@ def papermill_calls(text: str) -> list[tuple[str, set[str]]]:
                 names |= set(yaml.safe_load(after[place + 1]))
         calls.append((next(word for word in after if word.endswith(".ipynb")), names))
     return calls
+
+
+def test_no_placeholder_is_left(readme: str) -> None:
+    assert re.findall(r"@[A-Z_]+@|\bTODO\b|\bFIXME\b|\bTBD\b", readme) == []
 
 
 def test_every_make_target_exists(readme: str) -> None:

@@ -250,14 +250,21 @@ def test_the_anchors_follow_the_loss_and_the_weights_do_not_see_them_early(
 
 
 def test_the_warm_up_lasts_as_many_epochs_as_the_config_says(
-    world: World,
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer = a_trainer(world, steps=10, warmup_epochs=1.0)  # 32 frames: 4 batches an epoch
-    assert trainer.warmup_steps == 4
+    trainer = a_trainer(world, steps=10, warmup_epochs=1.5)  # 32 frames: 4 batches an epoch
+    update, warm_steps = trainer.objective.update, []
+
+    def watched(features: Tensor, tracklet: Tensor, warm: bool) -> Tensor:
+        warm_steps.append(warm)
+        return update(features, tracklet, warm)
+
+    monkeypatch.setattr(trainer.objective, "update", watched)
     train(trainer)
+    assert warm_steps == [True] * 6 + [False] * 4
     history = trainer.log()
-    assert not history.cyclic_share[:4].any()
-    assert history.cyclic_share[4:].any()
+    assert not history.cyclic_share[:6].any()
+    assert history.cyclic_share[6:].any()
 
 
 def test_the_objective_is_exchangeable(world: World) -> None:

@@ -50,6 +50,12 @@ def nearest(queries: Tensor, anchors: Tensor, scale: Tensor, allowed: Tensor) ->
     return score.masked_fill(~allowed, -torch.inf).argmax(-1)
 
 
+def _scale(anchors: Tensor) -> Tensor:
+    """1 / length of anchors [..., d]; 0 for a zero vector, which has no direction."""
+    length = anchors.square().sum(-1).sqrt()
+    return torch.where(length > 1e-5, 1 / length, 0)
+
+
 def gather(anchors: Tensor, index: Tensor) -> Tensor:
     """Rows of anchors [k, N, d] at index [B] (the same for all parts) or [k, B]: [k, B, d]."""
     if index.ndim == 1:
@@ -156,8 +162,7 @@ class Association(nn.Module):
         """Set the intra anchors to vectors [k, N, d] and the cross anchors to their directions."""
         self.intra.copy_(anchors)
         self.cross.copy_(unit(self.intra))
-        length = self.intra.square().sum(-1).sqrt()
-        self.intra_scale.copy_(torch.where(length > 0, 1 / length, 0))
+        self.intra_scale.copy_(_scale(self.intra))
         self.match.fill_(-1)
 
     @torch.no_grad()
@@ -194,8 +199,7 @@ class Association(nn.Module):
             count.index_add_(0, tracklet, torch.ones_like(tracklet, dtype=x.dtype))
             step = step / count[tracklet, None]
         self.intra.index_add_(1, tracklet, step, alpha=-1)
-        length = gather(self.intra, tracklet).square().sum(-1).clamp_min(1e-10).sqrt()
-        self.intra_scale[:, tracklet] = 1 / length
+        self.intra_scale[:, tracklet] = _scale(gather(self.intra, tracklet))
 
     def unit_intra(self, index: Tensor) -> Tensor:
         """Intra anchors at index [B] or [k, B], scaled to length 1 (zero if never visited)."""

@@ -93,12 +93,19 @@ class Config:
         for name in ("steps", "batch", "trial", "min_frames", "c_reduced"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("lr", "margin", "lam", "warmup_epochs", "weight_decay", "clip"):
-            if getattr(self, name) < 0:
-                raise UserError(f"{name} must not be negative, got {getattr(self, name)}")
-        for name in ("eta", "ema"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
+        for name in ("lr", "margin", "lam", "warmup_epochs", "weight_decay", "clip", "seed"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise UserError(f"{name} must not be negative or infinite: {getattr(self, name)}")
+        for name in ("eta", "ema", "bn_momentum"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise UserError(f"{name} must lie in [0, 1], got {value}")
+        if len(self.lr_factors) != 2:
+            raise UserError("lr_factors must be two numbers, for the two halves of the training")
+        factors = {"head_lr_factor": (self.head_lr_factor,), "lr_factors": self.lr_factors}
+        for name, values in factors.items():
+            if not all(isinstance(v, int | float) and 0 <= v < float("inf") for v in values):
+                raise UserError(f"{name} must not be negative or infinite: {values}")
 
     def replace(self, **changes: Any) -> "Config":
         """Return a copy with some fields changed; an unknown name raises UserError."""
@@ -182,6 +189,8 @@ def preset(dataset: str, scale: str = "demo", **changes: Any) -> Config:
     known(SCALES, scale, "scale")
     known(SCALES[scale], dataset, "data set")
     config = Config(dataset=dataset).replace(**SCALES[scale][dataset])
+    for name in changes:
+        known(to_json(config), name, "option")
     return config.replace(**{name: v for name, v in changes.items() if v is not None})
 
 

@@ -102,6 +102,7 @@ def read_prid2011(root: str | Path, min_frames: int = 28, name: str = "prid2011"
         near = [p for p in near if (p / "multi_shot").is_dir()]
         hint = f"did you mean {near[0]}?" if near else "give the folder that contains multi_shot/"
         state = "has no folder multi_shot" if root.is_dir() else "does not exist"
+        state = "is a file, not a folder" if root.is_file() else state
         raise UserError(f"{root} {state}: {hint}")
     cameras = sorted(p.name for p in multi.glob("cam_*") if p.is_dir())
     if len(cameras) < 2:
@@ -126,11 +127,15 @@ def read_prid2011(root: str | Path, min_frames: int = 28, name: str = "prid2011"
 
 def _person_frames(root: Path, folder: Path) -> dict[int, tuple[str, ...]]:
     found = {}
-    for person in sorted(folder.glob("person_*")):
+    for person in sorted(p for p in folder.glob("person_*") if p.is_dir()):
+        number = person.name.removeprefix("person_")
+        if not number.isdecimal() or int(number) in found:
+            raise UserError(
+                f"{person} is not a person of its own: the folders are named person_0001, "
+                "person_0002 and so on; rename or remove it"
+            )
         files = sorted(f for f in person.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
-        found[int(person.name.removeprefix("person_"))] = tuple(
-            f.relative_to(root).as_posix() for f in files
-        )
+        found[int(number)] = tuple(f.relative_to(root).as_posix() for f in files)
     return found
 
 
@@ -192,7 +197,10 @@ def _pack(dataset: Dataset, path: Path) -> None:
 
 
 def _decode(file: Path) -> np.ndarray:
-    image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+    content = np.fromfile(file, np.uint8)
+    # OpenCV fills up a truncated JPEG with grey; its end marker tells.
+    whole = content[:2].tobytes() != b"\xff\xd8" or b"\xff\xd9" in content[-64:].tobytes()
+    image = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) and whole else None
     if image is None:
         raise UserError(f"{file} is not a readable image: replace it or remove the tracklet")
     return image[..., ::-1]
@@ -230,8 +238,8 @@ def _legacy_bilinear(x: Tensor, height: int, width: int) -> Tensor:
 class Sampler:
     """Frames in random order, an endless stream of shuffled epochs cut into batches.
 
-    The batch of a step follows from (seed, step) alone, so that resuming needs no state. The unit is
-    the frame, not the tracklet: a batch may hold several frames of one tracklet.
+    The batch of a step follows from (seed, step) alone, so that resuming needs no state. The unit
+    is the frame, not the tracklet: a batch may hold several frames of one tracklet.
     """
 
     def __init__(self, count: int, batch: int, seed: int) -> None:

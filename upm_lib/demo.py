@@ -58,11 +58,12 @@ def summary(dataset: str, **parameters: object) -> list[str]:
     bench = experiments.open_bench(dataset, progress=False, **parameters)
     people = len(bench.dataset.people) // 2
     lines = [f"Rank-1 in %, {bench.label} {dataset!r}, {people} test people, 1 trial:"]
-    for method in experiments.METHODS:
-        record = experiments.find(bench, method)
-        value = f"{record['rank1']:5.1f}" if record else "not run"
-        lines.append(f"  {figures.METHOD_NAMES[method]:<18} {value}")
-    lines.append(f"  {'chance':<18} {100 / people:5.1f}")
+    found = [(figures.METHOD_NAMES[m], experiments.find(bench, m)) for m in experiments.METHODS]
+    balanced = experiments.find(bench, "fusion", normalise_branches=True)
+    found.append(("fused, each branch scaled first", balanced))
+    for name, record in found:
+        lines.append(f"  {name:<32} {record['rank1']:5.1f}" if record else f"  {name:<32} not run")
+    lines.append(f"  {'chance':<32} {100 / people:5.1f}")
     return lines
 
 

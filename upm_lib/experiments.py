@@ -16,7 +16,7 @@ from filelock import FileLock
 from matplotlib.figure import Figure
 
 from upm_lib import data, evaluation, features, figures, model, runs, synthetic, training
-from upm_lib.config import Config, UserError, preset, to_json
+from upm_lib.config import Config, UserError, known, preset, to_json
 from upm_lib.data import Dataset, Frames, Trial
 
 METHODS = ("histogram", "untrained", "baseline", "local", "global", "fusion")
@@ -84,9 +84,10 @@ def open_bench(
     Raises UserError with one sentence for anything that does not fit.
     """
     config = preset(dataset, scale, **changes)
+    where = training.pick_device(device)
     opened = data.load(config, progress)
     folder = None if figures_dir is None else Path(figures_dir).expanduser()
-    return Bench(config, opened, Frames(opened), training.pick_device(device), progress, folder)
+    return Bench(config, opened, Frames(opened), where, progress, folder)
 
 
 # ---------------------------------------------------------------- networks
@@ -94,8 +95,9 @@ def open_bench(
 
 def config_of(bench: Bench, method: str, trial: int = 1, **changes: object) -> Config:
     """Return the training config of "baseline" (local-aware, k = 1), "local" or "global"."""
+    known(("baseline", "local", "global"), method, "network")
     if method == "baseline":
-        changes = {"k": 1, **changes}
+        changes = {**changes, "k": 1}
     branch = "global" if method == "global" else "local"
     return bench.config.replace(branch=branch, trial=trial, **changes)
 
@@ -160,6 +162,7 @@ def right_share(bench: Bench, trainer: training.Trainer) -> float:
 
 def networks_of(bench: Bench, method: str, trial: int, **changes: object) -> list[model.UPMNet]:
     """Return the network(s) of a method for one trial: two for "fusion", one otherwise."""
+    known(METHODS[1:], method, "method")
     if method == "untrained":
         return [untrained(bench, config_of(bench, "local", trial, **changes))]
     parts = ("local", "global") if method == "fusion" else (method,)
@@ -170,6 +173,7 @@ def trial_features(
     bench: Bench, method: str, trial: int = 1, **changes: object
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return unit vectors of the probe [P, D] and gallery [G, D] tracklets of a trial."""
+    known(METHODS, method, "method")
     halves = data.split(bench.dataset, trial)
     tracklets = np.r_[halves.probe, halves.gallery]
     if method == "histogram":
@@ -219,6 +223,7 @@ def measure(bench: Bench, method: str, trial: int = 1, **changes: object) -> dic
     path = _result_path(bench, method, trial, changes)
     if path.is_file():
         return runs.read_json(path)
+    config = _result_config(bench, method, trial, changes)
     began = time.perf_counter()
     halves = data.split(bench.dataset, trial)
     found = ranking(bench, halves, *trial_features(bench, method, trial, **changes))
@@ -228,13 +233,13 @@ def measure(bench: Bench, method: str, trial: int = 1, **changes: object) -> dic
         "synthetic": bench.is_synthetic,
         "method": method,
         "trial": trial,
-        "k": 1 if method == "baseline" else bench.config.replace(**changes).k,
+        "k": config.k,
         "cmc": cmc.tolist(),
         **{f"rank{r}": 100 * float(cmc[r - 1]) for r in (1, 5, 20)},
         "mAP": 100 * float(np.nanmean(found.average_precision("trapezoid"))),
         "mAP_mean_precision": 100 * float(np.nanmean(found.average_precision("mean_precision"))),
         "seconds": time.perf_counter() - began,
-        "config": to_json(bench.config.replace(trial=trial, **changes)),
+        "config": to_json(config),
         "versions": runs.versions(),
         "source": "measured",
     }
@@ -242,11 +247,16 @@ def measure(bench: Bench, method: str, trial: int = 1, **changes: object) -> dic
     return record
 
 
+def _result_config(bench: Bench, method: str, trial: int, changes: dict) -> Config:
+    """Return the config of a result; of the local-aware network where it is no single network."""
+    known(METHODS, method, "method")
+    network = method if method in ("baseline", "global") else "local"
+    return config_of(bench, network, trial, **changes)
+
+
 def _result_path(bench: Bench, method: str, trial: int, changes: dict) -> Path:
     """Name a result by the runs it rests on, so that it can be found without making it."""
-    if method == "baseline":  # it has one part, whatever k the others have
-        changes = {**changes, "k": 1}
-    config = bench.config.replace(trial=trial, branch="local", **changes)
+    config = _result_config(bench, method, trial, changes)
     made_of = {
         "runs": [folder_of(bench, config.replace(branch=b)).name for b in ("local", "global")],
         "fields": [config.tracklet_pool, config.normalise_branches],
@@ -266,6 +276,8 @@ def compare(
     bench: Bench, methods: Sequence[str] = METHODS, trials: int = 1, **changes: object
 ) -> pd.DataFrame:
     """Measure several methods on trials 1 .. trials: one row a method and trial."""
+    if isinstance(methods, str):
+        raise UserError(f"methods is a list of names, such as [{methods!r}]")
     if not isinstance(trials, int) or trials < 1:
         raise UserError(f"trials must be a whole number from 1, not {trials!r}")
     rows = [
@@ -276,7 +288,14 @@ def compare(
     return pd.DataFrame(rows)[["method", "trial", "k", *METRICS, "mAP_mean_precision", "cmc"]]
 
 
-def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return mean and standard deviation over trials in percent, methods in the usual order."""
-    table = rows.groupby("method")[list(METRICS)].agg(["mean", "std"])
-    return table.reindex([m for m in METHODS if m in table.index]).round(1)
+def summary(rows: pd.DataFrame, by: str = "method") -> pd.DataFrame:
+    """Return metrics in percent, mean ± standard deviation if there are several trials.
+
+    Args:
+        rows: from :func:`compare`.
+        by: the column that names the lines; they keep the order in which they first appear.
+    """
+    groups = rows.groupby(by, sort=False)[list(METRICS)]
+    mean, spread, several = groups.mean(), groups.std(), groups.size() > 1
+    table = mean.map("{:.1f}".format)
+    return table.where(~several, table + " ± " + spread.map("{:.1f}".format), axis=0)

@@ -40,11 +40,22 @@ _STYLE = {**_SIZES, **_PLAIN, **_BEHIND, "figure.facecolor": "white"}
 
 
 class Picture(Figure):
-    """A figure that Jupyter can show although pyplot does not know it."""
+    """A figure that Jupyter can show although pyplot does not know it.
 
-    def _repr_png_(self) -> bytes:
+    Drawings are shown as PNG, photographs as JPEG, which keeps notebooks small.
+    """
+
+    photographic = False
+
+    def _repr_png_(self) -> bytes | None:
+        return None if self.photographic else self._encode("png")
+
+    def _repr_jpeg_(self) -> bytes | None:
+        return self._encode("jpeg", pil_kwargs={"quality": 88}) if self.photographic else None
+
+    def _encode(self, kind: str, **options: Any) -> bytes:
         buffer = io.BytesIO()
-        self.savefig(buffer, format="png")
+        self.savefig(buffer, format=kind, **options)
         return buffer.getvalue()
 
 
@@ -129,6 +140,7 @@ def contact_sheet(
     w = min(0.8, strip / frames)
     h = w * tracklets[0].shape[1] / tracklets[0].shape[2]
     with _board(_WIDTH, -(-len(tracklets) // per_row) * (h + 0.28) + 0.05, title) as (fig, ax):
+        fig.photographic = True
         for n, (tracklet, label) in enumerate(zip(tracklets, labels, strict=True)):
             x, y = 0.15 + n % per_row * (strip + 0.15), n // per_row * (h + 0.28)
             _say(ax, x, y + 0.24, label, ha="left", va="bottom")
@@ -142,6 +154,7 @@ def stripes(frame: np.ndarray, ks: Sequence[int] = (1, 2, 4, 8), *, title: str =
     """Cut one frame, uint8 RGB [H, W, 3], into k equal numbered stripes for each k (Eq. 1)."""
     h, w, gap = 2.6, 2.6 * frame.shape[1] / frame.shape[0], 0.035
     with _board(len(ks) * (w + 0.4) + 0.15, h + 0.35, title) as (fig, ax):
+        fig.photographic = True
         for n, k in enumerate(ks):
             x, edges = n * (w + 0.4) + 0.4, np.linspace(0, len(frame), k + 1).round().astype(int)
             _say(ax, x + w / 2, 0.13, f"$k = {k}$", fontsize=9)
@@ -281,6 +294,7 @@ def ranked_lists(
     h = w * probes[0].shape[0] / probes[0].shape[1]
     row, block, size = h + (0.2 if distances else 0.06), 5 * w + 0.2, (w - 0.08, h - 0.08)
     with _board(0.2 + w + len(methods) * block, 0.55 + len(probes) * row, title) as (fig, ax):
+        fig.photographic = True
         _say(ax, 0.1, 0.15, "probe", ha="left")
         for p, probe in enumerate(probes):
             y = 0.3 + p * row
@@ -307,6 +321,7 @@ def activation_maps(frames: np.ndarray, maps: Mapping[str, np.ndarray], title: s
     width, height = left + len(frames) * w + 0.7, (1 + len(methods)) * h + 0.05
     heat = {"cmap": "inferno", "vmin": 0, "vmax": 1, "alpha": 0.5, "interpolation": "bilinear"}
     with _board(width, height, title) as (fig, ax):
+        fig.photographic = True
         for row, method in enumerate(["frames", *methods]):
             _say(ax, left - 0.1, (row + 0.5) * h, _look(method)["label"], ha="right")
             for n, frame in enumerate(frames):

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from upm_lib import _torchvision  # noqa: F401  (timm imports torchvision: this must come first)
+from upm_lib import _memory, _torchvision  # noqa: F401  (before timm, which imports torchvision)
 from upm_lib.config import MAP_COLUMNS, MAP_ROWS, Config, UserError
 
 import timm  # isort: skip
@@ -308,11 +309,15 @@ def _read_state(weights: str) -> dict[str, Tensor]:
         raise UserError(
             f"no weights at {weights}: give a .safetensors or .pth file, or 'imagenet' to download"
         )
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(path)
-    return torch.load(path, map_location="cpu", weights_only=True)  # executes nothing
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)  # executes nothing
+    except Exception as error:  # the readers raise many kinds; the advice is the same
+        raise UserError(
+            f"{weights} is not a readable weights file ({type(error).__name__}): give a "
+            ".safetensors file, or a .pth file that holds tensors and nothing else"
+        ) from error
 
 
 def _imagenet(backbone: str) -> dict[str, Tensor]:

@@ -26,10 +26,10 @@ def repo_root() -> Path | None:
 
 
 def store() -> Path:
-    """Return the run store's folder (not created)."""
-    if os.environ.get("UPM_RUNS"):
-        return Path(os.environ["UPM_RUNS"]).expanduser().resolve()
+    """Return the run store's folder (not created); a relative UPM_RUNS is below the checkout."""
     root = repo_root()
+    if os.environ.get("UPM_RUNS"):
+        return (root or Path.cwd()) / Path(os.environ["UPM_RUNS"]).expanduser()
     return root / "runs" if root else Path.home() / ".cache" / "upm_lib" / "runs"
 
 
@@ -40,8 +40,9 @@ def training_folder(config: Config, data_digest: str) -> Path:
     weights file, the library's training code and torch's version.
     """
     made_of = training_fields(config)
-    if config.weights and Path(config.weights).expanduser().is_file():
-        made_of["weights"] = _file_digest(str(Path(config.weights).expanduser()))
+    weights = Path(config.weights or "").expanduser()
+    if weights.is_file():
+        made_of["weights"] = file_digest(weights)
     made_of |= {
         "data": data_digest,
         "code": code_digest("data", "model", "association", "training"),
@@ -59,12 +60,18 @@ def digest(values: Any) -> str:
 def code_digest(*modules: str) -> str:
     """Return a digest over the source of some modules of this package."""
     folder = Path(__file__).parent
-    return digest([_file_digest(str(folder / f"{module}.py")) for module in modules])
+    return digest([file_digest(folder / f"{module}.py") for module in modules])
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file; it is read again only when its size or time has changed."""
+    about = path.stat()
+    return _read_digest(path, about.st_size, about.st_mtime_ns)
 
 
 @lru_cache
-def _file_digest(path: str) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+def _read_digest(path: Path, size: int, changed: int) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @contextmanager

@@ -701,9 +701,11 @@ def _paint_props(image: np.ndarray, rng: np.random.Generator) -> None:
             cv2.polylines(image, [frame.astype(np.int32)], False, paint, 4, cv2.LINE_AA)
         else:
             body = np.array([(0, -20), (6, -42), (44, -48), (72, -76), (140, -76), (172, -46),
-                             (200, -40), (204, -14)]) + (x, _BASE + 14)  # fmt: skip
+                             (200, -40), (204, -14)])  # fmt: skip
+            body += (x, _BASE + 14)
             cv2.fillPoly(image, [body.astype(np.int32)], paint, cv2.LINE_AA)
-            glass = np.array([(54, -48), (76, -71), (136, -71), (160, -48)]) + (x, _BASE + 14)
+            glass = np.array([(54, -48), (76, -71), (136, -71), (160, -48)])
+            glass += (x, _BASE + 14)
             cv2.fillPoly(image, [glass.astype(np.int32)], (58, 68, 78), cv2.LINE_AA)
             for wheel in (42, 162):
                 cv2.circle(image, (x + wheel, _BASE), 17, (28, 28, 30), -1, cv2.LINE_AA)

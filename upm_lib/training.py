@@ -19,13 +19,13 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from upm_lib import _torchvision  # noqa: F401  (timm imports torchvision: this must come first)
 from upm_lib import config as configs
 from upm_lib import model, runs
 from upm_lib.association import Association
 from upm_lib.config import Config, UserError
 from upm_lib.data import TrainingSet
 
+# After upm_lib.model, which prepares torchvision, which timm imports.
 from timm.optim import RMSpropTF  # isort: skip
 from timm.utils import ModelEmaV3  # isort: skip
 
@@ -38,7 +38,9 @@ def pick_device(name: str | None = None) -> torch.device:
     """Return the named device; None means a GPU if there is one, else the CPU."""
     if name is None:
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
+    kind = str(name).split(":")[0]
+    configs.known(("cpu", "cuda"), kind, "device")
+    if kind == "cuda" and not torch.cuda.is_available():
         raise UserError(f"device {name!r} is not available here: use 'cpu' or leave it out")
     return torch.device(name)
 
@@ -154,11 +156,13 @@ class Trainer:
         return pd.DataFrame(values, columns=list(HISTORY)).rename_axis("step").reset_index()
 
     def check_finite(self) -> None:
-        """Raise FloatingPointError naming the first step whose loss is not a finite number."""
+        """Raise FloatingPointError if a loss so far or a weight now is not a finite number."""
         bad = ~torch.isfinite(self.history[: self.step, 0])
-        if bad.any():
+        weights = torch.stack([p.isfinite().all() for p in self.network.parameters()])
+        if bad.any() or not weights.all():
+            what = f"the loss of step {int(bad.nonzero()[0])}" if bad.any() else "a weight"
             raise FloatingPointError(
-                f"the loss of step {int(bad.nonzero()[0])} is not finite: lower the learning rate "
+                f"{what} is not finite after {self.step} steps: lower the learning rate "
                 f"(now {self.config.lr}); the last checkpoint before it is kept"
             )
 
@@ -200,9 +204,10 @@ class Trainer:
 def save_checkpoint(trainer: Trainer, folder: Path) -> Path:
     """Write the run's state to ``folder/step-NUMBER-DIGEST.safetensors``; keep the last two.
 
-    The file is complete or absent: it is written beside, flushed and moved. Its name carries the
+    A state that is not finite is never saved: FloatingPointError. The file is complete or absent: it is written beside, flushed and moved. Its name carries the
     SHA-256 of its content, so a damaged file is recognised.
     """
+    trainer.check_finite()
     tensors = {n: t.detach().cpu().contiguous() for n, t in trainer.tensors().items()}
     about = {"step": str(trainer.step), "config": json.dumps(configs.to_json(trainer.config))}
     content = save(tensors, metadata=about)
@@ -226,12 +231,18 @@ def load_checkpoint(trainer: Trainer, folder: Path) -> bool:
         with safe_open(path, framework="pt") as file:
             about = file.metadata()
             theirs = configs.from_json(json.loads(about["config"]))
-            if configs.training_fields(theirs) != configs.training_fields(trainer.config):
+            if not _same_training(theirs, trainer.config):
                 raise UserError(f"{path} belongs to another config: remove it or its folder")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         trainer.load_tensors(tensors, int(about["step"]))
         return True
     return False
+
+
+def _same_training(one: Config, other: Config) -> bool:
+    """Whether two configs train the same; where the starting weights lay does not matter."""
+    fields = [configs.training_fields(c.replace(weights=None)) for c in (one, other)]
+    return fields[0] == fields[1]
 
 
 def _checkpoints(folder: Path) -> list[Path]:
@@ -278,7 +289,6 @@ def train(
                 bar.update(done - bar.n)
             if stop is not None and stop(done):
                 break
-            if folder is not None and (
-                done % checkpoint_every == 0 or done == trainer.config.steps
-            ):
+            due = done % checkpoint_every == 0 or done == trainer.config.steps
+            if folder is not None and due:
                 save_checkpoint(trainer, folder)

@@ -1,0 +1,58 @@
+"""Execute the notebooks in place with their defaults and refresh the pictures of the README.
+
+For maintainers, after a change of the library or of a notebook:
+
+    make notebooks
+
+Each notebook is executed twice: the second time every training run is found in the store, so that
+no progress bar is left in the outputs. Then what changes from run to run is stripped.
+"""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+from upm_lib import demo, runs
+
+VOLATILE = ("execution", "papermill")
+# The pictures that README.md shows, by their name in figures/demo.
+README_FIGURES = ("01_people", "02_architecture", "02_training", "04_ranked_lists", "05_maps")
+
+
+def execute(path: Path) -> None:
+    """Execute one notebook in its own folder and strip what is volatile."""
+    for _ in range(2):
+        notebook = nbformat.read(path, as_version=4)
+        NotebookClient(
+            notebook,
+            timeout=1800,
+            kernel_name="python3",
+            resources={"metadata": {"path": path.parent}},
+        ).execute()
+        notebook.metadata.pop("widgets", None)
+        notebook.metadata["language_info"] = {"name": "python"}
+        for cell in notebook.cells:
+            for key in VOLATILE:
+                cell.metadata.pop(key, None)
+        nbformat.write(notebook, path)
+    print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
+
+
+def main() -> int:
+    """Refresh all notebooks, then run the demo and copy the pictures of the README."""
+    root = runs.repo_root()
+    for name in demo.NOTEBOOKS:
+        execute(root / "notebooks" / f"{name}.ipynb")
+    demo.run()
+    for name in README_FIGURES:
+        shutil.copyfile(root / "figures" / "demo" / f"{name}.png", root / "figures" / f"{name}.png")
+    subprocess.run(["git", "status", "--short", "notebooks", "figures"], check=True, cwd=root)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
