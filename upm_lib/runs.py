@@ -4,6 +4,7 @@ The store is ``runs/`` at the root of the checkout, or the folder in the environ
 ``UPM_RUNS``; without a checkout it is in the user's cache folder. Stages meet here and only here.
 """
 
+import ast
 import hashlib
 import json
 import os
@@ -58,9 +59,22 @@ def digest(values: Any) -> str:
 
 
 def code_digest(*modules: str) -> str:
-    """Return a digest over the source of some modules of this package."""
-    folder = Path(__file__).parent
-    return digest([file_digest(folder / f"{module}.py") for module in modules])
+    """Return a digest over some modules of this package; comments and docstrings do not count."""
+    return digest([_program(Path(__file__).parent / f"{module}.py") for module in modules])
+
+
+@lru_cache
+def _program(path: Path) -> str:
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [line for line in body if not _is_text(line)]
+    return ast.dump(tree)
+
+
+def _is_text(line: ast.stmt) -> bool:
+    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)
 
 
 def file_digest(path: Path) -> str:

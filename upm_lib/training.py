@@ -204,8 +204,9 @@ class Trainer:
 def save_checkpoint(trainer: Trainer, folder: Path) -> Path:
     """Write the run's state to ``folder/step-NUMBER-DIGEST.safetensors``; keep the last two.
 
-    A state that is not finite is never saved: FloatingPointError. The file is complete or absent: it is written beside, flushed and moved. Its name carries the
-    SHA-256 of its content, so a damaged file is recognised.
+    The file is complete or absent: it is written beside, flushed and moved. Its name carries the
+    SHA-256 of its content, so a damaged file is recognised. A state that is not finite is never
+    saved: FloatingPointError.
     """
     trainer.check_finite()
     tensors = {n: t.detach().cpu().contiguous() for n, t in trainer.tensors().items()}
