@@ -61,6 +61,7 @@ REFUSED: dict[str, list[tuple[Any, tuple[str, ...]]]] = {
     "bn_momentum": [("0.1", ("float or None",))],
     "seed": [("0", ("int",)), (1.5, ("int",)), (True, ("int",))],
     "tracklet_pool": [("maximum", ("max", "mean"))],
+    "probes": [("all", ("first", "both")), (None, ("None",))],
     "normalise_branches": [("no", ("bool",))],
 }
 UNITED = ("height", "width")  # refused together: their sentence names "the input"

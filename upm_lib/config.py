@@ -74,6 +74,7 @@ class Config:
 
     # features and evaluation: the fields below do not change what is trained
     tracklet_pool: Literal["max", "mean"] = "max"  # over the frames of a tracklet, section 3.5
+    probes: Literal["first", "both"] = "first"  # which of two cameras searches the other one
     normalise_branches: bool = False  # True: each half of the fused vector gets unit length first
 
     def __post_init__(self) -> None:
@@ -136,7 +137,7 @@ def known(names: Any, name: Any, what: str) -> Any:
     raise UserError(f"unknown {what} {name!r}: {hint}known are {', '.join(names)}")
 
 
-EVALUATION_FIELDS = ("tracklet_pool", "normalise_branches")
+EVALUATION_FIELDS = ("tracklet_pool", "normalise_branches", "probes")
 
 # What the published code does where the paper says otherwise or nothing (FIDELITY.md).
 OFFICIAL: dict[str, Any] = dict(
@@ -157,7 +158,7 @@ _PAPER = dict(steps=20000, weights="imagenet")
 PAPER: dict[str, dict[str, Any]] = {
     "prid2011": _PAPER,
     "synthetic_clean": _PAPER | dict(min_frames=1),
-    "synthetic_cluttered": _PAPER | dict(min_frames=1),
+    "synthetic_cluttered": _PAPER | dict(min_frames=1, probes="both"),
 }
 
 # A minute or less a network on two cores, without any download.
@@ -174,7 +175,8 @@ _DEMO = dict(
 DEMO: dict[str, dict[str, Any]] = {
     "prid2011": _DEMO | dict(backbone="mobilenet_v1", lr=3e-4, head_lr_factor=3.0),
     "synthetic_clean": _DEMO | dict(backbone="small", min_frames=1, bn_momentum=0.1),
-    "synthetic_cluttered": _DEMO | dict(backbone="small", min_frames=1, bn_momentum=0.1),
+    "synthetic_cluttered": _DEMO
+    | dict(backbone="small", min_frames=1, bn_momentum=0.1, probes="both"),
 }
 SCALES = {"demo": DEMO, "paper": PAPER}
 

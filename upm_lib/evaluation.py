@@ -94,6 +94,31 @@ def rank(
     return Ranking(ranks, len(gallery))
 
 
+def rank_two_cameras(
+    first: Tensor,
+    second: Tensor,
+    first_person: np.ndarray,
+    second_person: np.ndarray,
+    probes: str = "first",
+) -> Ranking:
+    """Rank in the two-camera protocols of section 4.1.
+
+    Args:
+        first: unit vectors of camera A's tracklets [P, D].
+        second: unit vectors of camera B's [G, D].
+        first_person: identities [P].
+        second_person: identities [G].
+        probes: "first": camera A searches camera B (PRID2011). "both": each searches the other,
+            and every search counts the same (iLIDS-VID; with equally many people on both sides
+            this is the mean of the two CMCs).
+    """
+    there = rank(first, second, first_person, second_person)
+    if probes == "first":
+        return there
+    back = rank(second, first, second_person, first_person)
+    return Ranking(there.ranks + back.ranks, max(there.gallery_size, back.gallery_size))
+
+
 def match_ranks(score: np.ndarray, match: np.ndarray, junk: np.ndarray) -> np.ndarray:
     """Ranks of the matches of one query among the items that are not junk.
 

@@ -16,11 +16,12 @@ from filelock import FileLock
 from matplotlib.figure import Figure
 
 from upm_lib import data, evaluation, features, figures, model, runs, synthetic, training
-from upm_lib.config import Config, UserError, known, preset, to_json
-from upm_lib.data import Dataset, Frames, Trial
+from upm_lib.config import EVALUATION_FIELDS, Config, UserError, known, preset, to_json
+from upm_lib.data import Dataset, Frames
 
 METHODS = ("histogram", "untrained", "baseline", "local", "global", "fusion")
-METRICS = ("rank1", "rank5", "rank20", "mAP")
+# In percent; "mAP" is by the trapezoid rule of the paper, the last by that of the toolboxes.
+METRICS = ("rank1", "rank5", "rank20", "mAP", "mAP_mean_precision")
 
 
 @dataclass(frozen=True)
@@ -185,13 +186,6 @@ def trial_features(
     return vectors[: len(halves.probe)], vectors[len(halves.probe) :]
 
 
-def ranking(
-    bench: Bench, halves: Trial, probe: torch.Tensor, gallery: torch.Tensor
-) -> evaluation.Ranking:
-    """Rank the gallery of a trial for its probes: camera A searches camera B (section 4.1)."""
-    return evaluation.rank(probe, gallery, bench.people(halves.probe), bench.people(halves.gallery))
-
-
 def ranked(
     bench: Bench, method: str, probes: Sequence[int], trial: int = 1, top: int = 5
 ) -> tuple[list[list[np.ndarray]], list[list[bool]]]:
@@ -226,7 +220,9 @@ def measure(bench: Bench, method: str, trial: int = 1, **changes: object) -> dic
     config = _result_config(bench, method, trial, changes)
     began = time.perf_counter()
     halves = data.split(bench.dataset, trial)
-    found = ranking(bench, halves, *trial_features(bench, method, trial, **changes))
+    first, second = trial_features(bench, method, trial, **changes)
+    people = bench.people(halves.probe), bench.people(halves.gallery)
+    found = evaluation.rank_two_cameras(first, second, *people, config.probes)
     cmc = found.cmc(20)
     record = {
         "dataset": bench.config.dataset,
@@ -259,7 +255,7 @@ def _result_path(bench: Bench, method: str, trial: int, changes: dict) -> Path:
     config = _result_config(bench, method, trial, changes)
     made_of = {
         "runs": [folder_of(bench, config.replace(branch=b)).name for b in ("local", "global")],
-        "fields": [config.tracklet_pool, config.normalise_branches],
+        "fields": [getattr(config, name) for name in EVALUATION_FIELDS],
         "code": runs.code_digest("features", "evaluation"),
     }
     name = f"{method}-k{config.k}-trial{trial}-{runs.digest(made_of)}.json"
@@ -285,7 +281,7 @@ def compare(
         for trial in range(1, trials + 1)
         for method in methods
     ]
-    return pd.DataFrame(rows)[["method", "trial", "k", *METRICS, "mAP_mean_precision", "cmc"]]
+    return pd.DataFrame(rows)[["method", "trial", "k", *METRICS, "cmc"]]
 
 
 def summary(rows: pd.DataFrame, by: str = "method") -> pd.DataFrame:
