@@ -8,11 +8,11 @@ Each notebook is executed twice: the second time every training run is found in 
 no progress bar is left in the outputs. Then what changes from run to run is stripped.
 """
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import nbformat
 from nbclient import NotebookClient
 
@@ -43,13 +43,15 @@ def execute(path: Path) -> None:
 
 
 def main() -> int:
-    """Refresh all notebooks, then run the demo and copy the pictures of the README."""
+    """Refresh all notebooks, then run the demo and take half-size copies for the README."""
     root = runs.repo_root()
     for name in demo.NOTEBOOKS:
         execute(root / "notebooks" / f"{name}.ipynb")
     demo.run()
     for name in README_FIGURES:
-        shutil.copyfile(root / "figures" / "demo" / f"{name}.png", root / "figures" / f"{name}.png")
+        picture = cv2.imread(str(root / "figures" / "demo" / f"{name}.png"))
+        half = cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+        cv2.imwrite(str(root / "figures" / f"{name}.png"), half, [cv2.IMWRITE_PNG_COMPRESSION, 9])
     subprocess.run(["git", "status", "--short", "notebooks", "figures"], check=True, cwd=root)
     return 0
 

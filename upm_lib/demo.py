@@ -40,7 +40,7 @@ def run(dataset: str = "synthetic_clean", **parameters: object) -> Path:
             progress_bar=False,
         )
         _write_page(out / f"{name}.ipynb")
-    _say(summary(dataset, **parameters), time.perf_counter() - began, out, root / "figures/demo")
+    _say(summary(**parameters), time.perf_counter() - began, out, root / "figures/demo")
     return out
 
 
