@@ -24,7 +24,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 RENDERER_VERSION = 1
 HEIGHT, WIDTH = 128, 64
