@@ -76,7 +76,7 @@ def accuracy(table: int, bench: Bench, trials: int = 1) -> pd.DataFrame:
         line["trials"] = len(records)
         line["to fill it"] = "" if len(records) == trials else command(bench, row, trials)
         lines[row.name] = line
-    return pd.DataFrame.from_dict(lines, orient="index").rename_axis(TITLES[table])
+    return pd.DataFrame.from_dict(lines, orient="index").rename_axis("row")
 
 
 def _published(table: int, row: Row, config: Config) -> str:
