@@ -101,6 +101,8 @@ class Config:
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise UserError(f"{name} must lie in [0, 1], got {value}")
+        if self.seed >= 2**63:
+            raise UserError(f"seed must be below 2**63, not {self.seed}")
         if len(self.lr_factors) != 2:
             raise UserError("lr_factors must be two numbers, for the two halves of the training")
         factors = {"head_lr_factor": (self.head_lr_factor,), "lr_factors": self.lr_factors}

@@ -5,7 +5,9 @@ It has no person id: the method is unsupervised, and the type makes a leak impos
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -47,11 +49,14 @@ class Dataset:
         return tuple(sorted({t.person for t in self.tracklets}))
 
     def digest(self) -> str:
-        """Return 12 hex digits over the names and sizes of all frames."""
+        """Return 12 hex digits over the names and contents of all frames; their place is free."""
         text = hashlib.sha256(self.name.encode())
-        for tracklet in self.tracklets:
-            for frame in tracklet.frames:
-                text.update(f"{frame} {(self.root / frame).stat().st_size}\n".encode())
+        with _readable():
+            for tracklet in self.tracklets:
+                for frame in tracklet.frames:
+                    content = (self.root / frame).read_bytes()
+                    text.update(f"\n{frame} {len(content)}\n".encode())
+                    text.update(content)
         return text.hexdigest()[:12]
 
 
@@ -71,6 +76,17 @@ class TrainBatch(NamedTuple):
 
 
 # ---------------------------------------------------------------- reading
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Turn the system's refusal to read a file or folder into a sentence that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{error.filename} cannot be read ({error.strerror}): check it and its permissions"
+        ) from error
 
 
 def load(config: Config, progress: bool = False) -> Dataset:
@@ -95,7 +111,11 @@ def read_prid2011(root: str | Path, min_frames: int = 28, name: str = "prid2011"
 
     Raises UserError if the folders are not there or nobody is left.
     """
-    root = Path(root).expanduser()
+    with _readable():
+        return _read_prid2011(Path(root).expanduser(), min_frames, name)
+
+
+def _read_prid2011(root: Path, min_frames: int, name: str) -> Dataset:
     multi = root / "multi_shot"
     if not multi.is_dir():
         near = [p.parent for p in (*root.glob("*/multi_shot"), root.parent / "multi_shot")]
@@ -104,7 +124,7 @@ def read_prid2011(root: str | Path, min_frames: int = 28, name: str = "prid2011"
         state = "has no folder multi_shot" if root.is_dir() else "does not exist"
         state = "is a file, not a folder" if root.is_file() else state
         raise UserError(f"{root} {state}: {hint}")
-    cameras = sorted(p.name for p in multi.glob("cam_*") if p.is_dir())
+    cameras = sorted(p.name for p in multi.iterdir() if p.name[:4] == "cam_" and p.is_dir())
     if len(cameras) < 2:
         raise UserError(
             f"{multi} needs the folders cam_a and cam_b, found {', '.join(cameras) or 'none'}"
@@ -127,14 +147,16 @@ def read_prid2011(root: str | Path, min_frames: int = 28, name: str = "prid2011"
 
 def _person_frames(root: Path, folder: Path) -> dict[int, tuple[str, ...]]:
     found = {}
-    for person in sorted(p for p in folder.glob("person_*") if p.is_dir()):
+    # iterdir, not glob, which is silent about a folder it may not read
+    for person in sorted(p for p in folder.iterdir() if p.name[:7] == "person_" and p.is_dir()):
         number = person.name.removeprefix("person_")
         if not number.isdecimal() or int(number) in found:
             raise UserError(
                 f"{person} is not a person of its own: the folders are named person_0001, "
                 "person_0002 and so on; rename or remove it"
             )
-        files = sorted(f for f in person.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
+        images = (f for f in person.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
+        files = sorted(f for f in images if not f.is_dir())
         found[int(number)] = tuple(f.relative_to(root).as_posix() for f in files)
     return found
 
@@ -184,23 +206,27 @@ class Frames:
 
 def _pack(dataset: Dataset, path: Path) -> None:
     files = [dataset.root / frame for t in dataset.tracklets for frame in t.frames]
-    first = _decode(files[0])
+    # The commonest size of the tracklets' first frames; one odd frame must not decide for all.
+    sizes = Counter(_decode(dataset.root / t.frames[0]).shape for t in dataset.tracklets)
+    shape = sizes.most_common(1)[0][0]
     with runs.replacing(path) as temporary:
-        shape = (len(files), *first.shape)
-        packed = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+        whole = (len(files), *shape)
+        packed = np.lib.format.open_memmap(temporary, "w+", np.uint8, whole)
         for number, file in enumerate(files):
             image = _decode(file)
-            if image.shape != first.shape:
-                image = cv2.resize(image, first.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+            if image.shape != shape:
+                image = cv2.resize(image, shape[1::-1], interpolation=cv2.INTER_LINEAR)
             packed[number] = image
         packed.flush()
 
 
 def _decode(file: Path) -> np.ndarray:
-    content = np.fromfile(file, np.uint8)
+    with _readable():
+        content = file.read_bytes()
     # OpenCV fills up a truncated JPEG with grey; its end marker tells.
-    whole = content[:2].tobytes() != b"\xff\xd8" or b"\xff\xd9" in content[-64:].tobytes()
-    image = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) and whole else None
+    whole = content[:2] != b"\xff\xd8" or b"\xff\xd9" in content.rstrip(b"\0")[-64:]
+    pixels = np.frombuffer(content, np.uint8)
+    image = cv2.imdecode(pixels, cv2.IMREAD_COLOR) if content and whole else None
     if image is None:
         raise UserError(f"{file} is not a readable image: replace it or remove the tracklet")
     return image[..., ::-1]

@@ -86,9 +86,20 @@ def open_bench(
     """
     config = preset(dataset, scale, **changes)
     where = training.pick_device(device)
+    folder = _figures_folder(figures_dir)
     opened = data.load(config, progress)
-    folder = None if figures_dir is None else Path(figures_dir).expanduser()
     return Bench(config, opened, Frames(opened), where, progress, folder)
+
+
+def _figures_folder(name: str | Path | None) -> Path | None:
+    if name is None:
+        return None
+    if not isinstance(name, str | Path):
+        raise UserError(f"figures_dir must be the name of a folder or None, not {name!r}")
+    folder = Path(name).expanduser()
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file: give a folder as figures_dir")
+    return folder
 
 
 # ---------------------------------------------------------------- networks

@@ -312,7 +312,8 @@ def _read_state(weights: str) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)  # executes nothing
+        state = torch.load(path, map_location="cpu", weights_only=True)  # executes nothing
+        return {name: value for name, value in state.items() if isinstance(value, Tensor)}
     except Exception as error:  # the readers raise many kinds; the advice is the same
         raise UserError(
             f"{weights} is not a readable weights file ({type(error).__name__}): give a "

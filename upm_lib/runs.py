@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from upm_lib.config import Config, training_fields
+from upm_lib.config import Config, UserError, training_fields
 
 
 def repo_root() -> Path | None:
@@ -30,7 +30,10 @@ def store() -> Path:
     """Return the run store's folder (not created); a relative UPM_RUNS is below the checkout."""
     root = repo_root()
     if os.environ.get("UPM_RUNS"):
-        return (root or Path.cwd()) / Path(os.environ["UPM_RUNS"]).expanduser()
+        folder = (root or Path.cwd()) / Path(os.environ["UPM_RUNS"]).expanduser()
+        if folder.is_file():
+            raise UserError(f"{folder} is a file: set UPM_RUNS to a folder")
+        return folder
     return root / "runs" if root else Path.home() / ".cache" / "upm_lib" / "runs"
 
 

@@ -29,6 +29,11 @@ from upm_lib.data import TrainingSet
 from timm.optim import RMSpropTF  # isort: skip
 from timm.utils import ModelEmaV3  # isort: skip
 
+
+class NotFinite(UserError, FloatingPointError):
+    """The training has left the finite numbers."""
+
+
 HISTORY = ("loss", "top_share", "cyclic_share")  # one value a step each
 CHECKPOINT = re.compile(r"step-(\d{8})-([0-9a-f]{16})\.safetensors")
 KEEP = 2  # checkpoints on disk
@@ -42,7 +47,10 @@ def pick_device(name: str | None = None) -> torch.device:
     configs.known(("cpu", "cuda"), kind, "device")
     if kind == "cuda" and not torch.cuda.is_available():
         raise UserError(f"device {name!r} is not available here: use 'cpu' or leave it out")
-    return torch.device(name)
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"unknown device {name!r}: use 'cpu', 'cuda' or 'cuda:1'") from error
 
 
 # ---------------------------------------------------------------- schedules
@@ -156,12 +164,12 @@ class Trainer:
         return pd.DataFrame(values, columns=list(HISTORY)).rename_axis("step").reset_index()
 
     def check_finite(self) -> None:
-        """Raise FloatingPointError if a loss so far or a weight now is not a finite number."""
+        """Raise NotFinite if a loss so far, or a weight or statistic now, is not finite."""
         bad = ~torch.isfinite(self.history[: self.step, 0])
-        weights = torch.stack([p.isfinite().all() for p in self.network.parameters()])
+        weights = torch.stack([t.isfinite().all() for t in self.network.state_dict().values()])
         if bad.any() or not weights.all():
             what = f"the loss of step {int(bad.nonzero()[0])}" if bad.any() else "a weight"
-            raise FloatingPointError(
+            raise NotFinite(
                 f"{what} is not finite after {self.step} steps: lower the learning rate "
                 f"(now {self.config.lr}); the last checkpoint before it is kept"
             )
@@ -206,7 +214,7 @@ def save_checkpoint(trainer: Trainer, folder: Path) -> Path:
 
     The file is complete or absent: it is written beside, flushed and moved. Its name carries the
     SHA-256 of its content, so a damaged file is recognised. A state that is not finite is never
-    saved: FloatingPointError.
+    saved: NotFinite is raised.
     """
     trainer.check_finite()
     tensors = {n: t.detach().cpu().contiguous() for n, t in trainer.tensors().items()}
@@ -235,6 +243,8 @@ def load_checkpoint(trainer: Trainer, folder: Path) -> bool:
             if not _same_training(theirs, trainer.config):
                 raise UserError(f"{path} belongs to another config: remove it or its folder")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if not _same_data(tensors, trainer):
+            raise UserError(f"{path} belongs to other data: remove it or its folder")
         trainer.load_tensors(tensors, int(about["step"]))
         return True
     return False
@@ -244,6 +254,13 @@ def _same_training(one: Config, other: Config) -> bool:
     """Whether two configs train the same; where the starting weights lay does not matter."""
     fields = [configs.training_fields(c.replace(weights=None)) for c in (one, other)]
     return fields[0] == fields[1]
+
+
+def _same_data(tensors: dict[str, Tensor], trainer: Trainer) -> bool:
+    """Whether a checkpoint is of the trainer's tracklets; a fresh optimiser has no slots yet."""
+    ours = trainer.tensors()
+    shapes = all(n in tensors and tensors[n].shape == t.shape for n, t in ours.items())
+    return shapes and torch.equal(tensors["objective.camera_of"], ours["objective.camera_of"].cpu())
 
 
 def _checkpoints(folder: Path) -> list[Path]:
