@@ -151,6 +151,7 @@ OFFICIAL: dict[str, Any] = dict(
     anchor_difference="normalised",
     repeats="accumulate",
     match_unvisited=True,
+    lr_factors=(0.045, 0.0045),
     tracklet_pool="max",
     normalise_branches=False,
 )

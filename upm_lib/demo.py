@@ -11,8 +11,8 @@ import papermill
 from nbconvert import HTMLExporter
 from tqdm import tqdm
 
-from upm_lib import experiments, figures, runs
-from upm_lib.config import UserError
+from upm_lib import experiments, figures, runs, synthetic
+from upm_lib.config import UserError, known
 
 NOTEBOOKS = ("01_data", "02_local", "03_global", "04_fusion", "05_cam", "06_tables")
 
@@ -23,6 +23,7 @@ def run(dataset: str = "synthetic_clean", **parameters: object) -> Path:
     Executed notebooks and an HTML page of each go to ``demo/`` in the run store, figures at print
     size to ``figures/demo/`` in the checkout.
     """
+    known(synthetic.WORLDS, dataset, "embedded data set")
     root = runs.repo_root()
     if root is None:
         raise UserError("the notebooks are part of the checkout: clone the repository to run them")
