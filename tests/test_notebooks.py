@@ -248,7 +248,7 @@ def tree() -> set[str]:
     return {line for line in files.union(done.stdout.splitlines()) if not caches.search(line)}
 
 
-@pytest.mark.parametrize("k", [8, 2])
+@pytest.mark.parametrize("k", [8, 2, 1])
 def test_papermill_runs_a_notebook_from_the_root_and_leaves_nothing_there(
     k: int, shared_store: Path, tmp_path: Path
 ) -> None:

@@ -34,6 +34,7 @@ class Bench:
     device: torch.device
     progress: bool = False
     figures_dir: Path | None = None
+    scale: str = "demo"
 
     @property
     def is_synthetic(self) -> bool:
@@ -88,7 +89,7 @@ def open_bench(
     where = training.pick_device(device)
     folder = _figures_folder(figures_dir)
     opened = data.load(config, progress)
-    return Bench(config, opened, Frames(opened), where, progress, folder)
+    return Bench(config, opened, Frames(opened), where, progress, folder, scale)
 
 
 def _figures_folder(name: str | Path | None) -> Path | None:

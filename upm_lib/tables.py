@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from upm_lib import complexity, experiments, model, published
-from upm_lib.config import PARTS, Config
+from upm_lib.config import PARTS, Config, preset
 from upm_lib.experiments import Bench
 
 TITLES = {
@@ -96,8 +96,14 @@ def _mean(records: pd.DataFrame, metric: str) -> str:
 
 
 def command(bench: Bench, row: Row, trials: int = 1) -> str:
-    """Return the command that measures a row on the bench's data."""
-    parameters = {"dataset": bench.config.dataset, **row.changes, "trials": trials}
+    """Return the command that measures a row on the bench's data, with the bench's parameters."""
+    usual = preset(bench.config.dataset, bench.scale)
+    names = ("root", "backbone", "weights", "k", "pool", "steps", "seed")
+    own = {n: getattr(bench.config, n) for n in names}
+    own = {n: value for n, value in own.items() if value != getattr(usual, n)}
+    parameters = {"dataset": bench.config.dataset, **own, **row.changes, "trials": trials}
+    if bench.scale != "demo":
+        parameters["scale"] = bench.scale
     flags = " ".join(f"-p {name} {value}" for name, value in parameters.items())
     return f"papermill notebooks/04_fusion.ipynb out.ipynb {flags}"
 
