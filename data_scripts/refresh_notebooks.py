@@ -1,4 +1,4 @@
-"""Execute the notebooks in place with their defaults and refresh the pictures of the README.
+"""Execute the notebooks in place with their defaults; refresh the README's pictures and results.
 
 For maintainers, after a change of the library or of a notebook:
 
@@ -8,6 +8,7 @@ Each notebook is executed twice: the second time every training run is found in 
 no progress bar is left in the outputs. Then what changes from run to run is stripped.
 """
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ import cv2
 import nbformat
 from nbclient import NotebookClient
 
-from upm_lib import demo, runs
+from upm_lib import demo, experiments, runs
 
 VOLATILE = ("execution", "papermill")
 # The pictures that README.md shows, by their name in figures/demo.
@@ -42,6 +43,22 @@ def execute(path: Path) -> None:
     print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
 
 
+def write_results(page: Path) -> None:
+    """Put what the demo measured into the table of the README."""
+    lines = ["| method | Rank-1 (%), synthetic |", "|---|---|"]
+    for name, rank1 in demo.results(experiments.open_bench(progress=False)):
+        lines.append(f"| {name} | " + ("not run" if rank1 is None else f"{rank1:.0f}") + " |")
+    table = "\n".join(lines) + "\n"
+    text = re.sub(
+        r"(<!-- results -->\n).*?(<!-- end -->)",
+        lambda mark: mark[1] + table + mark[2],
+        page.read_text(),
+        flags=re.DOTALL,
+    )
+    with runs.replacing(page) as temporary:
+        temporary.write_text(text)
+
+
 def main() -> int:
     """Refresh all notebooks, then run the demo and take half-size copies for the README."""
     root = runs.repo_root()
@@ -52,6 +69,7 @@ def main() -> int:
         picture = cv2.imread(str(root / "figures" / "demo" / f"{name}.png"))
         half = cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
         cv2.imwrite(str(root / "figures" / f"{name}.png"), half, [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    write_results(root / "README.md")
     subprocess.run(["git", "status", "--short", "notebooks", "figures"], check=True, cwd=root)
     return 0
 

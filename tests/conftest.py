@@ -1,5 +1,6 @@
 """What several test files share: a run store of their own and a small drawn world."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib
@@ -8,6 +9,17 @@ import pytest
 from upm_lib import synthetic
 
 matplotlib.use("agg")  # in this process only: kernels started from here draw inline
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Numerics are compared to the last bits: on one thread the order of sums is fixed."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -16,12 +16,7 @@ COUNTS = {2: [4, 6], 3: [5, 3, 4], 5: [3, 1, 4, 2, 5]}  # tracklets of each came
 DIM = 6
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 # ---------------------------------------------------------------- the oracle

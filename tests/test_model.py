@@ -1,14 +1,13 @@
 """Trunks and heads against loops written for reading and the published network's numbers."""
 
-import os
 import pickle
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from imagenet_weights import WEIGHTS, needs_weights
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -17,23 +16,10 @@ from upm_lib.config import Config, UserError, preset
 from upm_lib.model import GlobalAware, LocalAware, UPMNet, build, part_pool
 
 GOLDEN = Path(__file__).parent / "golden" / "mobilenet_local_k4.npz"
-WEIGHTS = Path(
-    os.environ.get("UPM_WEIGHTS")
-    or Path(__file__).parents[2] / "shared" / "weights" / "mobilenet_v1_1.0_224.safetensors"
-)
-needs_weights = pytest.mark.skipif(
-    not WEIGHTS.is_file(),
-    reason="needs the ImageNet MobileNetV1 weights: set UPM_WEIGHTS to the .safetensors file",
-)
 SMALL = preset("synthetic_clean", "demo", k=4)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:

@@ -1,8 +1,6 @@
 """Schedules and optimisers against the published numbers; resuming equals never stopping."""
 
-import os
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from imagenet_weights import WEIGHTS, needs_weights
 from safetensors import safe_open
 from torch import Tensor, nn
 
@@ -18,23 +17,10 @@ from upm_lib.config import Config, UserError, official, preset
 from upm_lib.training import Trainer, ema_decay, learning_rate, optimiser_of, train
 
 GOLDEN = Path(__file__).parent / "golden"
-WEIGHTS = Path(
-    os.environ.get("UPM_WEIGHTS")
-    or Path(__file__).parents[2] / "shared" / "weights" / "mobilenet_v1_1.0_224.safetensors"
-)
-needs_weights = pytest.mark.skipif(
-    not WEIGHTS.is_file(),
-    reason="needs the ImageNet MobileNetV1 weights: set UPM_WEIGHTS to the .safetensors file",
-)
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 World = tuple[data.Dataset, data.Frames]

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from upm_lib import experiments, figures, runs, synthetic
 from upm_lib.config import UserError, known
+from upm_lib.experiments import Bench
 
 NOTEBOOKS = ("01_data", "02_local", "03_global", "04_fusion", "05_cam", "06_tables")
 
@@ -41,7 +42,8 @@ def run(dataset: str = "synthetic_clean", **parameters: object) -> Path:
             progress_bar=False,
         )
         _write_page(out / f"{name}.ipynb")
-    _say(summary(**parameters), time.perf_counter() - began, out, root / "figures/demo")
+    bench = experiments.open_bench(progress=False, **parameters)
+    _say(summary(bench), time.perf_counter() - began, out, root / "figures/demo")
     return out
 
 
@@ -54,17 +56,20 @@ def _write_page(notebook: Path) -> None:
         temporary.write_text(body, encoding="utf-8")
 
 
-def summary(dataset: str, **parameters: object) -> list[str]:
-    """Return the lines of the closing table: Rank-1 of every method that has been measured."""
-    bench = experiments.open_bench(dataset, progress=False, **parameters)
-    people = len(bench.dataset.people) // 2
-    lines = [f"Rank-1 in %, {bench.label} {dataset!r}, {people} test people, 1 trial:"]
+def results(bench: Bench) -> list[tuple[str, float | None]]:
+    """Return (name, Rank-1 in percent of trial 1) of every method; None where it is not run."""
     found = [(figures.METHOD_NAMES[m], experiments.find(bench, m)) for m in experiments.METHODS]
     balanced = experiments.find(bench, "fusion", normalise_branches=True)
     found.append(("fused, each branch scaled first", balanced))
-    for name, record in found:
-        lines.append(f"  {name:<32} {record['rank1']:5.1f}" if record else f"  {name:<32} not run")
-    lines.append(f"  {'chance':<32} {100 / people:5.1f}")
+    return [(name, record["rank1"] if record else None) for name, record in found]
+
+
+def summary(bench: Bench) -> list[str]:
+    """Return the lines of the closing table."""
+    people = len(bench.dataset.people) // 2
+    lines = [f"Rank-1 in %, {bench.label} {bench.config.dataset!r}, {people} test people, 1 trial:"]
+    for name, rank1 in [*results(bench), ("chance", 100 / people)]:
+        lines.append(f"  {name:<32} " + ("not run" if rank1 is None else f"{rank1:5.1f}"))
     return lines
 
 
