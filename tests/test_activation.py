@@ -7,7 +7,7 @@ import torch
 from upm_lib import model
 from upm_lib.activation import activation_map, activation_maps
 from upm_lib.config import Config
-from upm_lib.data import Frames
+from upm_lib.packing import Frames
 
 
 def toy(*channels: list[list[float]]) -> torch.Tensor:

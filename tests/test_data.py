@@ -12,18 +12,10 @@ import torch.nn.functional as F
 
 from upm_lib import synthetic
 from upm_lib.config import Config, UserError
-from upm_lib.data import (
-    Dataset,
-    Frames,
-    Sampler,
-    Tracklet,
-    TrainBatch,
-    TrainingSet,
-    load,
-    read_prid2011,
-    split,
-    to_input,
-)
+from upm_lib.data import Sampler, TrainBatch, TrainingSet
+from upm_lib.packing import Frames, to_input
+from upm_lib.readers import Dataset, Tracklet, load, read_prid2011
+from upm_lib.splits import split
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "pets09_prid" / "prid_2011"
 TINY = Config(min_frames=1, height=128, width=64, backbone="small", batch=5)

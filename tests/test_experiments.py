@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from upm_lib import data, experiments, model, training
+from upm_lib import experiments, model, splits, training
 from upm_lib.config import Config, UserError, from_json
 from upm_lib.experiments import METHODS, METRICS, Bench, open_bench
 
@@ -367,7 +367,7 @@ def test_other_frames_are_other_results(bench: Bench, tiny_root: Path, tmp_path:
 
 
 def test_the_halves_of_a_trial_are_those_of_the_data(bench: Bench) -> None:
-    halves = data.split(bench.dataset, 1)
+    halves = splits.split(bench.dataset, 1)
     probe, gallery = experiments.trial_features(bench, "histogram")
     assert len(probe) == len(gallery) == 4
     assert set(bench.people(halves.probe)) == set(bench.people(halves.gallery))

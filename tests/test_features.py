@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from upm_lib import data, features
+from upm_lib import features, packing, readers
 from upm_lib.config import Config, preset
 from upm_lib.features import extract, fuse, pool_tracklets, tracklet_features
 from upm_lib.model import UPMNet, build
@@ -110,12 +110,12 @@ def test_pooling_leaves_the_features_as_they_are() -> None:
 
 
 @pytest.fixture(scope="module")
-def frames(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> data.Frames:
+def frames(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> packing.Frames:
     """The 64 frames of the tiny world, 16 tracklets of 4."""
-    dataset = data.read_prid2011(tiny_root, min_frames=1, name="synthetic_clean")
+    dataset = readers.read_prid2011(tiny_root, min_frames=1, name="synthetic_clean")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UPM_RUNS", str(tmp_path_factory.mktemp("store")))
-        return data.Frames(dataset)
+        return packing.Frames(dataset)
 
 
 def a_network(config: Config, seed: int = 0) -> UPMNet:
@@ -123,7 +123,9 @@ def a_network(config: Config, seed: int = 0) -> UPMNet:
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_extraction_is_the_network_in_evaluation_mode(frames: data.Frames, training: bool) -> None:
+def test_extraction_is_the_network_in_evaluation_mode(
+    frames: packing.Frames, training: bool
+) -> None:
     network = a_network(SMALL).train(training)
     before = {n: t.clone() for n, t in network.state_dict().items()}
     index = np.array([5, 3, 40, 41, 3])
@@ -137,7 +139,7 @@ def test_extraction_is_the_network_in_evaluation_mode(frames: data.Frames, train
     torch.testing.assert_close(found, expected)
 
 
-def test_more_frames_than_fit_a_block_come_in_order(frames: data.Frames) -> None:
+def test_more_frames_than_fit_a_block_come_in_order(frames: packing.Frames) -> None:
     network = a_network(SMALL)
     index = np.r_[np.arange(63, -1, -1), [7, 8, 9]]
     found = extract(network, frames, index, SMALL)
@@ -146,7 +148,7 @@ def test_more_frames_than_fit_a_block_come_in_order(frames: data.Frames) -> None
     torch.testing.assert_close(found, ascending[index])
 
 
-def test_tracklets_come_in_the_order_of_the_request(frames: data.Frames) -> None:
+def test_tracklets_come_in_the_order_of_the_request(frames: packing.Frames) -> None:
     over_all = SMALL.replace(branch="global", c_reduced=16)
     networks = [a_network(SMALL), a_network(over_all, seed=1)]
     everything = tracklet_features(networks, frames, np.arange(16), SMALL)
@@ -160,7 +162,7 @@ def test_tracklets_come_in_the_order_of_the_request(frames: data.Frames) -> None
 @pytest.mark.parametrize("pool", ["max", "mean"])
 @pytest.mark.parametrize("normalise_branches", [False, True])
 def test_tracklet_features_follow_the_config(
-    frames: data.Frames, pool: str, normalise_branches: bool
+    frames: packing.Frames, pool: str, normalise_branches: bool
 ) -> None:
     config = SMALL.replace(tracklet_pool=pool, normalise_branches=normalise_branches)
     networks = [a_network(SMALL), a_network(SMALL, seed=1)]
@@ -173,7 +175,7 @@ def test_tracklet_features_follow_the_config(
         torch.testing.assert_close(row, pooled / pooled.norm())
 
 
-def test_the_colour_control_sees_colours_only(frames: data.Frames) -> None:
+def test_the_colour_control_sees_colours_only(frames: packing.Frames) -> None:
     found = features.colour_histogram(frames, np.array([4, 11, 4]))
     assert found.shape == (3, 8 * 12 * 4)
     torch.testing.assert_close(found.norm(dim=1), torch.ones(3))

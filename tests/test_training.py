@@ -12,7 +12,7 @@ from imagenet_weights import WEIGHTS, needs_weights
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from upm_lib import data, training
+from upm_lib import data, packing, readers, training
 from upm_lib.config import Config, UserError, official, preset
 from upm_lib.training import Trainer, ema_decay, learning_rate, optimiser_of, train
 
@@ -23,16 +23,16 @@ CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-World = tuple[data.Dataset, data.Frames]
+World = tuple[readers.Dataset, packing.Frames]
 
 
 @pytest.fixture(scope="module")
 def world(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
     """Eight drawn people in two cameras, of whom half are trained on: 32 frames."""
-    dataset = data.read_prid2011(tiny_root, min_frames=1, name="synthetic_clean")
+    dataset = readers.read_prid2011(tiny_root, min_frames=1, name="synthetic_clean")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UPM_RUNS", str(tmp_path_factory.mktemp("store")))
-        return dataset, data.Frames(dataset)
+        return dataset, packing.Frames(dataset)
 
 
 def a_config(**changes: object) -> Config:
@@ -480,7 +480,7 @@ class GoldenBatches:
         pixels = torch.from_numpy(self.golden["images_u8"][step])
         offset = np.cumsum([0, *self.golden["counts"]])
         tracklet = self.golden["labels"][step] - 1 + offset[self.golden["cams"][step] - 1]
-        images = data.to_input(pixels, 256, 128).to(self.dtype)
+        images = packing.to_input(pixels, 256, 128).to(self.dtype)
         return data.TrainBatch(images, torch.from_numpy(tracklet).long())
 
 

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from upm_lib.config import Config
-from upm_lib.data import Frames
 from upm_lib.model import UPMNet
+from upm_lib.packing import Frames
 
 
 def activation_map(f: Tensor) -> Tensor:

@@ -15,9 +15,21 @@ import torch
 from filelock import FileLock
 from matplotlib.figure import Figure
 
-from upm_lib import data, evaluation, features, figures, model, runs, synthetic, training
+from upm_lib import (
+    data,
+    evaluation,
+    features,
+    figures,
+    model,
+    readers,
+    runs,
+    splits,
+    synthetic,
+    training,
+)
 from upm_lib.config import EVALUATION_FIELDS, Config, UserError, known, preset, to_json
-from upm_lib.data import Dataset, Frames
+from upm_lib.packing import Frames
+from upm_lib.readers import Dataset
 
 METHODS = ("histogram", "untrained", "baseline", "local", "global", "fusion")
 # In percent; "mAP" is by the trapezoid rule of the paper, the last by that of the toolboxes.
@@ -88,7 +100,7 @@ def open_bench(
     config = preset(dataset, scale, **changes)
     where = training.pick_device(device)
     folder = _figures_folder(figures_dir)
-    opened = data.load(config, progress)
+    opened = readers.load(config, progress)
     return Bench(config, opened, Frames(opened), where, progress, folder, scale)
 
 
@@ -187,7 +199,7 @@ def trial_features(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return unit vectors of the probe [P, D] and gallery [G, D] tracklets of a trial."""
     known(METHODS, method, "method")
-    halves = data.split(bench.dataset, trial)
+    halves = splits.split(bench.dataset, trial)
     tracklets = np.r_[halves.probe, halves.gallery]
     if method == "histogram":
         vectors = features.colour_histogram(bench.frames, tracklets)
@@ -210,7 +222,7 @@ def ranked(
         trial: its number.
         top: how many images a probe gets.
     """
-    halves = data.split(bench.dataset, trial)
+    halves = splits.split(bench.dataset, trial)
     probe, gallery = trial_features(bench, method, trial)
     distances = evaluation.distances(probe[list(probes)], gallery)
     order = torch.argsort(distances, dim=1, stable=True)[:, :top]
@@ -231,10 +243,8 @@ def measure(bench: Bench, method: str, trial: int = 1, **changes: object) -> dic
         return runs.read_json(path)
     config = _result_config(bench, method, trial, changes)
     began = time.perf_counter()
-    halves = data.split(bench.dataset, trial)
-    first, second = trial_features(bench, method, trial, **changes)
-    people = bench.people(halves.probe), bench.people(halves.gallery)
-    found = evaluation.rank_two_cameras(first, second, *people, config.probes)
+    halves = splits.split(bench.dataset, trial)
+    found = _rank(bench, halves, trial_features(bench, method, trial, **changes), config.probes)
     cmc = found.cmc(20)
     record = {
         "dataset": bench.config.dataset,
@@ -253,6 +263,18 @@ def measure(bench: Bench, method: str, trial: int = 1, **changes: object) -> dic
     }
     runs.write_json(path, record)
     return record
+
+
+def _rank(
+    bench: Bench, halves: splits.Trial, vectors: tuple[torch.Tensor, torch.Tensor], probes: str
+) -> evaluation.Ranking:
+    """Rank by the protocol of the data set: two cameras, or query and gallery with junk."""
+    sides = (halves.probe, halves.gallery)
+    people = [bench.people(side) for side in sides]
+    if not bench.dataset.subset:
+        return evaluation.rank_two_cameras(*vectors, *people, probes)
+    cameras = [np.array([bench.dataset.tracklets[t].camera for t in side]) for side in sides]
+    return evaluation.rank(*vectors, *people, *cameras)
 
 
 def _result_config(bench: Bench, method: str, trial: int, changes: dict) -> Config:

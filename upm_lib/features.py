@@ -11,8 +11,8 @@ from tqdm.auto import tqdm
 
 from upm_lib.association import unit
 from upm_lib.config import Config
-from upm_lib.data import Frames
 from upm_lib.model import UPMNet
+from upm_lib.packing import Frames
 
 
 @torch.inference_mode()

@@ -49,7 +49,7 @@ def training_folder(config: Config, data_digest: str) -> Path:
         made_of["weights"] = file_digest(weights)
     made_of |= {
         "data": data_digest,
-        "code": code_digest("data", "model", "association", "training"),
+        "code": code_digest("splits", "packing", "data", "model", "association", "training"),
         "torch": version("torch"),
     }
     name = f"{config.branch}-k{config.k}-trial{config.trial}"
