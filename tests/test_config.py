@@ -24,6 +24,7 @@ REFUSED: dict[str, list[tuple[Any, tuple[str, ...]]]] = {
     "resize": [("half-pixel", ("did you mean 'half_pixel'?", "legacy")), (None, ("None",))],
     "backbone": [("mobilenetv1", ("did you mean 'mobilenet_v1'?",)), ("vit", ("resnet50",))],
     "weights": [(7, ("str or None",))],
+    "freeze": [(-1, ("negative",)), (2, ("give weights",)), ("2", ("int",))],
     "restore_bn_statistics": [("yes", ("bool", "'yes'")), (1, ("bool",))],
     "branch": [("globl", ("did you mean 'global'?",))],
     "k": [

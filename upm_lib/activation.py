@@ -34,7 +34,7 @@ def activation_maps(
     """Return the activation maps of some frames at the size of the crops: [n, h, w] in [0, 1]."""
     network.eval()
     device = next(network.parameters()).device
-    maps = activation_map(network.trunk(frames.batch(index, config, device)))
+    maps = activation_map(network.map(frames.batch(index, config, device)))
     size = frames.pixels.shape[1:3]
     large = F.interpolate(maps[:, None], size, mode="bilinear", align_corners=False)
     return large[:, 0].cpu().numpy()

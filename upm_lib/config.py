@@ -40,6 +40,7 @@ class Config:
     # network
     backbone: Literal["mobilenet_v1", "resnet50", "resnet50_slim", "small"] = "mobilenet_v1"
     weights: str | None = None  # None (random), a local file, or "imagenet"
+    freeze: int = 0  # first blocks of the trunk that keep their weights; their output is cached
     restore_bn_statistics: bool = True  # False: moving mean 0 and variance 1 beside trained weights
     branch: Literal["local", "global"] = "local"  # Eq. (1) or Eq. (2)
     k: int = 8  # number of parts; k = 1 and local: the DAL baseline
@@ -94,13 +95,24 @@ class Config:
         for name in ("steps", "batch", "trial", "min_frames", "c_reduced"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("lr", "margin", "lam", "warmup_epochs", "weight_decay", "clip", "seed"):
+        for name in (
+            "lr",
+            "margin",
+            "lam",
+            "warmup_epochs",
+            "weight_decay",
+            "clip",
+            "seed",
+            "freeze",
+        ):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise UserError(f"{name} must not be negative or infinite: {getattr(self, name)}")
         for name in ("eta", "ema", "bn_momentum"):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise UserError(f"{name} must lie in [0, 1], got {value}")
+        if self.freeze and self.weights is None:
+            raise UserError("freeze keeps trained weights as they are: give weights, or freeze = 0")
         if self.seed >= 2**63:
             raise UserError(f"seed must be below 2**63, not {self.seed}")
         if len(self.lr_factors) != 2:
@@ -162,6 +174,7 @@ PAPER: dict[str, dict[str, Any]] = {
     "prid2011": _PAPER,
     "synthetic_clean": _PAPER | dict(min_frames=1),
     "synthetic_cluttered": _PAPER | dict(min_frames=1, probes="both"),
+    "synthetic_eight": _PAPER | dict(min_frames=1, warmup_epochs=1.0),
 }
 
 # A minute or less a network on two cores, without any download.
@@ -180,8 +193,25 @@ DEMO: dict[str, dict[str, Any]] = {
     "synthetic_clean": _DEMO | dict(backbone="small", min_frames=1, bn_momentum=0.1),
     "synthetic_cluttered": _DEMO
     | dict(backbone="small", min_frames=1, bn_momentum=0.1, probes="both"),
+    "synthetic_eight": _DEMO | dict(backbone="small", min_frames=1, bn_momentum=0.1),
 }
-SCALES = {"demo": DEMO, "paper": PAPER}
+# Real weights without a GPU: only the last two blocks of the ImageNet MobileNetV1 are trained.
+_FROZEN = _DEMO | dict(
+    backbone="mobilenet_v1",
+    weights="imagenet",
+    freeze=11,
+    steps=120,
+    lr=1e-3,
+    head_lr_factor=3.0,
+    bn_momentum=0.1,
+)
+FROZEN: dict[str, dict[str, Any]] = {
+    "prid2011": _FROZEN,
+    "synthetic_clean": _FROZEN | dict(min_frames=1),
+    "synthetic_cluttered": _FROZEN | dict(min_frames=1, probes="both"),
+    "synthetic_eight": _FROZEN | dict(min_frames=1),
+}
+SCALES = {"demo": DEMO, "frozen": FROZEN, "paper": PAPER}
 
 
 def preset(dataset: str, scale: str = "demo", **changes: Any) -> Config:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from upm_lib.config import Config
-from upm_lib.packing import Frames
+from upm_lib.packing import Source
 from upm_lib.readers import Dataset
 from upm_lib.splits import split
 
@@ -54,7 +54,7 @@ class Sampler:
 class TrainingSet:
     """The training half of a trial: frames and tracklet numbers, the people's names left behind."""
 
-    def __init__(self, dataset: Dataset, frames: Frames, config: Config) -> None:
+    def __init__(self, dataset: Dataset, frames: Source, config: Config) -> None:
         # In random order: equal numbers in two cameras must not hint at equal people.
         order = np.random.default_rng([config.seed, config.trial])
         self.tracklets = order.permutation(split(dataset, config.trial).train)

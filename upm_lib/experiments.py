@@ -28,7 +28,8 @@ from upm_lib import (
     training,
 )
 from upm_lib.config import EVALUATION_FIELDS, Config, UserError, known, preset, to_json
-from upm_lib.packing import Frames
+from upm_lib.frozen import FrozenMaps
+from upm_lib.packing import Frames, Source
 from upm_lib.readers import Dataset
 
 METHODS = ("histogram", "untrained", "baseline", "local", "global", "fusion")
@@ -132,6 +133,13 @@ def folder_of(bench: Bench, config: Config) -> Path:
     return runs.training_folder(config, bench.frames.digest)
 
 
+def source_of(bench: Bench, config: Config) -> Source:
+    """Return what a network of a config reads: the frames, or the maps of its frozen blocks."""
+    if not config.freeze:
+        return bench.frames
+    return FrozenMaps(bench.frames, config, bench.device, bench.progress)
+
+
 def find_or_train(bench: Bench, config: Config) -> training.Trainer:
     """Return the finished training run of a config: from the store, or trained (and resumed) now.
 
@@ -140,7 +148,7 @@ def find_or_train(bench: Bench, config: Config) -> training.Trainer:
     folder = folder_of(bench, config)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):
-        half = data.TrainingSet(bench.dataset, bench.frames, config)
+        half = data.TrainingSet(bench.dataset, source_of(bench, config), config)
         trainer = training.Trainer(config, half, bench.device)
         title = f"{config.branch} k={config.k} trial {config.trial}"
         training.train(trainer, folder, progress=title if bench.progress else False)
@@ -206,7 +214,8 @@ def trial_features(
     else:
         networks = networks_of(bench, method, trial, **changes)
         config = bench.config.replace(**changes)
-        vectors = features.tracklet_features(networks, bench.frames, tracklets, config)
+        source = source_of(bench, config)
+        vectors = features.tracklet_features(networks, source, tracklets, config)
     return vectors[: len(halves.probe)], vectors[len(halves.probe) :]
 
 

@@ -12,12 +12,12 @@ from tqdm.auto import tqdm
 from upm_lib.association import unit
 from upm_lib.config import Config
 from upm_lib.model import UPMNet
-from upm_lib.packing import Frames
+from upm_lib.packing import Frames, Source
 
 
 @torch.inference_mode()
 def extract(
-    network: UPMNet, frames: Frames, index: np.ndarray, config: Config, progress: bool = False
+    network: UPMNet, frames: Source, index: np.ndarray, config: Config, progress: bool = False
 ) -> Tensor:
     """Return the part features [F, k, d] of some frames, as the network gives them, on the CPU.
 
@@ -77,7 +77,7 @@ def pool_tracklets(features: Tensor, tracklet: np.ndarray, pool: str = "max") ->
 
 def tracklet_features(
     networks: list[UPMNet],
-    frames: Frames,
+    frames: Source,
     tracklets: np.ndarray,
     config: Config,
     progress: bool = False,

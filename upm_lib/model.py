@@ -104,12 +104,24 @@ class GlobalAware(nn.Module):
 class UPMNet(nn.Module):
     """A trunk and one head: frames [B, 3, H, W] in [-1, 1] to part features [B, k, dim].
 
-    The features are not normalised; association learning and fusion do that.
+    The features are not normalised; association learning and fusion do that. The first blocks of
+    the trunk may be frozen: ``frozen`` then holds them with the statistics they came with, and
+    ``trunk`` holds the rest.
     """
 
-    def __init__(self, trunk: nn.Module, head: LocalAware | GlobalAware) -> None:
+    def __init__(
+        self, trunk: nn.Module, head: LocalAware | GlobalAware, frozen: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.trunk, self.head = trunk, head
+        self.frozen = None if frozen is None else frozen.eval().requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "UPMNet":
+        """Set the mode of all but the frozen blocks, which stay in evaluation mode."""
+        super().train(mode)
+        if self.frozen is not None:
+            self.frozen.eval()
+        return self
 
     @property
     def k(self) -> int:
@@ -121,9 +133,18 @@ class UPMNet(nn.Module):
         """Length of one part feature: c (local-aware) or c' (global-aware)."""
         return self.head.dim
 
+    def map(self, images: Tensor) -> Tensor:
+        """Return the map f [B, c, 8, 4] of frames [B, 3, H, W].
+
+        What the frozen blocks make of the frames is accepted as well: it has more than 3 channels.
+        """
+        if self.frozen is not None and images.shape[1] == 3:
+            images = self.frozen(images)
+        return self.trunk(images)
+
     def forward(self, images: Tensor) -> Tensor:
-        """Return the part features [B, k, dim]."""
-        return self.head(self.trunk(images))
+        """Return the part features [B, k, dim] of what :meth:`map` takes."""
+        return self.head(self.map(images))
 
     def decayed(self) -> Iterator[nn.Parameter]:
         """Yield the weights that weight decay acts on: ordinary convolutions, nothing else.
@@ -230,7 +251,29 @@ def build(config: Config) -> UPMNet:
             module.momentum = momentum if config.bn_momentum is None else config.bn_momentum
     if config.weights is not None:
         load_trunk_weights(trunk, config.backbone, config.weights, config.restore_bn_statistics)
-    return UPMNet(trunk, head)
+    if not config.freeze:
+        return UPMNet(trunk, head)
+    frozen, rest = divide(trunk, config.backbone, config.freeze)
+    return UPMNet(rest, head, frozen)
+
+
+def divide(trunk: nn.Module, backbone: str, freeze: int) -> tuple[nn.Sequential, nn.Sequential]:
+    """Part a trunk behind its first blocks: what is frozen, and the rest.
+
+    Raises UserError if nothing would be left.
+    """
+    parts = dict(trunk.named_children())
+    stages = [parts.pop(name) for name in list(parts) if name.startswith(("blocks", "layer"))]
+    if backbone == "mobilenet_v1":  # its blocks come in stages, ResNet50's in layers
+        stages = list(stages[0])
+    blocks = [block for stage in stages for block in stage]
+    if freeze >= len(blocks):
+        raise UserError(
+            f"freeze = {freeze}: the trunk {backbone} has {len(blocks)} blocks, and at least one "
+            "must be trained"
+        )
+    before = (*parts.values(), *blocks[:freeze])
+    return nn.Sequential(*before), nn.Sequential(*blocks[freeze:])
 
 
 def _head(config: Config, c: int) -> LocalAware | GlobalAware:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -13,6 +14,21 @@ from torch import Tensor
 from upm_lib import runs
 from upm_lib.config import Config, UserError
 from upm_lib.readers import Dataset, readable
+
+
+class Source(Protocol):
+    """What training and extraction read: frames, or what frozen blocks have made of them."""
+
+    digest: str  # of the data
+    tracklet: np.ndarray  # [F], each frame's index in ``Dataset.tracklets``
+
+    def of(self, tracklets: Sequence[int]) -> np.ndarray:
+        """Return the frame numbers of some tracklets, in their order."""
+        ...
+
+    def batch(self, index: np.ndarray, config: Config, device: torch.device | str) -> Tensor:
+        """Return frames [B] as network input on a device."""
+        ...
 
 
 class Frames:

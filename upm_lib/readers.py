@@ -1,6 +1,7 @@
 """Tracklets and the readers of the data sets' folder layouts."""
 
 import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,6 +75,8 @@ def load(config: Config, progress: bool = False) -> Dataset:
             synthetic.write(world, root, progress)
     elif root is None:
         raise UserError(f"the data set {config.dataset} is not embedded: give its folder as root")
+    if config.dataset == "synthetic_eight":
+        return read_dukemtmc(root, config.dataset)
     return read_prid2011(root, config.min_frames, config.dataset)
 
 
@@ -134,3 +137,26 @@ def _person_frames(root: Path, folder: Path) -> dict[int, tuple[str, ...]]:
         files = sorted(f for f in images if not f.is_dir())
         found[int(number)] = tuple(f.relative_to(root).as_posix() for f in files)
     return found
+
+
+SUBSETS = ("train", "query", "gallery")
+_DUKE_NAME = re.compile(r"\d+_?C(\d+)_?F\d+")  # of a frame: person, camera, number
+
+
+def read_dukemtmc(root: str | Path, name: str) -> Dataset:
+    """Read DukeMTMC-VideoReID's layout: ``train/ID/TRACKLET/0001_C6_F0099_X30823.jpg``.
+
+    The camera is in the file name, with or without underscores. The official division is kept.
+    """
+    root = Path(root).expanduser()
+    found = []
+    for subset in SUBSETS:
+        for folder in sorted(p for p in root.glob(f"{subset}/*/*") if p.is_dir()):
+            files = sorted(f for f in folder.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
+            camera = int(_DUKE_NAME.match(files[0].name)[1])
+            frames = tuple(f.relative_to(root).as_posix() for f in files)
+            found.append((subset, camera, int(folder.parent.name), frames))
+    cameras = sorted({camera for _, camera, _, _ in found})
+    tracklets = tuple(Tracklet(p, cameras.index(c), frames) for _, c, p, frames in found)
+    subset = tuple(subset for subset, *_ in found)
+    return Dataset(name, root, tracklets, tuple(f"C{c}" for c in cameras), subset)

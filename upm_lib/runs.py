@@ -43,17 +43,21 @@ def training_folder(config: Config, data_digest: str) -> Path:
     Its name ends in a digest of everything that changes the result: config, data, the content of a
     weights file, the library's training code and torch's version.
     """
-    made_of = training_fields(config)
-    weights = Path(config.weights or "").expanduser()
-    if weights.is_file():
-        made_of["weights"] = file_digest(weights)
-    made_of |= {
+    code = ("splits", "packing", "data", "model", "frozen", "association", "training")
+    made_of = training_fields(config) | {
+        "weights": weights_digest(config),
         "data": data_digest,
-        "code": code_digest("splits", "packing", "data", "model", "association", "training"),
+        "code": code_digest(*code),
         "torch": version("torch"),
     }
     name = f"{config.branch}-k{config.k}-trial{config.trial}"
     return store() / "training" / config.dataset / f"{name}-{digest(made_of)}"
+
+
+def weights_digest(config: Config) -> str | None:
+    """Return the SHA-256 of a config's weights file; its ``weights`` where that is no file."""
+    path = Path(config.weights or "").expanduser()
+    return file_digest(path) if path.is_file() else config.weights
 
 
 def digest(values: Any) -> str:

@@ -16,6 +16,7 @@ import json
 import math
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from itertools import pairwise
@@ -51,6 +52,8 @@ class World:
         clutter: share of tracklets with one to three other walkers behind.
         occlusion: share of tracklets with something in front for 30 to 50 % of the time.
         shared_garments: probability that a top or bottom has one of a few common colours.
+        seen_by: number of cameras that see a person, drawn for each; 0: all of them. With it the
+            world is written with an official division, in DukeMTMC-VideoReID's layout.
     """
 
     identities: int = 200
@@ -68,6 +71,7 @@ class World:
     clutter: float = 0.0
     occlusion: float = 0.0
     shared_garments: float = 0.5
+    seen_by: int = 0
 
     def __post_init__(self) -> None:
         """Refuse counts that cannot be drawn."""
@@ -75,14 +79,17 @@ class World:
             raise ValueError(
                 f"a world needs people, frames and 1 to {MAX_CAMERAS} cameras, got {self}"
             )
+        if not 0 <= self.seen_by <= self.cameras:
+            raise ValueError(f"a person is seen by 0 (all) to {self.cameras} cameras, got {self}")
 
 
 WORLDS: dict[str, World] = {
     "synthetic_clean": World(),
     "synthetic_cluttered": World(clutter=0.4, occlusion=0.4, vertical_sd=0.11, scale_sd=0.13),
+    "synthetic_eight": World(cameras=8, seen_by=3),
 }
 
-_STREAMS = ("look", "walk", "box", "light", "noise", "clutter", "occlusion", "scene")
+_STREAMS = ("look", "walk", "box", "light", "noise", "clutter", "occlusion", "scene", "route")
 _ZOOM = 2  # people are drawn at twice the size, then averaged
 _H, _W = HEIGHT * _ZOOM, WIDTH * _ZOOM
 _MARGIN = 64  # spare rows of a panorama above and below the crop
@@ -886,11 +893,44 @@ def digest(world: World) -> str:
     return hashlib.sha256(knobs.encode()).hexdigest()[:12]
 
 
-def write(world: World, root: Path, progress: bool = False) -> Path:
-    """Draw a whole world to disk in PRID2011's layout, or leave it alone where it exists.
+def route(world: World, person: int) -> tuple[int, ...]:
+    """The cameras that see a person, in the order of the visits."""
+    if not world.seen_by:
+        return tuple(range(world.cameras))
+    order = _rng(world, "route", person).permutation(world.cameras)
+    return tuple(order[: world.seen_by].tolist())
 
-    The folder appears under its name only when it is complete:
-    ``root/multi_shot/cam_a/person_0001/0001.png``.
+
+def _two_camera_names(world: World) -> Iterator[tuple[int, int, str]]:
+    """Person, camera and PRID2011's name of the frames of each tracklet, to be given a number."""
+    for camera in range(world.cameras):
+        for person in range(1, world.identities + 1):
+            folder = f"multi_shot/cam_{'abcdefgh'[camera]}/person_{person:04d}"
+            yield person, camera, folder + "/{0:04d}.png"
+
+
+def _divided_names(world: World) -> Iterator[tuple[int, int, str]]:
+    """As DukeMTMC-VideoReID names them: the first half of the people trains.
+
+    Of the others all tracklets are the gallery, and the first one is the query too.
+    """
+    for person in range(1, world.identities + 1):
+        for visit, camera in enumerate(route(world, person)):
+            subsets = ("train",)
+            if person > world.identities // 2:
+                subsets = ("gallery",) if visit else ("query", "gallery")
+            place = f"{person:04d}/{visit + 1:04d}/{person:04d}_C{camera + 1}"
+            for subset in subsets:
+                yield person, camera, f"{subset}/{place}" + "_F{0:04d}_X{0:05d}.png"
+
+
+def write(world: World, root: Path, progress: bool = False) -> Path:
+    """Draw a whole world to disk in a real data set's layout, or leave it alone where it exists.
+
+    The folder appears under its name only when it is complete. Where every camera sees everybody,
+    the layout is PRID2011's, ``root/multi_shot/cam_a/person_0001/0001.png``; else that of
+    DukeMTMC-VideoReID, ``root/train/0001/0001/0001_C6_F0001_X00001.png``, beside ``query`` and
+    ``gallery``.
 
     Args:
         world: the knobs.
@@ -906,14 +946,13 @@ def write(world: World, root: Path, progress: bool = False) -> Path:
     partial = root.with_name(f".{root.name}.{os.getpid()}.part")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        pairs = [(p, c) for c in range(world.cameras) for p in range(1, world.identities + 1)]
-        for person, camera in tqdm(pairs, "drawing", disable=not progress):
-            folder = partial / "multi_shot" / f"cam_{'abcdefgh'[camera]}" / f"person_{person:04d}"
-            folder.mkdir(parents=True)
+        names = list((_divided_names if world.seen_by else _two_camera_names)(world))
+        for person, camera, name in tqdm(names, "drawing", disable=not progress):
+            (partial / name).parent.mkdir(parents=True, exist_ok=True)
             for number, frame in enumerate(render_tracklet(world, person, camera), start=1):
-                name = str(folder / f"{number:04d}.png")
-                if not cv2.imwrite(name, frame[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1]):
-                    raise OSError(f"cannot write {name}")
+                file = str(partial / name.format(number))
+                if not cv2.imwrite(file, frame[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1]):
+                    raise OSError(f"cannot write {file}")
         os.replace(partial, root)
     except OSError:
         if not root.exists():  # unless another process was faster

@@ -252,7 +252,7 @@ def load_checkpoint(trainer: Trainer, folder: Path) -> bool:
 
 def _same_training(one: Config, other: Config) -> bool:
     """Whether two configs train the same; where the starting weights lay does not matter."""
-    fields = [configs.training_fields(c.replace(weights=None)) for c in (one, other)]
+    fields = [configs.training_fields(c) | {"weights": bool(c.weights)} for c in (one, other)]
     return fields[0] == fields[1]
 
 

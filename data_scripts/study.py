@@ -1,0 +1,166 @@
+"""Measure the paper's comparisons on the drawn worlds, trial by trial, and keep them as data.
+
+    python data_scripts/study.py --weights mobilenet_v1.safetensors --trials 5
+
+For each drawn data set: the baseline, local-aware and global-aware networks and both fusions, for
+every k, with average and maximum pooling, with the ImageNet MobileNetV1 of which the last two
+blocks are trained; beside it the small trunk that starts at random, the global-aware head left as
+it was drawn, and single knobs of the world turned step by step. A finished measurement is found in
+the run store, so an interrupted study goes on; several processes may share the work by --part.
+With --write all that has been measured goes to upm_lib/study.csv and upm_lib/study.json.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import torch
+
+from upm_lib import experiments, runs, synthetic
+from upm_lib.config import PARTS, UserError, to_json
+
+BRANCHES = ("local", "global")
+FUSIONS = ({}, {"normalise_branches": True})
+KNOBS = {
+    "clutter": (0.25, 0.5, 0.75),
+    "occlusion": (0.25, 0.5, 0.75),
+    "vertical_sd": (0.04, 0.08, 0.12),
+}
+COLUMNS = ("k", "pool", "train_global_head", "head_lr_factor", "normalise_branches")
+
+
+class Case(NamedTuple):
+    """One measurement: where, with which trunk, what, and the knob that is turned."""
+
+    part: str
+    dataset: str
+    scale: str
+    method: str
+    changes: dict[str, Any]
+    knob: str = ""
+    value: float = 0.0
+
+
+def cases() -> Iterator[Case]:
+    """Yield every case of the study; those of a part share their networks."""
+    for dataset in synthetic.WORLDS:
+        for scale in ("frozen", "demo"):
+            part = f"{dataset}-{scale}"
+            for method, changes in _methods(scale, dataset):
+                yield Case(part, dataset, scale, method, changes)
+    for knob, values in KNOBS.items():  # at 0 stands what synthetic_clean has
+        for value in values:
+            for method in ("baseline", *BRANCHES, "fusion"):
+                yield Case(f"knob-{knob}", "synthetic_clean", "frozen", method, {}, knob, value)
+
+
+def _methods(scale: str, dataset: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    yield "histogram", {}
+    yield from (("untrained", {"k": k}) for k in (1, 8))
+    yield "baseline", {}
+    for k in (8,) if scale == "demo" else PARTS:
+        yield from ((branch, {"k": k}) for branch in BRANCHES if (branch, k) != ("local", 1))
+        yield from (("fusion", {"k": k} | fusion) for fusion in FUSIONS)
+    if scale == "frozen":
+        yield from ((method, {"pool": "gmp"}) for method in ("baseline", *BRANCHES, "fusion"))
+        yield "global", {"train_global_head": False}
+    if scale == "frozen" and dataset == "synthetic_cluttered":
+        yield from (("global", {"head_lr_factor": factor}) for factor in (1.0, 10.0))
+
+
+def bench_of(case: Case, weights: str | None) -> experiments.Bench:
+    """Open the bench of a case; a turned knob has its world drawn first."""
+    root = None
+    if case.knob:
+        world = replace(synthetic.WORLDS[case.dataset], **{case.knob: case.value})
+        root = str(runs.store() / "data" / f"{case.dataset}-{synthetic.digest(world)}")
+        synthetic.write(world, Path(root))
+    given = {"weights": weights} if case.scale == "frozen" else {}
+    return experiments.open_bench(case.dataset, case.scale, root=root, progress=False, **given)
+
+
+def row(case: Case, bench: experiments.Bench, trial: int) -> dict[str, Any]:
+    """Measure a case on one trial; one line of the study's table."""
+    record = experiments.measure(bench, case.method, trial, **case.changes)
+    config = record["config"]
+    line = case._asdict() | {"trial": trial, "backbone": config["backbone"]}
+    line |= {name: config[name] for name in COLUMNS}
+    line |= {name: round(record[name], 3) for name in experiments.METRICS}
+    line |= {"seconds": round(record["seconds"], 1), "right_pairs": None}
+    if case.method in ("baseline", *BRANCHES):
+        run = experiments.config_of(bench, case.method, trial, **case.changes)
+        trainer = experiments.find_or_train(bench, run)
+        line["right_pairs"] = round(experiments.right_share(bench, trainer), 4)
+    return line
+
+
+def run(part: str, trials: int, weights: str | None) -> None:
+    """Measure all cases of a part; its networks are removed trial by trial when all are done."""
+    folder = runs.store() / "study" / part
+    for trial in range(1, trials + 1):
+        file = folder / f"trial{trial}.json"
+        if file.is_file():
+            continue
+        began, lines, made = time.perf_counter(), [], set()
+        for case in (c for c in cases() if c.part == part):
+            bench = bench_of(case, weights)
+            lines.append(row(case, bench, trial))
+            if case.method in ("baseline", *BRANCHES):
+                made_by = experiments.config_of(bench, case.method, trial, **case.changes)
+                made.add(experiments.folder_of(bench, made_by))
+        config = to_json(bench.config) | {"weights": Path(weights or "").name or None, "root": None}
+        runs.write_json(file, {"rows": lines, "config": config, "versions": runs.versions()})
+        for network in made:
+            shutil.rmtree(network)
+        print(f"{part} trial {trial}: {time.perf_counter() - began:.0f} s", flush=True)
+
+
+def write(folder: Path) -> None:
+    """Put what the store holds of the study into ``folder/study.csv`` and ``folder/study.json``."""
+    rows, about = [], {}
+    for file in sorted((runs.store() / "study").glob("*/trial*.json")):
+        kept = runs.read_json(file)
+        rows += kept["rows"]
+        about[file.parent.name] = {"config": kept["config"], "versions": kept["versions"]}
+    if not rows:
+        raise UserError("the run store holds nothing of the study: run it without --write first")
+    table = pd.DataFrame(rows).drop(columns="changes")
+    with runs.replacing(folder / "study.csv") as temporary:
+        table.to_csv(temporary, index=False)
+    runs.write_json(folder / "study.json", about)
+    print(json.dumps(table.groupby("part")["trial"].nunique().to_dict(), indent=1))
+
+
+def main() -> int:
+    """Run the study, a part of it, or write down what has been measured."""
+    parts = list(dict.fromkeys(case.part for case in cases()))
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--weights", help="ImageNet weights of MobileNetV1; default: download them")
+    parser.add_argument("--trials", type=int, default=5, help="default: %(default)s")
+    parser.add_argument("--part", choices=parts, action="append", help="default: all")
+    parser.add_argument("--threads", type=int, help="of each operation; default: torch's")
+    parser.add_argument("--write", action="store_true", help="write the data, measure nothing")
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    try:
+        if arguments.write:
+            write(Path(experiments.__file__).parent)
+            return 0
+        for part in arguments.part or parts:
+            run(part, arguments.trials, arguments.weights)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
