@@ -33,7 +33,7 @@ KNOBS = {
     "occlusion": (0.25, 0.5, 0.75),
     "vertical_sd": (0.04, 0.08, 0.12),
 }
-COLUMNS = ("k", "pool", "train_global_head", "head_lr_factor", "normalise_branches")
+COLUMNS = ("pool", "train_global_head", "head_lr_factor", "normalise_branches")
 
 
 class Case(NamedTuple):
@@ -55,6 +55,10 @@ def cases() -> Iterator[Case]:
             part = f"{dataset}-{scale}"
             for method, changes in _methods(scale, dataset):
                 yield Case(part, dataset, scale, method, changes)
+    # ResNet50 from a random start: the price of a deep trunk without weights.
+    for method in ("untrained", "baseline", *BRANCHES, "fusion"):
+        changes = {"backbone": "resnet50", "steps": 120}
+        yield Case("synthetic_clean-resnet50", "synthetic_clean", "demo", method, changes)
     for knob, values in KNOBS.items():  # at 0 stands what synthetic_clean has
         for value in values:
             for method in ("baseline", *BRANCHES, "fusion"):
@@ -91,7 +95,7 @@ def row(case: Case, bench: experiments.Bench, trial: int) -> dict[str, Any]:
     record = experiments.measure(bench, case.method, trial, **case.changes)
     config = record["config"]
     line = case._asdict() | {"trial": trial, "backbone": config["backbone"]}
-    line |= {name: config[name] for name in COLUMNS}
+    line |= {name: config[name] for name in ("k", *COLUMNS)}
     line |= {name: round(record[name], 3) for name in experiments.METRICS}
     line |= {"seconds": round(record["seconds"], 1), "right_pairs": None}
     if case.method in ("baseline", *BRANCHES):
@@ -122,6 +126,10 @@ def run(part: str, trials: int, weights: str | None) -> None:
         print(f"{part} trial {trial}: {time.perf_counter() - began:.0f} s", flush=True)
 
 
+def _variant(changes: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in changes.items() if name != "k")
+
+
 def write(folder: Path) -> None:
     """Put what the store holds of the study into ``folder/study.csv`` and ``folder/study.json``."""
     rows, about = [], {}
@@ -131,7 +139,9 @@ def write(folder: Path) -> None:
         about[file.parent.name] = {"config": kept["config"], "versions": kept["versions"]}
     if not rows:
         raise UserError("the run store holds nothing of the study: run it without --write first")
-    table = pd.DataFrame(rows).drop(columns="changes")
+    table = pd.DataFrame(rows)
+    table["variant"] = [_variant(changes) for changes in table["changes"]]
+    table = table.drop(columns=["changes", *COLUMNS])
     with runs.replacing(folder / "study.csv") as temporary:
         table.to_csv(temporary, index=False)
     runs.write_json(folder / "study.json", about)
