@@ -141,3 +141,36 @@ def turned(knob: str) -> pd.DataFrame:
     usual = usual[wanted & ((usual["k"] == 8) | (usual["method"] == "baseline"))]
     both = pd.concat([usual.assign(value=0.0), found])
     return both.rename(columns={"value": knob}).drop(columns="knob").reset_index(drop=True)
+
+
+def pooling(metric: str = "rank1") -> pd.DataFrame:
+    """Return average and maximum pooling (Table 3), and the paired difference of the two."""
+    lines = {}
+    for dataset in dict.fromkeys(rows(variant="pool=gmp")["dataset"]):
+        for method in ("baseline", "local", "global", "fusion"):
+            where = {"dataset": dataset, "scale": "frozen", "method": method}
+            gap, gmp = (trials(metric, variant=v, **where) for v in ("", "pool=gmp"))
+            lines[dataset, method] = _against("average", gap, "maximum", gmp)
+    return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def heads(metric: str = "rank1") -> pd.DataFrame:
+    """Return the global-aware network with its head trained, and with the head left random."""
+    lines = {}
+    for dataset in dict.fromkeys(rows(variant="train_global_head=False")["dataset"]):
+        where = {"dataset": dataset, "scale": "frozen", "method": "global"}
+        trained, drawn = (
+            trials(metric, variant=v, **where) for v in ("", "train_global_head=False")
+        )
+        lines[dataset] = _against("trained", trained, "left random", drawn)
+    return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def _against(one: str, first: pd.Series, other: str, second: pd.Series) -> dict[str, str]:
+    gap = difference(second, first)
+    return {
+        one: f"{first.mean():.1f} ± {first.std():.1f}",
+        other: f"{second.mean():.1f} ± {second.std():.1f}",
+        "difference": f"{gap['mean']:+.1f}",
+        "95 % interval": f"{gap['low']:+.1f} to {gap['high']:+.1f}",
+    }
