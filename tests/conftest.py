@@ -5,8 +5,10 @@ from pathlib import Path
 
 import matplotlib
 import pytest
+from trees import both, write_prid
 
 from upm_lib import synthetic
+from upm_lib.readers import Dataset, read_prid2011
 
 matplotlib.use("agg")  # in this process only: kernels started from here draw inline
 
@@ -40,3 +42,16 @@ def tiny_world() -> synthetic.World:
 def tiny_root(tiny_world: synthetic.World, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny world on disk, in PRID2011's layout; nobody may write to it."""
     return synthetic.write(tiny_world, tmp_path_factory.mktemp("drawn") / "tiny world é")
+
+
+@pytest.fixture
+def few(tmp_path: Path, run_store: Path) -> Dataset:
+    """Four people, two cameras, three frames."""
+    root = write_prid(tmp_path / "few", both(dict.fromkeys((1, 2, 3, 4), 3)))
+    return read_prid2011(root, 1)
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_root: Path) -> Dataset:
+    """The tiny drawn world."""
+    return read_prid2011(tiny_root, 1)

@@ -6,6 +6,7 @@ is read.
 
 import math
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from upm_lib import evaluation, experiments, model, training
 from upm_lib.config import UserError, preset
 from upm_lib.data import TrainingSet
 from upm_lib.experiments import Bench, open_bench
+from upm_lib.packing import PackingWarning
 
 SHAPE = (32, 16)  # of the ordinary frames
 FRAMES = 2
@@ -181,15 +183,32 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize("what", UNREADABLE)
-def test_a_picture_that_cannot_be_read(root: Path, frame: Path, run_store: Path, what: str) -> None:
+def test_a_picture_that_cannot_be_read_is_left_out_and_named(
+    root: Path, frame: Path, what: str
+) -> None:
     name, content = UNREADABLE[what]
     broken = frame.with_name(name)
     broken.write_bytes(content)
+    named = broken.relative_to(root).as_posix()
+    text = f"left out 1 broken frame(s) of prid2011 in {root}: {named}"
+    for _ in range(2):
+        with pytest.warns(PackingWarning, match=f"^{re.escape(text)}$"):
+            bench = opened(root)
+        assert len(bench.frames.pixels) == 16
+    experiments.measure(bench, "histogram")
+    broken.write_bytes(frame.read_bytes())
+    assert len(opened(root).frames.pixels) == 17, "once it is mended, it is read"
+
+
+def test_a_tracklet_of_pictures_that_cannot_be_read(
+    root: Path, frame: Path, run_store: Path
+) -> None:
+    for file in frame.parent.iterdir():
+        file.write_bytes(b"")
     text = sentence(lambda: opened(root))
-    assert text == f"{broken} is not a readable image: replace it or remove the tracklet"
+    assert text.startswith(f"{frame.with_name('0001.png')} is not a readable image, nor is any")
+    assert text.endswith("replace them or remove the tracklet")
     assert files(run_store) == []
-    broken.unlink()
-    assert len(opened(root).frames.pixels) == 16, "once it is mended, it is read"
 
 
 def test_a_folder_named_as_a_picture(root: Path, frame: Path, run_store: Path) -> None:
@@ -330,6 +349,7 @@ PARAMETERS = {
     ),
     "an unknown data set": (dict(dataset="prid"), "unknown data set 'prid': did you mean 'prid201"),
     "no data set": (dict(dataset=7), "unknown data set 7: known are prid2011, synthetic_clean"),
+    "unknown splits": (dict(splits="offical"), "unknown splits 'offical': did you mean 'official"),
     "an unknown scale": (dict(scale="ppaer"), "unknown scale 'ppaer': did you mean 'paper'?"),
     "an unknown trunk": (
         dict(backbone="resnet_50"),

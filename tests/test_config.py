@@ -18,6 +18,7 @@ REFUSED: dict[str, list[tuple[Any, tuple[str, ...]]]] = {
     "dataset": [(5, ("str", "5"))],
     "root": [(5, ("str or None", "5")), (True, ("str or None",))],
     "trial": [(0, ("at least 1", "0")), ("1", ("int", "'1'")), (1.0, ("int",)), (True, ("int",))],
+    "splits": [("offical", ("did you mean 'official'?",)), (1, ("random",))],
     "min_frames": [(0, ("at least 1",)), ("x", ("int", "'x'"))],
     "height": [("256", ("int",)), (100, ("256x128", "128x64", "100x128"))],
     "width": [(128.0, ("int",)), (64, ("256x128", "128x64", "256x64"))],

@@ -1,73 +1,23 @@
-"""The PRID2011 reader, the split, packed frames, the network's input, batches without names."""
+"""The PRID2011 reader, batches without names."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
+from trees import both, made_of, write_image, write_prid
 
 from upm_lib import synthetic
 from upm_lib.config import Config, UserError
 from upm_lib.data import Sampler, TrainBatch, TrainingSet
-from upm_lib.packing import Frames, to_input
+from upm_lib.packing import Frames
 from upm_lib.readers import Dataset, Tracklet, load, read_prid2011
 from upm_lib.splits import split
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "pets09_prid" / "prid_2011"
 TINY = Config(min_frames=1, height=128, width=64, backbone="small", batch=5)
-
-
-def colour(camera: int, person: int, frame: int) -> tuple[int, int, int]:
-    """RGB, another one for each image of a small tree."""
-    return 10 + 60 * camera, 3 * person, 5 * frame
-
-
-def write_image(file: Path, rgb: tuple[int, int, int] = (1, 2, 3), size: tuple = (8, 4)) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.empty((*size, 3), np.uint8)
-    pixels[:] = rgb[::-1]
-    assert cv2.imwrite(str(file), pixels)
-
-
-def write_prid(root: Path, counts: dict[tuple[str, int], int]) -> Path:
-    """Write a tree in PRID2011's layout: counts gives the frames of each camera and person."""
-    for (camera, person), count in counts.items():
-        folder = root / "multi_shot" / f"cam_{camera}" / f"person_{person:04d}"
-        folder.mkdir(parents=True)
-        for frame in range(1, count + 1):
-            write_image(folder / f"{frame:04d}.png", colour("ab".index(camera), person, frame))
-    return root
-
-
-def both(people: dict[int, int]) -> dict[tuple[str, int], int]:
-    """The same number of frames in both cameras."""
-    return {(camera, person): n for camera in "ab" for person, n in people.items()}
-
-
-def made_of(people: list[int], frames: int = 2, name: str = "made up") -> Dataset:
-    tracklets = [
-        Tracklet(p, c, tuple(f"{name}/{c}/{p}/{f}" for f in range(frames)))
-        for c in (0, 1)
-        for p in people
-    ]
-    return Dataset(name, Path(name), tuple(tracklets), ("cam_a", "cam_b"))
-
-
-@pytest.fixture
-def few(tmp_path: Path, run_store: Path) -> Dataset:
-    """Four people, two cameras, three frames."""
-    root = write_prid(tmp_path / "few", both(dict.fromkeys((1, 2, 3, 4), 3)))
-    return read_prid2011(root, 1)
-
-
-@pytest.fixture(scope="session")
-def tiny(tiny_root: Path) -> Dataset:
-    """The tiny drawn world."""
-    return read_prid2011(tiny_root, 1)
 
 
 # ---------------------------------------------------------------- reading
@@ -256,193 +206,6 @@ def test_the_digest_names_frames_and_sizes(tmp_path: Path) -> None:
     assert second != first
     (root / "multi_shot/cam_a/person_0001/0002.png").unlink()
     assert read_prid2011(root, 1).digest() not in (first, second)
-
-
-# ---------------------------------------------------------------- split
-
-
-@pytest.mark.parametrize("count", [2, 7, 8, 178])
-def test_a_split_is_half_and_half_and_disjoint(count: int) -> None:
-    dataset = made_of(list(range(1, count + 1)))
-    trial = split(dataset, 1)
-    person = np.array([t.person for t in dataset.tracklets])
-    camera = np.array([t.camera for t in dataset.tracklets])
-    train, test = set(person[trial.train]), set(person[trial.probe])
-    assert len(train) == count // 2, "with an odd number the test half is the larger one"
-    assert len(test) == count - count // 2
-    assert not train & test
-    assert len(trial.train) == 2 * len(train), "both tracklets of each training person"
-    assert sorted(np.concatenate(trial).tolist()) == list(range(2 * count))
-    assert np.array_equal(person[trial.probe], person[trial.gallery])
-    assert set(camera[trial.probe]) == {0}
-    assert set(camera[trial.gallery]) == {1}
-
-
-def people_of(dataset: Dataset, tracklets: np.ndarray) -> list[int]:
-    return sorted({dataset.tracklets[t].person for t in tracklets})
-
-
-def test_a_split_depends_on_the_people_and_the_number_only() -> None:
-    people = [3, 5, 8, 13, 21, 34]
-    one, other = made_of(people), made_of(people[::-1], frames=9, name="other")
-    for trial in (1, 2, 10):
-        halves = [people_of(d, split(d, trial).train) for d in (one, other, one)]
-        assert halves[0] == halves[1] == halves[2]
-
-
-def test_trials_differ() -> None:
-    dataset = made_of(list(range(20)))
-    halves = {tuple(people_of(dataset, split(dataset, trial).train)) for trial in range(1, 11)}
-    assert len(halves) == 10
-
-
-# ---------------------------------------------------------------- frames
-
-
-def test_packed_frames_are_the_decoded_images_in_rgb(few: Dataset) -> None:
-    frames = Frames(few)
-    assert frames.pixels.dtype == np.uint8
-    assert frames.pixels.shape == (24, 8, 4, 3)
-    expected = [
-        colour(t.camera, t.person, n) for t in few.tracklets for n in range(1, len(t.frames) + 1)
-    ]
-    assert np.array_equal(frames.pixels[:, 0, 0], expected)
-    assert (frames.pixels == frames.pixels[:, :1, :1]).all()
-    assert frames.tracklet.tolist() == [t for t in range(8) for _ in range(3)]
-
-
-def test_packing_drawn_frames_equals_rendering(
-    tiny: Dataset, tiny_world: synthetic.World, run_store: Path
-) -> None:
-    frames = Frames(tiny)
-    drawn = synthetic.render_tracklet(tiny_world, 3, 1)
-    assert np.array_equal(frames.pixels[frames.of([8 + 2])], drawn)
-
-
-def test_frames_of_tracklets_come_in_the_order_asked_for(few: Dataset) -> None:
-    assert Frames(few).of([5, 0]).tolist() == [15, 16, 17, 0, 1, 2]
-
-
-def test_the_second_opening_does_not_decode_again(
-    few: Dataset, run_store: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = Frames(few)
-    packed = [p for p in run_store.rglob("*") if p.is_file()]
-    assert len(packed) == 1
-    monkeypatch.setattr(cv2, "imread", None)
-    second = Frames(few)
-    assert np.array_equal(first.pixels, second.pixels)
-    assert second.digest == first.digest
-
-
-def test_images_of_different_sizes_are_brought_to_the_first_ones(
-    tmp_path: Path, run_store: Path
-) -> None:
-    root = write_prid(tmp_path, both({1: 2, 2: 2}))
-    write_image(root / "multi_shot/cam_b/person_0002/0002.png", (200, 100, 50), (31, 17))
-    frames = Frames(read_prid2011(root, 1))
-    assert frames.pixels.shape == (8, 8, 4, 3)
-    assert (frames.pixels[-1] == (200, 100, 50)).all()
-
-
-def spoil(file: Path, how: str) -> None:
-    content = file.read_bytes()
-    damaged = {"empty": b"", "text": b"no image", "half": content[: len(content) // 2]}
-    file.write_bytes(damaged[how])
-
-
-@pytest.mark.parametrize("how", ["empty", "text", "half"])
-@pytest.mark.parametrize("suffix", [".png", ".jpg"])
-@pytest.mark.parametrize("place", ["cam_a/person_0001/0001", "cam_b/person_0002/0001"])
-def test_an_unreadable_image_is_named_and_nothing_half_written_stays(
-    tmp_path: Path, run_store: Path, place: str, suffix: str, how: str
-) -> None:
-    root = tmp_path / "prid"
-    for camera in "ab":
-        for person in (1, 2):
-            file = root / f"multi_shot/cam_{camera}/person_{person:04d}/0001{suffix}"
-            write_image(file, size=(128, 64))
-    noise = np.random.default_rng(0).integers(0, 256, (128, 64, 3), np.uint8)
-    broken = root / "multi_shot" / f"{place}{suffix}"
-    assert cv2.imwrite(str(broken), noise)
-    spoil(broken, how)
-    with pytest.raises(UserError) as caught:
-        Frames(read_prid2011(root, 1))
-    assert str(broken) in str(caught.value)
-    assert "is not a readable image" in str(caught.value)
-    assert [p for p in run_store.rglob("*") if p.is_file()] == []
-
-
-# ---------------------------------------------------------------- network input
-
-
-def noise(*size: int) -> torch.Tensor:
-    return torch.from_numpy(np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8))
-
-
-@pytest.mark.parametrize("resize", ["half_pixel", "legacy"])
-def test_the_input_lies_in_minus_one_to_one(resize: str) -> None:
-    pixels = noise(2, 20, 10)
-    pixels[0], pixels[1] = 0, 255
-    x = to_input(pixels, 128, 64, resize)
-    assert x.shape == (2, 3, 128, 64)
-    assert x.dtype == torch.float32
-    assert (x[0] == -1).all()
-    assert (x[1] == 1).all()
-
-
-@pytest.mark.parametrize("resize", ["half_pixel", "legacy"])
-def test_frames_of_the_right_size_are_only_rescaled(resize: str) -> None:
-    pixels = noise(2, 128, 64)
-    expected = pixels.permute(0, 3, 1, 2).double() / 127.5 - 1
-    found = to_input(pixels, 128, 64, resize).double()
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
-
-
-SIZES = [((128, 64), (256, 128)), ((100, 37), (128, 64)), ((300, 151), (128, 64))]
-
-
-@pytest.mark.parametrize(("old", "new"), SIZES)
-def test_half_pixel_is_the_libraries_bilinear(old: tuple, new: tuple) -> None:
-    pixels = noise(2, *old)
-    x = pixels.permute(0, 3, 1, 2).float()
-    expected = F.interpolate(x, new, mode="bilinear", align_corners=False) / 127.5 - 1
-    torch.testing.assert_close(to_input(pixels, *new), expected, rtol=0, atol=1e-5)
-
-
-def tensorflow_1(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """tf.image.resize_bilinear(align_corners=False) of TensorFlow 1, pixel by pixel."""
-    rows, columns = image.shape[:2]
-    out = np.empty((height, width, 3))
-    for i in range(height):
-        y = i * rows / height
-        y0 = int(np.floor(y))
-        y1 = min(y0 + 1, rows - 1)
-        for j in range(width):
-            x = j * columns / width
-            x0 = int(np.floor(x))
-            x1 = min(x0 + 1, columns - 1)
-            top = image[y0, x0] + (image[y0, x1] - image[y0, x0]) * (x - x0)
-            bottom = image[y1, x0] + (image[y1, x1] - image[y1, x0]) * (x - x0)
-            out[i, j] = top + (bottom - top) * (y - y0)
-    return out
-
-
-@pytest.mark.parametrize(("old", "new"), SIZES)
-def test_legacy_is_tensorflow_1s_bilinear(old: tuple, new: tuple) -> None:
-    pixels = noise(1, *old)
-    expected = tensorflow_1(pixels[0].numpy().astype(float), *new) / 127.5 - 1
-    found = to_input(pixels, *new, "legacy")[0].permute(1, 2, 0).double().numpy()
-    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5)
-
-
-def test_frames_reach_the_network_at_the_size_of_the_config(few: Dataset) -> None:
-    frames = Frames(few)
-    batch = frames.batch(np.array([3, 0, 3]), TINY, "cpu")
-    assert batch.shape == (3, 3, 128, 64)
-    assert torch.equal(batch[0], batch[2])
-    expected = torch.tensor(colour(0, 1, 1)) / 127.5 - 1
-    torch.testing.assert_close(batch[1, :, 5, 5], expected)
 
 
 # ---------------------------------------------------------------- sampler

@@ -471,7 +471,7 @@ def test_data_that_were_not_ready_when_the_process_died_are_made_anew(
 ) -> None:
     process = start(tmp_path, root=None, fault=fault, at=number)
     assert process.wait() == KILLED
-    assert not list(tmp_path.glob("packed/*.npy"))
+    assert not list(tmp_path.glob("packed/*/frames.npy"))
     finish(start(tmp_path, root=None))
     assert result(tmp_path) == undisturbed.tensors["adam"]
 

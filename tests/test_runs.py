@@ -136,6 +136,7 @@ def test_a_record_is_marked_as_measured_with_the_versions(run_store: Path) -> No
 CHANGES: dict[str, dict[str, Any]] = {
     "dataset": {"dataset": "prid2011"},
     "trial": {"trial": 2},
+    "splits": {"splits": "official"},
     "min_frames": {"min_frames": 1},
     "height": {"height": 128, "width": 64},
     "width": {"height": 128, "width": 64},

@@ -31,7 +31,8 @@ class Config:
     # data
     dataset: str = "synthetic_clean"
     root: str | None = None  # folder of the data set; None: the embedded synthetic data
-    trial: int = 1  # number of the random half/half split of the identities, from 1
+    trial: int = 1  # number of the half/half split of the identities, from 1
+    splits: Literal["random", "official"] = "random"  # official: the ten lists of the paper's code
     min_frames: int = 28  # shorter tracklets are left out ("more than 27 frames", section 4.1)
     height: int = 256  # of the network's input, pixels
     width: int = 128
@@ -151,6 +152,7 @@ def known(names: Any, name: Any, what: str) -> Any:
     raise UserError(f"unknown {what} {name!r}: {hint}known are {', '.join(names)}")
 
 
+DATA_FIELDS = ("dataset", "root", "min_frames", "splits")  # decide what is opened
 EVALUATION_FIELDS = ("tracklet_pool", "normalise_branches", "probes")
 
 # What the published code does where the paper says otherwise or nothing (FIDELITY.md).

@@ -27,7 +27,7 @@ from upm_lib import (
     synthetic,
     training,
 )
-from upm_lib.config import EVALUATION_FIELDS, Config, UserError, known, preset, to_json
+from upm_lib.config import DATA_FIELDS, EVALUATION_FIELDS, Config, UserError, known, preset, to_json
 from upm_lib.frozen import FrozenMaps
 from upm_lib.packing import Frames, Source
 from upm_lib.readers import Dataset
@@ -101,8 +101,8 @@ def open_bench(
     config = preset(dataset, scale, **changes)
     where = training.pick_device(device)
     folder = _figures_folder(figures_dir)
-    opened = readers.load(config, progress)
-    return Bench(config, opened, Frames(opened), where, progress, folder, scale)
+    opened = splits.chosen(readers.load(config, progress), config)
+    return Bench(config, opened, Frames(opened, progress), where, progress, folder, scale)
 
 
 def _figures_folder(name: str | Path | None) -> Path | None:
@@ -129,8 +129,17 @@ def config_of(bench: Bench, method: str, trial: int = 1, **changes: object) -> C
 
 
 def folder_of(bench: Bench, config: Config) -> Path:
-    """Return the run folder of a config on the bench's data."""
-    return runs.training_folder(config, bench.frames.digest)
+    """Return the run folder of a config on the bench's data.
+
+    Raises UserError if the config asks for other data than the bench has opened.
+    """
+    for name in DATA_FIELDS:
+        if (value := getattr(config, name)) != getattr(bench.config, name):
+            raise UserError(
+                f"{name} = {value!r} is not what is open here: give {name} to open_bench instead"
+            )
+    data_digest = bench.frames.digest + splits.key(bench.dataset, config.trial)
+    return runs.training_folder(config, data_digest)
 
 
 def source_of(bench: Bench, config: Config) -> Source:

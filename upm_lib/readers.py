@@ -28,7 +28,8 @@ class Dataset:
     """The tracklets of a data set, in a fixed order: by camera, then by person.
 
     ``subset`` is empty for sets that are halved at random; a set with an official division names
-    for each tracklet its subset: "train", "query" or "gallery".
+    for each tracklet its subset: "train", "query" or "gallery". ``published`` has the identities
+    that train and those that test in each published trial; empty: the halves are drawn.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Dataset:
     tracklets: tuple[Tracklet, ...]
     cameras: tuple[str, ...]  # their names
     subset: tuple[str, ...] = ()
+    published: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = ()
 
     @cached_property
     def people(self) -> tuple[int, ...]:
@@ -49,7 +51,7 @@ class Dataset:
             for tracklet in self.tracklets:
                 for frame in tracklet.frames:
                     content = (self.root / frame).read_bytes()
-                    text.update(f"\n{frame} {len(content)}\n".encode())
+                    text.update(f"\n{frame} {len(content)}\n".encode(errors="surrogateescape"))
                     text.update(content)
         return text.hexdigest()[:12]
 

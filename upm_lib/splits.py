@@ -1,10 +1,16 @@
 """Which tracklets train and which are searched: trials of two-camera sets, official divisions."""
 
-from typing import NamedTuple
+import dataclasses
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from upm_lib.readers import Dataset
+from upm_lib import runs
+from upm_lib.config import Config, UserError
+from upm_lib.readers import Dataset, readable
+
+VERSION = 1  # of the stored lists' format
 
 
 class Trial(NamedTuple):
@@ -18,16 +24,116 @@ class Trial(NamedTuple):
 def split(dataset: Dataset, trial: int) -> Trial:
     """Return the half/half split of the identities that belongs to a trial number (section 4.1).
 
-    The split depends on nothing but the identities and the number. Camera A is the probe. A set
-    with an official division has that one in every trial; a trial then only draws its batches anew.
+    A set opened with its published lists has the list of that number; people it does not name are
+    left out. Otherwise the split is drawn, and depends on nothing but the identities and the
+    number. Camera A is the probe. A set with an official division has that one in every trial; a
+    trial then only draws its batches anew.
+
+    Raises UserError if there are published lists, but none of this number.
     """
     if dataset.subset:
         kinds = np.array(dataset.subset)
         return Trial(*(np.flatnonzero(kinds == name) for name in ("train", "query", "gallery")))
-    people = np.array(dataset.people)
+    train, test = published(dataset, trial) if dataset.published else drawn(dataset.people, trial)
+    people, camera = np.array([(t.person, t.camera) for t in dataset.tracklets]).T
+    tested = np.isin(people, test)
+    sides = (np.flatnonzero(tested & (camera == number)) for number in (0, 1))
+    return Trial(np.flatnonzero(np.isin(people, train)), *sides)
+
+
+def drawn(identities: tuple[int, ...], trial: int) -> tuple[list[int], list[int]]:
+    """Return the people that train and those that test, drawn at random for a trial number."""
+    people = np.array(identities)
     order = np.random.default_rng([2011, trial]).permutation(len(people))
-    train = set(people[order[: len(people) // 2]].tolist())
-    kinds = [(t.person in train, t.camera) for t in dataset.tracklets]
-    train_index = np.flatnonzero([is_train for is_train, _ in kinds])
-    test = [np.flatnonzero([k == (False, camera) for k in kinds]) for camera in (0, 1)]
-    return Trial(train_index, *test)
+    half = len(people) // 2
+    return sorted(people[order[:half]].tolist()), sorted(people[order[half:]].tolist())
+
+
+def published(dataset: Dataset, trial: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the people that train and those that test in a published trial, counted from 1."""
+    if not 1 <= trial <= len(dataset.published):
+        raise UserError(
+            f"{dataset.name} has {len(dataset.published)} published splits, so there is no "
+            f"trial {trial}: choose a smaller one or splits = 'random'"
+        )
+    return dataset.published[trial - 1]
+
+
+def key(dataset: Dataset, trial: int) -> str:
+    """Return what a trial's split adds to the key of a run: nothing if it is drawn."""
+    if not dataset.published:
+        return ""
+    return "-" + runs.digest(published(dataset, trial))
+
+
+# ---------------------------------------------------------------- published lists
+
+
+def path_of(name: str) -> Path:
+    """Return where the published lists of a data set lie in the run store."""
+    return runs.store() / "splits" / f"{name}.json"
+
+
+def store(name: str, trials: list[tuple[list[int], list[int]]], source: dict[str, Any]) -> Path:
+    """Keep lists of (people that train, people that test), one a trial, and where they are from."""
+    values = {
+        "version": VERSION,
+        "dataset": name,
+        "source": source,
+        "trials": [{"train": sorted(train), "test": sorted(test)} for train, test in trials],
+    }
+    path = path_of(name)
+    runs.write_json(path, values)
+    return path
+
+
+def chosen(dataset: Dataset, config: Config) -> Dataset:
+    """Return the data set with its published lists if the config asks for them.
+
+    A set with an official division has no such lists and stays as it is.
+
+    Raises UserError if the lists are missing, damaged, or name people that the data set lacks.
+    """
+    if config.splits == "random" or dataset.subset:
+        return dataset
+    path = path_of(dataset.name)
+    if not path.is_file():
+        raise UserError(
+            f"{dataset.name} has no published splits at {path}: import them with `python "
+            f"data_scripts/official_splits.py {dataset.name} --from FOLDER` (or --download), or "
+            "choose splits = 'random'"
+        )
+    trials = _read(path, dataset.name)
+    lacking = sorted({p for halves in trials for half in halves for p in half} - {*dataset.people})
+    if lacking:
+        few = ", ".join(map(str, lacking[:5])) + (" ..." if len(lacking) > 5 else "")
+        raise UserError(
+            f"{path} names {len(lacking)} people that {dataset.root} lacks ({few}): complete the "
+            "data set, check min_frames, or choose splits = 'random'"
+        )
+    return dataclasses.replace(dataset, published=trials)
+
+
+def _read(path: Path, name: str) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
+    """Read stored lists; nothing in them is a path, and nothing is executed."""
+    try:
+        with readable():
+            values = runs.read_json(path)
+        if (values["version"], values["dataset"]) != (VERSION, name):
+            raise ValueError("another version or data set")
+        trials = tuple((tuple(t["train"]), tuple(t["test"])) for t in values["trials"])
+        for train, test in trials:
+            if not all(type(person) is int for person in train + test):
+                raise ValueError("a person who is not a number")
+            if not train or not test or len({*train, *test}) < len(train + test):
+                raise ValueError("halves that are empty or overlap")
+    except UserError:
+        raise
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(
+            f"{path} does not hold splits of {name}: remove it and import them again with "
+            f"data_scripts/official_splits.py"
+        ) from error
+    if not trials:
+        raise UserError(f"{path} holds no trial: import the splits of {name} again")
+    return trials
