@@ -7,10 +7,12 @@ import multiprocessing
 import os
 import pickle
 import re
+import runpy
 import shutil
 import struct
 import time
 import tracemalloc
+import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -331,6 +333,35 @@ def test_every_byte_is_checked_when_asked(few: Dataset, monkeypatch: pytest.Monk
     assert packing.damage(folder, index, every_byte=True) == "has another checksum"
     flip(-1)(folder / "frames.npy")
     assert packing.damage(folder, index) == "has another checksum", "the last block always is"
+
+
+def test_the_script_packs_checks_every_byte_and_mends(
+    tmp_path: Path,
+    run_store: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    monkeypatch.setattr(packing, "BLOCK", 16)
+    monkeypatch.setattr(packing, "BLOCKS", 2)
+    script = runpy.run_path(str(Path(__file__).parents[1] / "data_scripts" / "pack.py"))
+    root = write_prid(tmp_path / "prid", both({1: 28, 2: 28}))
+    spoil(root / "multi_shot/cam_b/person_0002/0028.png", "text")
+    arguments = ["prid2011", "--root", str(root)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PackingWarning)
+        assert script["main"](arguments) == 0
+        packed, left_out = capsys.readouterr().out.splitlines()
+        assert packed.startswith("111 frames of 8x4 pixels (0.0 MB) in ")
+        assert left_out == f"left out: {root / 'multi_shot/cam_b/person_0002/0028.png'}"
+        assert script["main"]([*arguments, "--verify"]) == 0
+        assert "is as it was written, byte by byte" in capsys.readouterr().out
+        frames = next(run_store.rglob("frames.npy"))
+        flip(1000)(frames)
+        assert script["main"]([*arguments, "--verify"]) == 0
+        assert "frames.npy has another checksum: made anew" in capsys.readouterr().out
+        assert packing.damage(frames.parent, packing.read_index(frames.parent), True) is None
+        assert script["main"](["prid2011", "--root", str(tmp_path)]) == 2
+        assert capsys.readouterr().err.startswith(f"error: {tmp_path} has no folder multi_shot")
 
 
 def test_an_index_of_a_stranger_names_no_place(few: Dataset, tmp_path: Path) -> None:
