@@ -24,7 +24,7 @@ from pathlib import Path
 
 from upm_lib import readers, splits
 from upm_lib.config import PAPER, UserError, known, preset
-from upm_lib.readers import Dataset
+from upm_lib.tracklets import Dataset, readable
 
 COMMIT = "70157b79f6ffb73aa7115e2a5a641c0cc09dd550"
 SOURCE = f"github.com/yanbeic/Deep-Association-Learning, commit {COMMIT}"
@@ -64,7 +64,7 @@ def local_files(folder: Path, name: str) -> dict[str, bytes]:
         raise UserError(f"{folder} has no {LISTS}/{their_name}/{first}: give the repository's copy")
     last = TRIALS if name in PUBLISHED else len(list(found[0].glob("split*/traindata.txt")))
     names = [file_name(trial, half) for trial in range(1, last + 1) for half in HALVES]
-    with readers.readable():
+    with readable():
         return {file: (found[0] / file).read_bytes() for file in names}
 
 

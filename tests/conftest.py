@@ -8,7 +8,8 @@ import pytest
 from trees import both, write_prid
 
 from upm_lib import synthetic
-from upm_lib.readers import Dataset, read_prid2011
+from upm_lib.readers import read_prid2011
+from upm_lib.tracklets import Dataset
 
 matplotlib.use("agg")  # in this process only: kernels started from here draw inline
 

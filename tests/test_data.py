@@ -13,8 +13,9 @@ from upm_lib import synthetic
 from upm_lib.config import Config, UserError
 from upm_lib.data import Sampler, TrainBatch, TrainingSet
 from upm_lib.packing import Frames
-from upm_lib.readers import Dataset, Tracklet, load, read_prid2011
+from upm_lib.readers import load, read_prid2011
 from upm_lib.splits import split
+from upm_lib.tracklets import Dataset, Tracklet
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "pets09_prid" / "prid_2011"
 TINY = Config(min_frames=1, height=128, width=64, backbone="small", batch=5)

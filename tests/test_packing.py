@@ -27,7 +27,8 @@ from trees import both, colour, write_image, write_prid
 from upm_lib import packing, synthetic
 from upm_lib.config import Config, UserError
 from upm_lib.packing import Frames, PackingWarning, to_input
-from upm_lib.readers import Dataset, read_prid2011
+from upm_lib.readers import read_prid2011
+from upm_lib.tracklets import Dataset
 
 TINY = Config(min_frames=1, height=128, width=64, backbone="small", batch=5)
 
@@ -66,7 +67,7 @@ def test_an_interrupted_packing_leaves_nothing(
     few: Dataset, run_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(packing, "_decode", stops_at(20))
+        patch.setattr(packing, "decode", stops_at(20))
         with pytest.raises(KeyboardInterrupt):
             Frames(few)
     assert files(run_store) == []
@@ -75,7 +76,7 @@ def test_an_interrupted_packing_leaves_nothing(
 
 def stops_at(number: int) -> Callable[[Path], np.ndarray]:
     calls = itertools.count(1)
-    decode = packing._decode
+    decode = packing.decode
 
     def stand_in(file: Path) -> np.ndarray:
         if next(calls) == number:
@@ -186,7 +187,7 @@ def test_a_change_of_the_time_alone_makes_nothing_anew(
 ) -> None:
     before = Frames(few)
     os.utime(first_image(few), ns=(1, 1))
-    monkeypatch.setattr(packing, "_decode", None)
+    monkeypatch.setattr(packing, "decode", None)
     assert same(before, Frames(few))
     sealed()
     assert same(before, Frames(few)), "the new time is remembered"
@@ -197,7 +198,7 @@ def test_a_copy_elsewhere_shares_the_pack(
 ) -> None:
     before = Frames(few)
     shutil.copytree(few.root, tmp_path / "elsewhere")  # with the times
-    monkeypatch.setattr(packing, "_decode", None)
+    monkeypatch.setattr(packing, "decode", None)
     assert same(before, Frames(read_prid2011(tmp_path / "elsewhere", 1)))
     assert files(run_store) == ["frames.npy", "index.json"]
 

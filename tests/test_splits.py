@@ -17,8 +17,9 @@ from trees import both, made_of, write_prid
 from upm_lib import experiments, runs, splits
 from upm_lib.config import UserError
 from upm_lib.experiments import open_bench
-from upm_lib.readers import Dataset, read_prid2011
+from upm_lib.readers import read_prid2011
 from upm_lib.splits import split
+from upm_lib.tracklets import Dataset
 
 SCRIPT = Path(__file__).resolve().parents[1] / "data_scripts" / "official_splits.py"
 SMALL = dict(min_frames=1, steps=2, batch=4, k=2, device="cpu", progress=False)

@@ -12,7 +12,7 @@ from imagenet_weights import WEIGHTS, needs_weights
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from upm_lib import data, packing, readers, training
+from upm_lib import data, packing, readers, tracklets, training
 from upm_lib.config import Config, UserError, official, preset
 from upm_lib.training import Trainer, ema_decay, learning_rate, optimiser_of, train
 
@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-World = tuple[readers.Dataset, packing.Frames]
+World = tuple[tracklets.Dataset, packing.Frames]
 
 
 @pytest.fixture(scope="module")

@@ -174,6 +174,19 @@ OFFICIAL: dict[str, Any] = dict(
 _PAPER = dict(steps=20000, weights="imagenet")
 PAPER: dict[str, dict[str, Any]] = {
     "prid2011": _PAPER,
+    "ilids_vid": _PAPER | dict(min_frames=1, steps=15000, probes="both"),
+    "dukemtmc": _PAPER
+    | dict(
+        min_frames=1,
+        steps=25000,
+        warmup_epochs=1.0,
+        optimiser="sgd",
+        lr=0.01,
+        schedule="halves",
+        lr_factors=(1.0, 0.1),
+    ),
+    "mars": _PAPER | dict(min_frames=1),
+    "folder": _PAPER | dict(min_frames=1),
     "synthetic_clean": _PAPER | dict(min_frames=1),
     "synthetic_cluttered": _PAPER | dict(min_frames=1, probes="both"),
     "synthetic_eight": _PAPER | dict(min_frames=1, warmup_epochs=1.0),
@@ -190,8 +203,13 @@ _DEMO = dict(
     weight_decay=0.0,
     ema=0.0,
 )
+_DEMO_REAL = _DEMO | dict(backbone="mobilenet_v1", lr=3e-4, head_lr_factor=3.0)
 DEMO: dict[str, dict[str, Any]] = {
-    "prid2011": _DEMO | dict(backbone="mobilenet_v1", lr=3e-4, head_lr_factor=3.0),
+    "prid2011": _DEMO_REAL,
+    "ilids_vid": _DEMO_REAL | dict(min_frames=1, probes="both"),
+    "dukemtmc": _DEMO_REAL | dict(min_frames=1),
+    "mars": _DEMO_REAL | dict(min_frames=1),
+    "folder": _DEMO_REAL | dict(min_frames=1),
     "synthetic_clean": _DEMO | dict(backbone="small", min_frames=1, bn_momentum=0.1),
     "synthetic_cluttered": _DEMO
     | dict(backbone="small", min_frames=1, bn_momentum=0.1, probes="both"),
@@ -209,6 +227,10 @@ _FROZEN = _DEMO | dict(
 )
 FROZEN: dict[str, dict[str, Any]] = {
     "prid2011": _FROZEN,
+    "ilids_vid": _FROZEN | dict(min_frames=1, probes="both"),
+    "dukemtmc": _FROZEN | dict(min_frames=1),
+    "mars": _FROZEN | dict(min_frames=1),
+    "folder": _FROZEN | dict(min_frames=1),
     "synthetic_clean": _FROZEN | dict(min_frames=1),
     "synthetic_cluttered": _FROZEN | dict(min_frames=1, probes="both"),
     "synthetic_eight": _FROZEN | dict(min_frames=1),

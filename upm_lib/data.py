@@ -12,8 +12,8 @@ from torch import Tensor
 
 from upm_lib.config import Config
 from upm_lib.packing import Source
-from upm_lib.readers import Dataset
 from upm_lib.splits import split
+from upm_lib.tracklets import Dataset
 
 
 class TrainBatch(NamedTuple):

@@ -30,7 +30,7 @@ from upm_lib import (
 from upm_lib.config import DATA_FIELDS, EVALUATION_FIELDS, Config, UserError, known, preset, to_json
 from upm_lib.frozen import FrozenMaps
 from upm_lib.packing import Frames, Source
-from upm_lib.readers import Dataset
+from upm_lib.tracklets import UNKNOWN, Dataset
 
 METHODS = ("histogram", "untrained", "baseline", "local", "global", "fusion")
 # In percent; "mAP" is by the trapezoid rule of the paper, the last by that of the toolboxes.
@@ -63,6 +63,10 @@ class Bench:
         """Identities of some tracklets: for evaluation only, training never sees them."""
         return np.array([self.dataset.tracklets[t].person for t in tracklets])
 
+    def cameras(self, tracklets: np.ndarray) -> np.ndarray:
+        """Cameras of some tracklets, from 0."""
+        return np.array([self.dataset.tracklets[t].camera for t in tracklets])
+
     def images(self, tracklets: np.ndarray) -> list[np.ndarray]:
         """Return the middle frame, uint8 RGB [h, w, 3], of some tracklets."""
         index = [np.flatnonzero(self.frames.tracklet == t) for t in tracklets]
@@ -89,7 +93,8 @@ def open_bench(
     """Open a data set for experiments; the parameters are those of the notebooks.
 
     Args:
-        dataset: "synthetic_clean", "synthetic_cluttered" or "prid2011".
+        dataset: an embedded one ("synthetic_clean", "synthetic_cluttered") or one on disk
+            ("prid2011", "ilids_vid", "dukemtmc", "mars", "folder").
         scale: "demo" (a minute a network on two cores) or "paper" (section 4.1).
         device: "cpu", "cuda"; None picks a GPU if there is one.
         progress: show progress bars.
@@ -131,6 +136,8 @@ def config_of(bench: Bench, method: str, trial: int = 1, **changes: object) -> C
 def folder_of(bench: Bench, config: Config) -> Path:
     """Return the run folder of a config on the bench's data.
 
+    Lists beside the frames (MARS's, or a folder's identities) may change what the same frames mean.
+
     Raises UserError if the config asks for other data than the bench has opened.
     """
     for name in DATA_FIELDS:
@@ -138,8 +145,8 @@ def folder_of(bench: Bench, config: Config) -> Path:
             raise UserError(
                 f"{name} = {value!r} is not what is open here: give {name} to open_bench instead"
             )
-    data_digest = bench.frames.digest + splits.key(bench.dataset, config.trial)
-    return runs.training_folder(config, data_digest)
+    made_of = (bench.frames.digest, bench.dataset.meaning())
+    return runs.training_folder(config, "-".join(made_of) + splits.key(bench.dataset, config.trial))
 
 
 def source_of(bench: Bench, config: Config) -> Source:
@@ -190,11 +197,12 @@ def right_share(bench: Bench, trainer: training.Trainer) -> float:
     """Share of the cyclically consistent pairs that really are one person.
 
     Over all parts and tracklets, at each tracklet's last visit. Only where identities are known can
-    this be told; training itself has no use for it. NaN if there is no pair.
+    this be told; training itself has no use for it. NaN if there is no pair of known people.
     """
     match = trainer.objective.match.cpu().numpy()  # [k, N]
     people = bench.people(trainer.data.tracklets)
     found = match >= 0
+    found &= (people != UNKNOWN) & (people[match.clip(0)] != UNKNOWN)
     right = (people[match.clip(0)] == people) & found
     return float(right.sum() / found.sum()) if found.any() else float("nan")
 
@@ -215,23 +223,73 @@ def trial_features(
     bench: Bench, method: str, trial: int = 1, **changes: object
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return unit vectors of the probe [P, D] and gallery [G, D] tracklets of a trial."""
-    known(METHODS, method, "method")
-    halves = splits.split(bench.dataset, trial)
-    tracklets = np.r_[halves.probe, halves.gallery]
-    if method == "histogram":
-        vectors = features.colour_histogram(bench.frames, tracklets)
-    else:
-        networks = networks_of(bench, method, trial, **changes)
-        config = bench.config.replace(**changes)
-        source = source_of(bench, config)
-        vectors = features.tracklet_features(networks, source, tracklets, config)
+    halves = _searched(bench, trial)
+    both = np.r_[halves.probe, halves.gallery]
+    vectors = vectors_of(bench, method, both, trial, **changes)
     return vectors[: len(halves.probe)], vectors[len(halves.probe) :]
+
+
+def vectors_of(
+    bench: Bench, method: str, tracklets: np.ndarray, trial: int = 1, **changes: object
+) -> torch.Tensor:
+    """Return the unit vectors [T, D] of any tracklets, by the networks trained in a trial."""
+    known(METHODS, method, "method")
+    if method == "histogram":
+        return features.colour_histogram(bench.frames, tracklets)
+    networks = networks_of(bench, method, trial, **changes)
+    config = bench.config.replace(**changes)
+    return features.tracklet_features(networks, source_of(bench, config), tracklets, config)
+
+
+def search(
+    bench: Bench, method: str, tracklet: int, trial: int = 1, top: int = 5, **changes: object
+) -> np.ndarray:
+    """Return the tracklets of the other cameras that are most like one, the nearest first.
+
+    No identity is needed, and all tracklets are searched, whether they trained or not.
+
+    Args:
+        bench: the data.
+        method: one of ``METHODS``.
+        tracklet: index in ``Dataset.tracklets``.
+        trial: whose networks are used.
+        top: at most so many are returned.
+        changes: fields of the config.
+    """
+    tracklets = bench.dataset.tracklets
+    if not 0 <= tracklet < len(tracklets):
+        raise UserError(f"there is no tracklet {tracklet}: choose from 0 to {len(tracklets) - 1}")
+    camera = bench.cameras(np.arange(len(tracklets)))
+    others = np.flatnonzero(camera != camera[tracklet])
+    vectors = vectors_of(bench, method, np.r_[tracklet, others], trial, **changes)
+    nearest = evaluation.distances(vectors[:1], vectors[1:])[0].argsort(stable=True)
+    return others[nearest[:top].cpu().numpy()]
+
+
+def _searched(bench: Bench, trial: int) -> splits.Trial:
+    """Return a trial in which somebody is searched; raise UserError if nothing can be evaluated."""
+    halves = splits.split(bench.dataset, trial)
+    if not bench.dataset.identified:
+        raise UserError(
+            f"{bench.dataset.root} has no identities, so nobody can tell which match is right: "
+            "write an identities.csv with the columns camera,tracklet,person to evaluate "
+            "(training, features and search work without)"
+        )
+    if not len(halves.probe):
+        raise UserError(
+            f"{bench.dataset.root}: no test person of trial {trial} is seen by two cameras, so "
+            "nothing can be evaluated: identify more tracklets in identities.csv"
+        )
+    return halves
 
 
 def ranked(
     bench: Bench, method: str, probes: Sequence[int], trial: int = 1, top: int = 5
 ) -> tuple[list[list[np.ndarray]], list[list[bool]]]:
     """Return, for some probes of a trial, the images that rank first and whether they are right.
+
+    Junk (section 4.1: the same person in the same camera, where queries are searched in a gallery)
+    ranks last.
 
     Args:
         bench: the data.
@@ -240,9 +298,15 @@ def ranked(
         trial: its number.
         top: how many images a probe gets.
     """
-    halves = splits.split(bench.dataset, trial)
+    halves = _searched(bench, trial)
     probe, gallery = trial_features(bench, method, trial)
     distances = evaluation.distances(probe[list(probes)], gallery)
+    if bench.dataset.protocol == "query and gallery":
+        chosen = halves.probe[list(probes)]
+        same = [bench.people(side) for side in (chosen, halves.gallery)]
+        seen = [bench.cameras(side) for side in (chosen, halves.gallery)]
+        junk = (same[0][:, None] == same[1]) & (seen[0][:, None] == seen[1])
+        distances[torch.from_numpy(junk)] = torch.inf
     order = torch.argsort(distances, dim=1, stable=True)[:, :top]
     found = [halves.gallery[row] for row in order.numpy()]
     people = bench.people(halves.probe[list(probes)])
@@ -261,7 +325,7 @@ def measure(bench: Bench, method: str, trial: int = 1, **changes: object) -> dic
         return runs.read_json(path)
     config = _result_config(bench, method, trial, changes)
     began = time.perf_counter()
-    halves = splits.split(bench.dataset, trial)
+    halves = _searched(bench, trial)
     found = _rank(bench, halves, trial_features(bench, method, trial, **changes), config.probes)
     cmc = found.cmc(20)
     record = {
@@ -289,9 +353,9 @@ def _rank(
     """Rank by the protocol of the data set: two cameras, or query and gallery with junk."""
     sides = (halves.probe, halves.gallery)
     people = [bench.people(side) for side in sides]
-    if not bench.dataset.subset:
+    if bench.dataset.protocol == "two cameras":
         return evaluation.rank_two_cameras(*vectors, *people, probes)
-    cameras = [np.array([bench.dataset.tracklets[t].camera for t in side]) for side in sides]
+    cameras = [bench.cameras(side) for side in sides]
     return evaluation.rank(*vectors, *people, *cameras)
 
 

@@ -25,7 +25,7 @@ from tqdm.auto import tqdm
 
 from upm_lib import runs
 from upm_lib.config import Config, UserError
-from upm_lib.readers import Dataset, readable
+from upm_lib.tracklets import Dataset, readable
 
 VERSION = 1  # of the pack's format, and of how frames are decoded and resized
 DEFAULT_SIZE = (256, 128)  # of the packed frames where the data have no common size
@@ -241,7 +241,7 @@ def _write_header(file: Any, shape: tuple[int, ...]) -> None:
 
 def _common_size(dataset: Dataset) -> tuple[int, int]:
     """Return the height and width that most tracklets' first frames have, else 256x128."""
-    firsts = (_decode(dataset.root / t.frames[0]) for t in dataset.tracklets)
+    firsts = (decode(dataset.root / t.frames[0]) for t in dataset.tracklets)
     sizes = Counter(image.shape[:2] for image in firsts if image is not None)
     size, votes = sizes.most_common(1)[0] if sizes else (DEFAULT_SIZE, 0)
     return size if 2 * votes > sizes.total() else DEFAULT_SIZE
@@ -252,7 +252,7 @@ def _decoded(dataset: Dataset, size: tuple[int, int], skipped: list[str]) -> Ite
     for tracklet in dataset.tracklets:
         before = len(skipped)
         for frame in tracklet.frames:
-            image = _decode(dataset.root / frame)
+            image = decode(dataset.root / frame)
             if image is None:
                 skipped.append(frame)
                 continue
@@ -266,7 +266,7 @@ def _decoded(dataset: Dataset, size: tuple[int, int], skipped: list[str]) -> Ite
             )
 
 
-def _decode(file: Path) -> np.ndarray | None:
+def decode(file: Path) -> np.ndarray | None:
     """Return a picture [h, w, 3], uint8 RGB; None if the file is not a whole picture."""
     with readable():
         content = file.read_bytes()

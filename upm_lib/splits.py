@@ -8,7 +8,7 @@ import numpy as np
 
 from upm_lib import runs
 from upm_lib.config import Config, UserError
-from upm_lib.readers import Dataset, readable
+from upm_lib.tracklets import SUBSETS, UNKNOWN, Dataset, readable
 
 VERSION = 1  # of the stored lists' format
 
@@ -17,8 +17,8 @@ class Trial(NamedTuple):
     """What trains and what is searched: indices into ``Dataset.tracklets``."""
 
     train: np.ndarray
-    probe: np.ndarray  # test people in camera A, or the queries of an official division
-    gallery: np.ndarray  # the same people in camera B, or the official gallery
+    probe: np.ndarray  # test people in camera A, or the queries
+    gallery: np.ndarray  # the same people in camera B, or what the queries are searched in
 
 
 def split(dataset: Dataset, trial: int) -> Trial:
@@ -29,16 +29,34 @@ def split(dataset: Dataset, trial: int) -> Trial:
     number. Camera A is the probe. A set with an official division has that one in every trial; a
     trial then only draws its batches anew.
 
+    Without a division but with more cameras (``Dataset.protocol``) each test person's first
+    tracklet in each camera is a query, if another camera saw the person too, and the gallery is
+    all test tracklets. A tracklet without an identity trains, and is never searched or found; if
+    nobody has one, there are no probes.
+
     Raises UserError if there are published lists, but none of this number.
     """
     if dataset.subset:
-        kinds = np.array(dataset.subset)
-        return Trial(*(np.flatnonzero(kinds == name) for name in ("train", "query", "gallery")))
+        train, query, gallery = (np.array(dataset.subset) == name for name in SUBSETS)
+        gallery |= query & dataset.queries_in_gallery
+        return Trial(*(np.flatnonzero(side) for side in (train, query, gallery)))
     train, test = published(dataset, trial) if dataset.published else drawn(dataset.people, trial)
     people, camera = np.array([(t.person, t.camera) for t in dataset.tracklets]).T
-    tested = np.isin(people, test)
-    sides = (np.flatnonzero(tested & (camera == number)) for number in (0, 1))
-    return Trial(np.flatnonzero(np.isin(people, train)), *sides)
+    trains, tested = np.isin(people, [UNKNOWN, *train]), np.isin(people, test)
+    if dataset.protocol == "two cameras":
+        sides = [np.flatnonzero(tested & (camera == number)) for number in (0, 1)]
+    else:
+        gallery = np.flatnonzero(tested)
+        sides = [_queries(gallery, people, camera), gallery]
+    return Trial(np.flatnonzero(trains), *sides)
+
+
+def _queries(tracklets: np.ndarray, people: np.ndarray, camera: np.ndarray) -> np.ndarray:
+    """Return each person's first tracklet in each camera, of people whom two cameras saw."""
+    pairs = np.stack([people[tracklets], camera[tracklets]], 1)
+    seen, first = np.unique(pairs, axis=0, return_index=True)
+    several = np.bincount(seen[:, 0], minlength=1)[seen[:, 0]] > 1
+    return np.sort(tracklets[first[several]])
 
 
 def drawn(identities: tuple[int, ...], trial: int) -> tuple[list[int], list[int]]:

@@ -1,0 +1,161 @@
+"""Tracklets, the data set they make, and what the readers of all folder layouts share."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from upm_lib.config import UserError
+
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp"}
+SUBSETS = ("train", "query", "gallery")
+UNKNOWN = -1  # the person of a tracklet without an identity, and of junk
+
+
+@dataclass(frozen=True)
+class Tracklet:
+    """One person walking past one camera: the unit that needs no label."""
+
+    person: int  # UNKNOWN: nobody has said
+    camera: int  # from 0
+    frames: tuple[str, ...]  # paths relative to the root, in time
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The tracklets of a data set, in a fixed order: two-camera sets by camera, then by person.
+
+    ``subset`` is empty for sets that are halved at random; a set with an official division names
+    for each tracklet its subset: "train", "query" or "gallery". ``queries_in_gallery`` says that
+    the queries are also searched themselves, each by the others. ``published`` has the identities
+    that train and those that test in each published trial; empty: the halves are drawn.
+    """
+
+    name: str
+    root: Path
+    tracklets: tuple[Tracklet, ...]
+    cameras: tuple[str, ...]  # their names
+    subset: tuple[str, ...] = ()
+    queries_in_gallery: bool = False
+    published: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = ()
+
+    @cached_property
+    def people(self) -> tuple[int, ...]:
+        """Known identities, sorted."""
+        return tuple(sorted({t.person for t in self.tracklets} - {UNKNOWN}))
+
+    @property
+    def identified(self) -> bool:
+        """Whether anybody's identity is known; without one, nothing can be evaluated."""
+        return bool(self.people)
+
+    @cached_property
+    def protocol(self) -> Literal["two cameras", "query and gallery"]:
+        """How the set is evaluated (section 4.1).
+
+        "two cameras": the test people of one camera are searched in the other (PRID2011,
+        iLIDS-VID); there are two cameras, each person is seen by both, and no division is given.
+        "query and gallery": everything else; the same identity in the same camera is junk.
+        """
+        seen = {(t.person, t.camera) for t in self.tracklets if t.person != UNKNOWN}
+        in_both = len(self.cameras) == 2 and len(seen) == 2 * len(self.people)
+        return "two cameras" if in_both and not self.subset else "query and gallery"
+
+    def digest(self) -> str:
+        """Return 12 hex digits over the names and contents of all frames; their place is free."""
+        text = hashlib.sha256(self.name.encode())
+        with readable():
+            for tracklet in self.tracklets:
+                for frame in tracklet.frames:
+                    content = (self.root / frame).read_bytes()
+                    text.update(f"\n{frame} {len(content)}\n".encode(errors="surrogateescape"))
+                    text.update(content)
+        return text.hexdigest()[:12]
+
+    def meaning(self) -> str:
+        """Return 12 hex digits over what is said of the frames: whose, whence, in which subset."""
+        said = [(t.person, t.camera, len(t.frames)) for t in self.tracklets]
+        return hashlib.sha256(repr((said, self.subset)).encode()).hexdigest()[:12]
+
+
+class Found(NamedTuple):
+    """A tracklet as a reader finds it."""
+
+    subset: str  # "" where there is no official division
+    camera: int | str  # as the layout names it
+    person: int
+    frames: tuple[str, ...]
+
+
+def arranged(name: str, root: Path, found: Iterable[Found], **rest: Any) -> Dataset:
+    """Return the tracklets found as a data set, in the order found."""
+    found = list(found)
+    cameras = sorted({f.camera for f in found})
+    tracklets = tuple(Tracklet(f.person, cameras.index(f.camera), f.frames) for f in found)
+    names = tuple(c if isinstance(c, str) else f"C{c}" for c in cameras)
+    subset = tuple(f.subset for f in found if f.subset)
+    return Dataset(name, root, tracklets, names, subset, **rest)
+
+
+# ---------------------------------------------------------------- folders
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Turn the system's refusal to read a file or folder into a sentence that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{error.filename} cannot be read ({error.strerror}): check it and its permissions"
+        ) from error
+
+
+def check_root(root: Path, *wanted: str) -> None:
+    """Refuse a root that lacks a wanted folder, and name the one that was probably meant."""
+    lacking = [w for w in wanted if not (root / w).is_dir()]
+    if not lacking:
+        return
+    near = [(root / p).parent for p in root.glob(f"*/{wanted[0]}")] + [root.parent]
+    near = [p for p in near if all((p / w).is_dir() for w in wanted)]
+    whole = " and ".join(f"{w}/" for w in wanted)
+    hint = f"did you mean {near[0]}?" if near else f"give the folder that contains {whole}"
+    state = f"has no folder {', '.join(lacking)}" if root.is_dir() else "does not exist"
+    state = "is a file, not a folder" if root.is_file() else state
+    raise UserError(f"{root} {state}: {hint}")
+
+
+def folders(parent: Path) -> list[Path]:
+    """Return the folders in a folder, sorted by name, hidden ones apart.
+
+    Unlike glob it is not silent about a folder that may not be read.
+    """
+    return sorted(p for p in parent.iterdir() if p.name[0] != "." and p.is_dir())
+
+
+def images(root: Path, folder: Path) -> tuple[str, ...]:
+    """Return the pictures in a folder, as paths relative to the root, sorted by name.
+
+    Other files, and hidden ones such as the ._0001.png of some archives, are no frames.
+    """
+    where = folder.relative_to(root).as_posix()
+    with os.scandir(folder) as entries:
+        names = [e.name for e in entries if e.name[0] != "." and not e.is_dir()]
+    return tuple(
+        f"{where}/{name}"
+        for name in sorted(names)
+        if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+    )
+
+
+def refuse_empty(root: Path, folder: Path, empty: list[str] | None) -> None:
+    """Note a tracklet's folder without a picture in a list, or refuse it if there is none."""
+    if empty is None:
+        raise UserError(
+            f"{folder} holds no picture ({', '.join(sorted(IMAGE_SUFFIXES))}): fill it or remove it"
+        )
+    empty.append(folder.relative_to(root).as_posix())
