@@ -348,7 +348,7 @@ PARAMETERS = {
         "unknown option 'trials': did you mean 'trial'?",
     ),
     "an unknown data set": (dict(dataset="prid"), "unknown data set 'prid': did you mean 'prid201"),
-    "no data set": (dict(dataset=7), "unknown data set 7: known are prid2011, synthetic_clean"),
+    "no data set": (dict(dataset=7), "unknown data set 7: known are prid2011, ilids_vid, dukemtmc"),
     "unknown splits": (dict(splits="offical"), "unknown splits 'offical': did you mean 'official"),
     "an unknown scale": (dict(scale="ppaer"), "unknown scale 'ppaer': did you mean 'paper'?"),
     "an unknown trunk": (
