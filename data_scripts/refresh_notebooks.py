@@ -34,7 +34,7 @@ def execute(path: Path) -> None:
             kernel_name="python3",
             resources={"metadata": {"path": path.parent}},
         ).execute()
-        notebook.metadata.pop("widgets", None)
+        demo.drop_widgets(notebook)
         notebook.metadata["language_info"] = {"name": "python"}
         for cell in notebook.cells:
             for key in VOLATILE:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from upm_lib import model
-from upm_lib.activation import activation_map, activation_maps
+from upm_lib.activation import activation_map, activation_maps, gradient_weights
 from upm_lib.config import Config
 from upm_lib.packing import Frames
 
@@ -80,3 +80,48 @@ def test_maps_of_frames_have_the_size_of_the_crops_and_show_the_right_rows() -> 
     assert 20 <= maps[0].mean(1).argmax() < 30
     assert 0 <= maps[1].mean(1).argmax() < 10
     assert all(p.grad is None for p in network.parameters())
+
+
+def network(branch: str, k: int = 4) -> model.UPMNet:
+    config = Config(height=128, width=64, backbone="small", branch=branch, k=k, c_reduced=16)
+    return model.build(config).eval()
+
+
+def map_of(c: int = 256) -> torch.Tensor:
+    return torch.rand(3, c, 8, 4, generator=torch.Generator().manual_seed(1))
+
+
+def test_weights_scale_the_channels_before_the_sum() -> None:
+    f = toy([[1.0, 0.0], [0.0, 4.0]], [[1.0, 1.0], [0.0, 0.0]])
+    weights = torch.tensor([[1.0, -3.0]])
+    expected = torch.tensor([[[0.0, 0.0], [0.0, 1.0]]])  # sums -2, -3, 0, 4
+    torch.testing.assert_close(activation_map(f, weights), expected)
+
+
+@pytest.mark.parametrize("k", [1, 2, 8])
+def test_the_local_aware_head_weighs_all_channels_alike_so_both_maps_agree(k: int) -> None:
+    f = map_of()
+    weights = gradient_weights(network("local", k), f)
+    torch.testing.assert_close(weights, torch.full((3, 256), k / 32))  # k stripes of 32 / k cells
+    torch.testing.assert_close(activation_map(f, weights), activation_map(f))
+
+
+def test_the_global_aware_head_weighs_channels_as_finite_differences_say() -> None:
+    net, f = network("global").double(), map_of().double()
+    weights, step = gradient_weights(net, f), 1e-6
+    with torch.no_grad():
+        for q in (0, 7, 200):
+            moved = f.clone()
+            moved[:, q] += step  # all 32 cells, so the difference is 32 times the mean gradient
+            slope = (net.head(moved) - net.head(f)).sum((1, 2)) / step / 32
+            torch.testing.assert_close(weights[:, q], slope, rtol=1e-4, atol=1e-7)
+    assert (weights < 0).any() and (weights > 0).any()
+    assert not torch.allclose(activation_map(f, weights), activation_map(f), atol=0.05)
+
+
+def test_gradient_weights_leave_no_gradient_behind() -> None:
+    net, f = network("global"), map_of()
+    with torch.no_grad():
+        gradient_weights(net, f)
+    assert not f.requires_grad
+    assert all(p.grad is None for p in net.parameters())

@@ -1,18 +1,18 @@
 """Figures: arrays in, a styled figure out, nothing left behind in pyplot or in rcParams."""
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch, Rectangle
+from matplotlib.patches import Rectangle
+from pictures import check_figure
 
-from upm_lib import figures
+from upm_lib import canvas, figures
 
 RNG = np.random.default_rng(0)
 METHODS = ("baseline", "local", "fusion")
+TURNED = {"k": "clutter"}
 ONE = {"method": ["fusion"], "dataset": ["synthetic"]}
 
 
@@ -36,8 +36,13 @@ def ranked() -> tuple:
     return list(frames(2)), galleries, right
 
 
-def angles(*degrees: float) -> np.ndarray:
-    return np.stack([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))], 1)
+def two(points: np.ndarray) -> dict[str, np.ndarray]:
+    return {"before": points, "after": 2 * points}
+
+
+def shares() -> pd.DataFrame:
+    rows = [(m, k, 60.0 - k, 70.0 - 2 * k) for m in ("local", "global") for k in (1, 2, 4, 8)]
+    return pd.DataFrame(rows, columns=["method", "k", "consistent", "right"])
 
 
 DRAW = {
@@ -48,19 +53,21 @@ DRAW = {
     "histories": lambda: figures.histories(history()),
     "sweep": lambda: figures.sweep(trials(), "k"),
     "sweep, one trial": lambda: figures.sweep(trials(1), "k"),
+    "knobs": lambda: figures.knobs({"k": trials(), "clutter": trials().rename(columns=TURNED)}),
     "cmc_curves": lambda: figures.cmc_curves({m: RNG.random((10, 30)) for m in METHODS}),
     "bars": lambda: figures.bars(pd.DataFrame(ONE | {"rank1_mean": 50.0, "rank1_std": np.nan})),
     "gain": lambda: figures.gain(pd.DataFrame(ONE | {"kind": "published", "gain": -1.0})),
     "ranked_lists": lambda: figures.ranked_lists(*ranked()),
     "activation_maps": lambda: figures.activation_maps(frames(2), {"local": RNG.random((2, 8, 4))}),
     "distance_matrix": lambda: figures.distance_matrix(RNG.random((3, 4))),
-    "embedding": lambda: figures.embedding(RNG.random((4, 2)), [1, 1, 2, 2], ["A", "B"] * 2),
-    "toy_world": lambda: figures.toy_world(angles(0, 90), ["A", "B"], ["a", "b"]),
-    "hinge": figures.hinge,
-    "architecture": figures.architecture,
-    "global_module": figures.global_module,
-    "fusion_diagram": figures.fusion_diagram,
+    "embedding": lambda: figures.embedding(two(RNG.random((4, 2))), [1, 1, 2, 2], ["A", "B"] * 2),
+    "pair_shares": lambda: figures.pair_shares(shares()),
+    "part_ranks": lambda: figures.part_ranks({"local": [10, 50]}, {"local": 60.0}),
+    "lookalikes": lambda: figures.lookalikes([frames(2)] * 8, range(1, 9), 8, ["0.1"] * 8),
 }
+
+
+PLAIN = DRAW["distance_matrix"]
 
 
 def texts(fig: Figure) -> list[str]:
@@ -69,37 +76,24 @@ def texts(fig: Figure) -> list[str]:
 
 @pytest.mark.parametrize("name", DRAW)
 def test_figure_fits_the_page_is_readable_and_leaves_no_state_behind(name):
-    before = dict(matplotlib.rcParams)
-    fig = DRAW[name]()
-    assert isinstance(fig, Figure)
-    assert fig.axes
-    assert fig.get_figwidth() <= 7
-    assert fig.dpi == 100
-    fig.draw_without_rendering()
-    inked = fig.get_tightbbox()
-    assert min(inked.x0, inked.y0, fig.get_figwidth() - inked.x1) > -0.02
-    assert inked.y1 < fig.get_figheight() + 0.02
-    shown = [text for text in fig.findobj(matplotlib.text.Text) if text.get_text()]
-    assert min(text.get_fontsize() for text in shown) >= 8
-    assert plt.get_fignums() == []
-    assert dict(matplotlib.rcParams) == before
+    check_figure(DRAW[name])
 
 
 def test_jupyter_can_show_a_figure_without_pyplot():
-    assert figures.hinge()._repr_png_().startswith(b"\x89PNG")
+    assert PLAIN()._repr_png_()[0].startswith(b"\x89PNG")
 
 
 def test_save_without_folder_writes_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert figures.save(figures.hinge(), "hinge", None) is None
+    assert canvas.save(PLAIN(), "plain", None) is None
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("draw", ["histories", "hinge", "contact_sheet"])
+@pytest.mark.parametrize("draw", ["histories", "part_ranks", "contact_sheet"])
 def test_saving_twice_gives_the_same_bytes_and_no_other_file(tmp_path, draw):
     fig = DRAW[draw]()
-    first = figures.save(fig, draw, tmp_path / "new" / "folder").read_bytes()
-    path = figures.save(fig, draw, tmp_path / "new" / "folder")
+    first = canvas.save(fig, draw, tmp_path / "new" / "folder").read_bytes()
+    path = canvas.save(fig, draw, tmp_path / "new" / "folder")
     assert path == tmp_path / "new" / "folder" / f"{draw}.png"
     assert path.read_bytes() == first
     assert list(path.parent.iterdir()) == [path]
@@ -107,7 +101,7 @@ def test_saving_twice_gives_the_same_bytes_and_no_other_file(tmp_path, draw):
 
 
 def test_failed_save_keeps_the_old_file(tmp_path, monkeypatch):
-    path = figures.save(figures.hinge(), "hinge", tmp_path)
+    path = canvas.save(PLAIN(), "plain", tmp_path)
     old = path.read_bytes()
 
     def broken(self, file, **_):
@@ -116,15 +110,15 @@ def test_failed_save_keeps_the_old_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Figure, "savefig", broken)
     with pytest.raises(OSError, match="disk full"):
-        figures.save(figures.hinge(), "hinge", tmp_path)
+        canvas.save(PLAIN(), "plain", tmp_path)
     assert list(tmp_path.iterdir()) == [path]
     assert path.read_bytes() == old
 
 
 def test_every_method_and_camera_has_its_own_colour_and_name():
-    assert set(figures.COLOURS) == {*figures.METHOD_NAMES, "A", "B"}
-    assert len(set(figures.COLOURS.values())) == 8
-    assert figures.METHOD_NAMES["baseline"] == "baseline (k = 1)"
+    assert set(canvas.COLOURS) == {*canvas.METHOD_NAMES, "A", "B"}
+    assert len(set(canvas.COLOURS.values())) == 8
+    assert canvas.METHOD_NAMES["baseline"] == "baseline (k = 1)"
 
 
 def test_contact_sheet_shows_all_frames_of_a_short_tracklet_and_a_few_of_a_long_one():
@@ -156,7 +150,7 @@ def test_histories_draw_one_line_a_network_and_shares_in_percent():
     loss, top, cyclic = figures.histories(history()).axes
     assert len(loss.lines) == len(top.lines) == len(cyclic.lines) == 2
     assert top.lines[0].get_ydata().max() == 75
-    assert to_hex(loss.lines[0].get_color()).upper() == figures.COLOURS["local"]
+    assert to_hex(loss.lines[0].get_color()).upper() == canvas.COLOURS["local"]
 
 
 def test_histories_show_the_right_share_dotted_when_it_is_known():
@@ -170,6 +164,14 @@ def test_sweep_has_a_band_only_with_several_trials():
     extents = [sum(np.ptp(c.get_paths()[0].vertices[:, 1]) for c in many.collections)]
     assert len(many.collections) == len(METHODS) and extents[0] > 0
     assert all(np.isnan(c.get_paths()[0].vertices).any() for c in one.collections if c.get_paths())
+
+
+def test_knobs_have_a_panel_each_and_tell_the_means():
+    fig = DRAW["knobs"]()
+    first, second = fig.axes
+    assert len(first.lines) == len(second.lines) == len(METHODS)
+    assert second.get_xlabel() == "clutter (share of tracklets)"
+    assert "baseline (k = 1): Rank-1 in % by k {1: 52.0, 2: 53.0, 4: 55.0}" in fig.alt
 
 
 @pytest.mark.parametrize("shape", [(10, 30), (1, 30), (30,), (2, 5)])
@@ -233,37 +235,59 @@ def test_distance_matrix_is_drawn_as_it_is():
     assert np.array_equal(figures.distance_matrix(d).axes[0].images[0].get_array(), d)
 
 
-def test_embedding_names_people_and_cameras():
-    ax = figures.embedding(RNG.random((4, 2)), ["x", "x", "y", "y"], np.array([0, 1, 0, 1])).axes[0]
-    names = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert names == ["person", "x", "y", "camera", "0", "1"]
+def test_embedding_joins_the_points_of_a_person_and_marks_the_cameras():
+    points = np.array([[0.0, 0], [0, 1], [5, 0], [5, 1]])
+    fig = figures.embedding(two(points), ["x", "x", "y", "y"], ["A", "B"] * 2)
+    before, after = fig.axes
+    assert [line.get_xydata().tolist() for line in before.lines] == [
+        [[0, 0], [0, 1]],
+        [[5, 0], [5, 1]],
+    ]
+    assert [ax.get_title() for ax in fig.axes] == ["before", "after"]
+    assert len(after.lines) == 2
+    assert [t.get_text() for t in fig.legends[0].get_texts()] == ["camera A", "camera B"]
+    assert "4 of 4 points lie nearest to one of the same person" in fig.alt
 
 
-def test_toy_world_draws_anchors_features_and_labelled_arrows():
-    anchors = angles(0, 90, 200)
-    arrows = [(anchors[0], anchors[1], "go", "-"), (anchors[1], anchors[0], "back", "--")]
-    names = ["$a$", "$b$", "$c$"]
-    fig = figures.toy_world(anchors, "ABA", names, features=anchors[:1], arrows=arrows)
-    lines = [t.arrow_patch.get_linestyle() for t in fig.axes[0].texts if t.arrow_patch is not None]
-    assert lines == ["-", "--"]
-    assert {"go", "back", *names} <= set(texts(fig))
+def test_pair_shares_draw_both_shares_against_k():
+    found, right = figures.pair_shares(shares()).axes
+    assert [line.get_ydata().tolist() for line in right.lines] == [[68, 66, 62, 54]] * 2
+    assert found.lines[0].get_ydata().tolist() == [59, 58, 56, 52]
+    assert [t.get_text() for t in found.get_xticklabels()] == ["1", "2", "4", "8"]
 
 
-@pytest.mark.parametrize("margin", [0.2, 0.5])
-def test_hinge_is_zero_until_the_margin_and_equals_it_at_no_difference(margin):
-    line = figures.hinge(margin).axes[0].lines[0]
-    at = np.interp([-1, -margin, 0, 1], *line.get_data())
-    assert np.allclose(at, [0, 0, margin, 1 + margin])
+def test_part_ranks_run_from_head_to_foot():
+    fig = figures.part_ranks({"local": [10, 50], "global": [30, 35]}, {"local": 60.0, "global": 55})
+    (ax,) = fig.axes
+    assert ax.yaxis_inverted()
+    assert ax.lines[0].get_xydata().tolist() == [[10, 1], [50, 2]]
+    assert set(ax.lines[1].get_xdata()) == {60}
 
 
-@pytest.mark.parametrize(("k", "rows"), [(1, 1), (2, 2), (8, 2)])
-def test_global_module_shows_the_first_and_the_last_part(k, rows):
-    fig = figures.global_module(k)
-    boxes = [patch for patch in fig.axes[0].patches if isinstance(patch, FancyBboxPatch)]
-    assert len(boxes) == 3 + 7 * rows
-    assert f"$x_{k}^g$" in texts(fig)
+def test_lookalikes_frame_the_same_stripe_in_both_pictures():
+    (ax,) = figures.lookalikes([frames(2), frames(2)], [1, 4], 4, ["0.1", "0.2"]).axes
+    first, same, last, _ = [p for p in ax.patches if isinstance(p, Rectangle)]
+    assert first.get_y() == same.get_y()
+    picture = ax.images[0].get_extent()  # left, right, bottom, top in a board's downward inches
+    assert first.get_height() == pytest.approx((picture[2] - picture[3]) / 4)
+    assert last.get_y() - first.get_y() == pytest.approx(3 * first.get_height())
+    assert {"part 1: 0.1", "part 4: 0.2"} <= set(texts(ax.figure))
 
 
-def test_diagrams_state_the_sizes_of_the_method():
-    assert "$k$ parts\njoined\n\n$k(c + c')$" in texts(figures.fusion_diagram())
-    assert texts(figures.architecture()).count("DAL on\neach part") == 2
+def test_alt_text_is_the_plain_text_and_the_metadata_of_the_picture():
+    drawing, photograph = PLAIN(), DRAW["stripes"]()
+    assert repr(drawing) == f"<Picture: {drawing.alt}>"
+    assert drawing._repr_png_()[1] == {"alt": drawing.alt}
+    assert photograph._repr_png_() is None
+    assert photograph._repr_jpeg_()[1] == {"alt": photograph.alt}
+    assert photograph.alt == "One frame cut into equal horizontal stripes, for k = 1, 3."
+
+
+def test_alt_text_tells_the_numbers():
+    assert "local-aware: in the end loss 0.52" in figures.histories(history()).alt
+    gain = figures.gain(pd.DataFrame(ONE | {"kind": "published", "gain": -1.0}))
+    assert gain.alt == "fused: published synthetic \u22121.0. "
+    missing = pd.DataFrame(ONE | {"rank1_mean": np.nan, "rank1_std": np.nan})
+    assert figures.bars(missing).alt == "fused: synthetic not run. "
+    curve = figures.cmc_curves({"local": [0.25, 0.5, 1.0]})
+    assert curve.alt == "local-aware: 25 % at rank 1, 100 % at 3. "

@@ -3,8 +3,8 @@
 The modules follow the method from left to right, and each imports only from those before it:
 config -> runs -> pedestrian -> scenery -> synthetic -> tracklets -> matlab -> mars, folder
 -> readers -> splits, packing -> data -> model -> frozen -> association -> training -> features
--> evaluation -> activation, complexity, published, study -> figures -> experiments -> tables
--> demo.
+-> evaluation -> activation, complexity, published, study -> canvas
+-> drawings, figures -> experiments -> analysis -> interactive, tables -> demo.
 Nothing is imported here, so that ``import upm_lib`` costs nothing.
 """
 

@@ -11,7 +11,7 @@ import papermill
 from nbconvert import HTMLExporter
 from tqdm import tqdm
 
-from upm_lib import experiments, figures, runs, synthetic
+from upm_lib import canvas, experiments, runs, synthetic
 from upm_lib.config import UserError, known
 from upm_lib.experiments import Bench
 
@@ -47,18 +47,30 @@ def run(dataset: str = "synthetic_clean", **parameters: object) -> Path:
     return out
 
 
+def drop_widgets(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Remove live widgets from a notebook, in place, and return it: what they show still is left.
+
+    Without the kernel that made it a widget is an empty box, also where its picture stands beside.
+    """
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+    return notebook
+
+
 def _write_page(notebook: Path) -> None:
     exporter = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about alt texts and cell ids of the template
-        body, _ = exporter.from_notebook_node(nbformat.read(notebook, as_version=4))
+        body, _ = exporter.from_notebook_node(drop_widgets(nbformat.read(notebook, as_version=4)))
     with runs.replacing(notebook.with_suffix(".html")) as temporary:
         temporary.write_text(body, encoding="utf-8")
 
 
 def results(bench: Bench) -> list[tuple[str, float | None]]:
     """Return (name, Rank-1 in percent of trial 1) of every method; None where it is not run."""
-    found = [(figures.METHOD_NAMES[m], experiments.find(bench, m)) for m in experiments.METHODS]
+    found = [(canvas.METHOD_NAMES[m], experiments.find(bench, m)) for m in experiments.METHODS]
     balanced = experiments.find(bench, "fusion", normalise_branches=True)
     found.append(("fused, each branch scaled first", balanced))
     return [(name, record["rank1"] if record else None) for name, record in found]

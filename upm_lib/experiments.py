@@ -16,10 +16,10 @@ from filelock import FileLock
 from matplotlib.figure import Figure
 
 from upm_lib import (
+    canvas,
     data,
     evaluation,
     features,
-    figures,
     model,
     readers,
     runs,
@@ -78,7 +78,7 @@ class Bench:
 
     def keep(self, fig: Figure, name: str) -> Figure:
         """Save a figure at print size if a folder for figures was given; return it to be shown."""
-        figures.save(fig, name, self.figures_dir)
+        canvas.save(fig, name, self.figures_dir)
         return fig
 
 
@@ -223,7 +223,7 @@ def trial_features(
     bench: Bench, method: str, trial: int = 1, **changes: object
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return unit vectors of the probe [P, D] and gallery [G, D] tracklets of a trial."""
-    halves = _searched(bench, trial)
+    halves = searched(bench, trial)
     both = np.r_[halves.probe, halves.gallery]
     vectors = vectors_of(bench, method, both, trial, **changes)
     return vectors[: len(halves.probe)], vectors[len(halves.probe) :]
@@ -266,7 +266,7 @@ def search(
     return others[nearest[:top].cpu().numpy()]
 
 
-def _searched(bench: Bench, trial: int) -> splits.Trial:
+def searched(bench: Bench, trial: int) -> splits.Trial:
     """Return a trial in which somebody is searched; raise UserError if nothing can be evaluated."""
     halves = splits.split(bench.dataset, trial)
     if not bench.dataset.identified:
@@ -298,7 +298,7 @@ def ranked(
         trial: its number.
         top: how many images a probe gets.
     """
-    halves = _searched(bench, trial)
+    halves = searched(bench, trial)
     probe, gallery = trial_features(bench, method, trial)
     distances = evaluation.distances(probe[list(probes)], gallery)
     if bench.dataset.protocol == "query and gallery":
@@ -325,8 +325,8 @@ def measure(bench: Bench, method: str, trial: int = 1, **changes: object) -> dic
         return runs.read_json(path)
     config = _result_config(bench, method, trial, changes)
     began = time.perf_counter()
-    halves = _searched(bench, trial)
-    found = _rank(bench, halves, trial_features(bench, method, trial, **changes), config.probes)
+    halves = searched(bench, trial)
+    found = rank(bench, halves, trial_features(bench, method, trial, **changes), config.probes)
     cmc = found.cmc(20)
     record = {
         "dataset": bench.config.dataset,
@@ -347,7 +347,7 @@ def measure(bench: Bench, method: str, trial: int = 1, **changes: object) -> dic
     return record
 
 
-def _rank(
+def rank(
     bench: Bench, halves: splits.Trial, vectors: tuple[torch.Tensor, torch.Tensor], probes: str
 ) -> evaluation.Ranking:
     """Rank by the protocol of the data set: two cameras, or query and gallery with junk."""

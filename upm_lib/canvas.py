@@ -1,0 +1,139 @@
+"""What every picture is drawn on: size, style, one palette, alt text, and how it is saved."""
+
+import io
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+METHOD_NAMES: dict[str, str] = {"untrained": "untrained", "histogram": "colour histogram"}
+METHOD_NAMES |= {"baseline": "baseline (k = 1)", "local": "local-aware"}
+METHOD_NAMES |= {"global": "global-aware", "fusion": "fused"}
+# Okabe and Ito's colours, with grey added: distinct in all common kinds of colour vision.
+_PALETTE = ["#999999", "#CC79A7", "#000000", "#E69F00", "#0072B2", "#009E73"]  # of methods
+CYCLE = ["#56B4E9", "#D55E00", "#F0E442", *_PALETTE[1:]]  # of people, cameras
+COLOURS: dict[str, str] = dict(zip(METHOD_NAMES, _PALETTE, strict=True), A=CYCLE[0], B=CYCLE[1])
+METHOD_MARKERS = dict(zip(METHOD_NAMES, "XPs^vo", strict=True))
+RIGHT = {"ec": "#009E73", "ls": "-", "label": "right"}
+WRONG = {"ec": "#D55E00", "ls": (0, (2.5, 1.2)), "label": "wrong"}
+WIDTH = 7.0  # inches, the widest figure
+_SIZES = {"font.size": 9, "axes.titlesize": 10, "figure.titlesize": 10, "legend.fontsize": 8}
+_PLAIN = {"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
+_BEHIND = {"axes.grid": True, "axes.grid.axis": "y", "axes.axisbelow": True}
+_STYLE = {**_SIZES, **_PLAIN, **_BEHIND, "figure.facecolor": "white"}
+
+
+class Picture(Figure):
+    """A figure that Jupyter can show although pyplot does not know it.
+
+    Drawings are shown as PNG, photographs as JPEG, which keeps notebooks small. ``alt`` says in
+    words what is to be seen: it is the picture's plain text, and goes into the output's metadata,
+    where converters to HTML find it.
+    """
+
+    photographic = False
+    alt = ""
+
+    def __repr__(self) -> str:
+        return f"<Picture: {self.alt.strip()}>"
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, str]] | None:
+        if self.photographic:
+            return None
+        few = self._pixels().quantize(128, dither=Image.Dither.NONE)  # a third of the bytes
+        return self._file(few, "png", optimize=True)
+
+    def _repr_jpeg_(self) -> tuple[bytes, dict[str, str]] | None:
+        return self._file(self._pixels(), "jpeg", quality=88) if self.photographic else None
+
+    def _pixels(self) -> Image.Image:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png")
+        return Image.open(buffer).convert("RGB")
+
+    def _file(self, image: Image.Image, kind: str, **options: Any) -> tuple[bytes, dict[str, str]]:
+        buffer = io.BytesIO()
+        image.save(buffer, kind, **options)
+        return buffer.getvalue(), {"alt": self.alt.strip()}
+
+
+def save(fig: Figure, name: str, folder: Path | None) -> Path | None:
+    """Write `folder/name.png` at 200 dpi in one step and return its path; no folder, no file."""
+    if folder is None:
+        return None
+    path = Path(folder) / f"{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with matplotlib.rc_context({"savefig.bbox": None}):
+            fig.savefig(partial, format="png", dpi=200, metadata={"Software": None})
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+@contextmanager
+def panels(
+    width: float, height: float, columns: int = 1, sharex: bool = True
+) -> Iterator[tuple[Picture, Any]]:
+    """Give a figure (inches) and its axes, one or an array, and hold the house style meanwhile."""
+    with matplotlib.rc_context(_STYLE):
+        fig = Picture(figsize=(width, height), dpi=100, layout="constrained")
+        yield fig, fig.subplots(1, columns, sharex=sharex)
+    for ax in fig.axes:  # ticks are made when drawn, after the style is gone
+        ax.tick_params(labelsize=8, grid_color="0.9", grid_linewidth=0.6)
+
+
+@contextmanager
+def board(width: float, height: float, title: str = "") -> Iterator[tuple[Picture, Axes]]:
+    """Give a figure and its empty axes, measured in inches from the top left corner."""
+    top = 0.3 if title else 0.0
+    with panels(width, height + top) as (fig, ax):
+        fig.set_layout_engine("none")
+        ax.set(position=(0, 0, 1, 1), xlim=(0, width), ylim=(height, -top))
+        ax.set_axis_off()
+        say(ax, width / 2, -0.12, title, fontsize=10)
+        yield fig, ax
+
+
+def put(ax: Axes, image: np.ndarray, x: float, y: float, w: float, h: float, **style: Any) -> Any:
+    """Place an image with its top left corner at (x, y) of a board."""
+    return ax.imshow(image, extent=(x, x + w, y + h, y), aspect="auto", **style)
+
+
+def say(ax: Axes, x: float, y: float, text: str, **style: Any) -> None:
+    """Write text centred at (x, y)."""
+    ax.text(x, y, text, **{"fontsize": 8, "ha": "center", "va": "center", **style})
+
+
+def methods_in(found: Iterable[str]) -> list[str]:
+    """Return the methods found, known ones first and in the order of METHOD_NAMES."""
+    found = list(dict.fromkeys(found))
+    return [m for m in METHOD_NAMES if m in found] + [m for m in found if m not in METHOD_NAMES]
+
+
+def look_of(method: str) -> dict[str, Any]:
+    """Return colour and label of a method; an unknown one is dark grey under its own name."""
+    return {"color": COLOURS.get(method, "#555555"), "label": METHOD_NAMES.get(method, method)}
+
+
+def cameras_in(found: Iterable[Any]) -> dict[Any, dict[str, str]]:
+    """Return colour and marker of each camera, in sorted order."""
+    looks = {}
+    for i, name in enumerate(sorted(set(found))):
+        looks[name] = {"color": COLOURS.get(str(name), CYCLE[i % 8]), "marker": "o^sDvP*X"[i % 8]}
+    return looks
+
+
+def legend_below(fig: Figure, **entries: Any) -> None:
+    """Put one legend under all panels of a figure."""
+    style = {"ncols": int(fig.get_figwidth()) - 1, "columnspacing": 1.4, "handlelength": 1.6}
+    fig.legend(loc="outside lower center", **style, **entries)
