@@ -458,6 +458,24 @@ def test_what_killed_writes_left_behind_is_never_taken_for_a_checkpoint(
     assert result(tmp_path) == undisturbed.tensors["adam"]
 
 
+def test_who_takes_a_run_up_again_removes_what_killed_writes_left_behind(
+    start: Start, undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    undisturbed.begin_store(tmp_path)
+    for fault, number in (
+        ("killed with half of the bytes written", 2),
+        ("killed before the move", 1),
+        ("killed before the flush", 1),
+    ):
+        process = start(tmp_path, locked=True, fault=fault, at=number)
+        assert process.wait() == KILLED, process.log.read_text()
+        (left,) = leftovers(tmp_path)  # the one of the process before is gone already
+        assert left.name.startswith(".step-")
+    assert finish(start(tmp_path, locked=True))["trained"] == STEPS - EVERY
+    assert leftovers(tmp_path) == []
+    assert result(tmp_path) == undisturbed.tensors["adam"]
+
+
 @pytest.mark.parametrize(
     ("fault", "number"),
     [

@@ -95,6 +95,19 @@ def test_an_interrupted_write_leaves_the_old_content_and_nothing_else(
         assert path.read_text() == "old"
 
 
+def test_what_a_killed_write_leaves_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    mine = ("file.txt", ".hidden", "half.part", ".file.txt.part.txt")
+    for name in mine:
+        (tmp_path / name).touch()
+    (tmp_path / "inner").mkdir()
+    unfinished = [replacing(folder / "file.txt") for folder in (tmp_path, tmp_path / "inner")]
+    for block in unfinished:  # entered and never left: a killed process tidies nothing up
+        block.__enter__().write_text("half of the n")
+    runs.remove_leftovers(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*mine, "inner"])
+    assert len(list((tmp_path / "inner").iterdir())) == 1
+
+
 def test_a_reader_of_the_old_file_is_not_disturbed(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
     path.write_text("old content")

@@ -164,6 +164,7 @@ def find_or_train(bench: Bench, config: Config) -> training.Trainer:
     folder = folder_of(bench, config)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):
+        runs.remove_leftovers(folder)
         half = data.TrainingSet(bench.dataset, source_of(bench, config), config)
         trainer = training.Trainer(config, half, bench.device)
         title = f"{config.branch} k={config.k} trial {config.trial}"

@@ -19,6 +19,8 @@ from typing import Any
 
 from upm_lib.config import Config, UserError, training_fields
 
+PART = ".part"  # the ending of a file that is being written
+
 
 def repo_root() -> Path | None:
     """Return the checkout this package runs from, or None for an installed copy."""
@@ -99,10 +101,11 @@ def _read_digest(path: Path, size: int, changed: int) -> str:
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary name beside path; when the block ends well, it is flushed and moved there.
 
-    Whatever happens, path holds either its old content or the whole new one.
+    Whatever happens, path holds either its old content or the whole new one. Only a process that is
+    killed leaves its temporary file; :func:`remove_leftovers` takes it away.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=PART, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -113,6 +116,15 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files that killed processes left in a folder; other files stay.
+
+    Only for the one who may write there now: whoever else were writing would lose the file.
+    """
+    for path in folder.glob(f".*{PART}"):
+        path.unlink()
 
 
 def write_json(path: Path, values: Any) -> None:
