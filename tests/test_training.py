@@ -412,11 +412,11 @@ def test_a_run_without_a_folder_writes_nothing(
 
 def test_the_history_has_a_row_for_each_step(world: World) -> None:
     trainer = a_trainer(world, steps=6)
-    assert list(trainer.log().columns) == ["step", "loss", "top_share", "cyclic_share"]
+    assert list(trainer.log().columns) == ["step", *training.HISTORY]
     assert trainer.log().empty
     train(trainer, stop=lambda done: done == 5)
     history = trainer.log()
-    assert list(history.columns) == ["step", "loss", "top_share", "cyclic_share"]
+    assert list(history.columns) == ["step", *training.HISTORY]
     assert history.step.tolist() == [0, 1, 2, 3, 4]
     assert not history.isna().any(axis=None)
     shares = history[["top_share", "cyclic_share"]]
@@ -432,8 +432,60 @@ def test_a_loss_that_is_not_finite_stops_the_run(world: World) -> None:
                 next(trainer.network.parameters()).fill_(torch.nan)
         return False
 
-    with pytest.raises(FloatingPointError, match="the loss of step 4 is not finite"):
+    frames = ", ".join(map(str, trainer.data.frame[trainer.data.sampler(4)]))
+    words = f"the loss of step 4 is not finite, its batch holds the frames {frames}: lower the"
+    with pytest.raises(FloatingPointError, match=words):
         train(trainer, stop=spoil)
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_a_gradient_that_is_not_finite_stops_the_run_though_clipping_hides_it(
+    world: World, tmp_path: Path, value: float
+) -> None:
+    trainer = a_trainer(world)
+    bad_step, place = 5, (0, 0, 1, 1)
+
+    def spoil(gradient: Tensor) -> Tensor:
+        gradient = gradient.clone()
+        gradient[place] = value if trainer.step == bad_step else gradient[place]
+        return gradient
+
+    next(trainer.network.parameters()).register_hook(spoil)
+    with pytest.raises(training.NotFinite) as caught:
+        train(trainer, tmp_path, checkpoint_every=2)
+    frames = trainer.data.frame[trainer.data.sampler(bad_step)]
+    assert str(caught.value).startswith(
+        f"the gradient of step {bad_step} is not finite, its batch holds the frames "
+        f"{', '.join(map(str, frames))}: lower"
+    )
+    assert trainer.step - bad_step <= 10
+    if not np.isnan(value):
+        assert all(p.isfinite().all() for p in trainer.network.parameters()), "nothing else shows"
+    resumed = a_trainer(world)
+    assert training.load_checkpoint(resumed, tmp_path)
+    assert resumed.step == 4, "the last state before the fault"
+
+
+def test_the_history_holds_the_largest_gradient_before_clipping(world: World) -> None:
+    trainer = a_trainer(world, clip=1e-4)
+    found = np.zeros(trainer.config.steps)
+
+    def see(gradient: Tensor) -> None:
+        found[trainer.step] = max(found[trainer.step], float(gradient.abs().max()))
+
+    for parameter in trainer.network.parameters():
+        parameter.register_hook(see)
+    train(trainer)
+    assert trainer.log().gradient.tolist() == found.tolist()
+    assert found.max() > 1e-4
+
+
+def test_a_moving_statistic_that_is_not_finite_is_named(world: World) -> None:
+    trainer = a_trainer(world)
+    trainer.train_step()
+    trainer.network.trunk.stem[1].running_var.fill_(torch.inf)
+    with pytest.raises(training.NotFinite, match=r"trunk.stem.1.running_var is not finite after 1"):
+        trainer.check_finite()
 
 
 def test_the_last_checkpoint_before_a_loss_that_is_not_finite_is_kept(

@@ -34,7 +34,8 @@ class NotFinite(UserError, FloatingPointError):
     """The training has left the finite numbers."""
 
 
-HISTORY = ("loss", "top_share", "cyclic_share")  # one value a step each
+# One value a step each; "gradient" is the largest of all elements, before decay and clipping.
+HISTORY = ("loss", "top_share", "cyclic_share", "gradient")
 CHECKPOINT = re.compile(r"step-(\d{8})-([0-9a-f]{16})\.safetensors")
 KEEP = 2  # checkpoints on disk
 
@@ -133,25 +134,32 @@ class Trainer:
         loss, top_share = self.objective(features, tracklet)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        self._decay_and_clip()
+        gradient = self._decay_and_clip()
         rate = learning_rate(self.config, self.step, len(self.data.frame))
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["factor"]
         self.optimiser.step()
         warm = self.step < self.warmup_steps
         cyclic_share = self.objective.update(features, tracklet, warm)
-        self.history[self.step] = torch.stack([loss.detach(), top_share, cyclic_share])
+        self.history[self.step] = torch.stack([loss.detach(), top_share, cyclic_share, gradient])
         self.step += 1
         if self.ema:
             self.ema.decay = ema_decay(self.config, self.step)
             self.ema.update(self.network)
 
-    def _decay_and_clip(self) -> None:
-        """Add the gradient of weight decay, then clip element by element, in this order."""
+    def _decay_and_clip(self) -> Tensor:
+        """Add the gradient of weight decay, then clip element by element, in this order.
+
+        Returns the largest absolute element before both: clipping makes an infinite one finite, and
+        without this record nobody would know.
+        """
+        found = [p.grad for p in self.network.parameters() if p.grad is not None]
+        largest = torch.stack(torch._foreach_norm(found, torch.inf)).max()  # NaN if one is
         if self.decayed:
             gradients = [p.grad for p in self.decayed]
             torch._foreach_add_(gradients, self.decayed, alpha=self.config.weight_decay)
         nn.utils.clip_grad_value_(self.network.parameters(), self.config.clip)
+        return largest
 
     @property
     def result(self) -> model.UPMNet:
@@ -159,20 +167,33 @@ class Trainer:
         return self.ema.module if self.ema else self.network
 
     def log(self) -> pd.DataFrame:
-        """Return the history, one row a step: step, loss, top_share, cyclic_share."""
+        """Return the history, one row a step: step, loss, top_share, cyclic_share, gradient."""
         values = self.history[: self.step].cpu().numpy()
         return pd.DataFrame(values, columns=list(HISTORY)).rename_axis("step").reset_index()
 
     def check_finite(self) -> None:
-        """Raise NotFinite if a loss so far, or a weight or statistic now, is not finite."""
-        bad = ~torch.isfinite(self.history[: self.step, 0])
-        weights = torch.stack([t.isfinite().all() for t in self.network.state_dict().values()])
-        if bad.any() or not weights.all():
-            what = f"the loss of step {int(bad.nonzero()[0])}" if bad.any() else "a weight"
+        """Raise NotFinite if a loss or gradient so far, or a weight or statistic now, is not finite.
+
+        The sentence names the first such step and the frames of its batch, by their numbers.
+        """
+        advice = (
+            f"lower the learning rate (now {self.config.lr}); the last checkpoint before it is kept"
+        )
+        names = ("loss", "gradient")
+        history = self.history[: self.step, [HISTORY.index(name) for name in names]]
+        bad = (~history.isfinite()).nonzero()
+        if len(bad):
+            step, column = bad[0].tolist()
+            frames = ", ".join(map(str, self.data.frame[self.data.sampler(step)]))
             raise NotFinite(
-                f"{what} is not finite after {self.step} steps: lower the learning rate "
-                f"(now {self.config.lr}); the last checkpoint before it is kept"
+                f"the {names[column]} of step {step} is not finite, its batch holds the frames "
+                f"{frames}: {advice}"
             )
+        state = self.network.state_dict()
+        finite = torch.stack([tensor.isfinite().all() for tensor in state.values()])
+        if not finite.all():
+            name = list(state)[int((~finite).nonzero()[0])]
+            raise NotFinite(f"{name} is not finite after {self.step} steps: {advice}")
 
     # ------------------------------------------------------------ state on disk
 
@@ -302,7 +323,7 @@ def train(
             done = trainer.step
             if done % 10 == 0 or done == trainer.config.steps:
                 trainer.check_finite()
-                loss, top, cyclic = trainer.history[done - 1].tolist()
+                loss, top, cyclic, _ = trainer.history[done - 1].tolist()
                 bar.set_postfix_str(f"loss {loss:.3f}, own first {top:.0%}, cyclic {cyclic:.0%}")
                 bar.update(done - bar.n)
             if stop is not None and stop(done):
