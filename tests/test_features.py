@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from upm_lib import features, packing, readers
 from upm_lib.config import Config, preset
@@ -173,6 +174,74 @@ def test_tracklet_features_follow_the_config(
         fused = fuse(*branches, normalise_branches=normalise_branches)
         pooled = fused.amax(0) if pool == "max" else fused.mean(0)
         torch.testing.assert_close(row, pooled / pooled.norm())
+
+
+class Means(torch.nn.Module):
+    """A stand-in for a network: k d numbers from the mean colour of a frame."""
+
+    def __init__(self, k: int, dim: int) -> None:
+        super().__init__()
+        self.k, self.dim = k, dim
+        self.weight = torch.nn.Parameter(noise(3, k * dim))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return (images.mean((2, 3)) @ self.weight).unflatten(1, (self.k, self.dim))
+
+
+@pytest.mark.parametrize("pool", ["max", "mean"])
+@pytest.mark.parametrize("block", [1, 3, 7, 64])
+def test_pooling_block_by_block_equals_pooling_all_frames_at_once(
+    frames: packing.Frames, monkeypatch: pytest.MonkeyPatch, block: int, pool: str
+) -> None:
+    monkeypatch.setattr(features, "BLOCK", block)
+    config = SMALL.replace(tracklet_pool=pool)
+    networks, request = [Means(2, 5), Means(2, 3)], np.array([9, 2, 14, 3])
+    index = frames.of(request)
+    whole = fuse(*(extract(network, frames, index, config) for network in networks))
+    expected = pool_tracklets(whole, frames.tracklet[index], pool)[[2, 0, 3, 1]]
+    found = tracklet_features(networks, frames, request, config)
+    assert torch.equal(found, expected) if pool == "max" else torch.allclose(found, expected)
+
+
+def test_a_tracklet_asked_for_twice_comes_twice(frames: packing.Frames) -> None:
+    found = tracklet_features([Means(2, 5)], frames, np.array([6, 1, 6]), SMALL)
+    assert found.shape == (3, 10)
+    assert torch.equal(found[0], found[2])
+    assert not torch.equal(found[0], found[1])
+
+
+class LargestTensor(TorchDispatchMode):
+    """Remembers the size of the largest tensor that an operation gave."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        out = operation(*args, **(kwargs or {}))
+        if isinstance(out, Tensor):
+            self.elements = max(self.elements, out.numel())
+        return out
+
+
+def test_no_tensor_holds_the_features_of_all_frames(
+    frames: packing.Frames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features, "BLOCK", 4)
+    network = Means(8, 512)
+    of_all_frames, of_a_block = 64 * 8 * 512, 4 * 3 * 128 * 64
+    with LargestTensor() as seen:
+        tracklet_features([network], frames, np.arange(16), SMALL)
+    assert seen.elements == max(16 * 8 * 512, of_a_block) < of_all_frames
+    with LargestTensor() as seen:
+        extract(network, frames, np.arange(64), SMALL)
+    assert seen.elements == of_all_frames, "the measure sees what would be too large"
+
+
+def test_a_network_that_fails_is_left_in_the_mode_it_was_in(frames: packing.Frames) -> None:
+    network = Means(2, 5).train()
+    network.forward = lambda images: images[:, 7]
+    with pytest.raises(IndexError):
+        tracklet_features([network], frames, np.arange(2), SMALL)
+    assert network.training
 
 
 def test_the_colour_control_sees_colours_only(frames: packing.Frames) -> None:

@@ -3,6 +3,8 @@
 Shapes: F frames, T tracklets, k parts, d numbers a part feature.
 """
 
+from collections.abc import Iterator, Sequence
+
 import cv2
 import numpy as np
 import torch
@@ -14,24 +16,53 @@ from upm_lib.config import Config
 from upm_lib.model import UPMNet
 from upm_lib.packing import Frames, Source
 
+BLOCK = 64  # frames that go through the networks at a time
+
 
 @torch.inference_mode()
+def blocks(
+    networks: Sequence[UPMNet],
+    frames: Frames,
+    index: np.ndarray,
+    config: Config,
+    progress: bool = False,
+) -> Iterator[tuple[slice, list[Tensor]]]:
+    """Yield the part features of some frames, block by block, on the CPU.
+
+    The networks are used in evaluation mode and left in the mode they were in.
+
+    Args:
+        networks: each gives features of its own; a frame is read once for all.
+        frames: the packed frames.
+        index: numbers of the frames wanted [F].
+        config: the input's size.
+        progress: show a bar.
+
+    Yields:
+        The block's places in ``index``, and for each network its features [B, k, d].
+    """
+    device = next(networks[0].parameters()).device
+    modes = [network.training for network in networks]
+    try:
+        for network in networks:
+            network.eval()
+        starts = range(0, len(index), BLOCK)
+        for start in tqdm(starts, desc="features", disable=not progress):
+            place = slice(start, min(start + BLOCK, len(index)))
+            images = frames.batch(index[place], config, device)
+            yield place, [network(images).cpu() for network in networks]
+    finally:
+        for network, mode in zip(networks, modes, strict=True):
+            network.train(mode)
+
+
 def extract(
     network: UPMNet, frames: Source, index: np.ndarray, config: Config, progress: bool = False
 ) -> Tensor:
-    """Return the part features [F, k, d] of some frames, as the network gives them, on the CPU.
-
-    The network is used in evaluation mode and left in the mode it was in.
-    """
-    device = next(network.parameters()).device
+    """Return the part features [F, k, d] of some frames, as the network gives them, on the CPU."""
     out = torch.empty(len(index), network.k, network.dim)
-    mode = network.training
-    network.eval()
-    starts = range(0, len(index), 64)
-    for start in tqdm(starts, desc="features", disable=not progress):
-        part = index[start : start + 64]
-        out[start : start + 64] = network(frames.batch(part, config, device)).cpu()
-    network.train(mode)
+    for place, (features,) in blocks([network], frames, index, config, progress):
+        out[place] = features
     return out
 
 
@@ -57,6 +88,39 @@ def fuse(*branches: Tensor, normalise_branches: bool = False) -> Tensor:
     return joined.flatten(1) / joined.shape[1] ** 0.5
 
 
+class TrackletPool:
+    """Pool frame features over the frames of each tracklet as they come (section 3.5).
+
+    Only the tracklets' vectors [T, D] are held, never those of all frames. The frames may come in
+    any order and in pieces of any size.
+
+    Args:
+        frames_of: how many frames each tracklet has in all [T], at least 1.
+        dim: D.
+        pool: "max" (element by element) or "mean".
+        dtype: of the features.
+    """
+
+    def __init__(
+        self, frames_of: np.ndarray, dim: int, pool: str, dtype: torch.dtype = torch.float32
+    ) -> None:
+        self.frames_of, self.pool = torch.from_numpy(frames_of), pool
+        start = -torch.inf if pool == "max" else 0.0
+        self.vectors = torch.full((len(frames_of), dim), start, dtype=dtype)
+
+    def add(self, features: Tensor, tracklet: np.ndarray) -> None:
+        """Take in the features [B, D] of some frames of tracklets 0 .. T-1 [B]."""
+        rows = torch.from_numpy(tracklet)
+        how = "amax" if self.pool == "max" else "sum"
+        self.vectors.scatter_reduce_(0, rows[:, None].expand_as(features), features, how)
+
+    def result(self) -> Tensor:
+        """Return the pooled vectors [T, D], of unit length."""
+        if self.pool == "max":
+            return unit(self.vectors)
+        return unit(self.vectors / self.frames_of[:, None])
+
+
 def pool_tracklets(features: Tensor, tracklet: np.ndarray, pool: str = "max") -> Tensor:
     """Pool frame features [F, D] over the frames of each tracklet and scale to unit length.
 
@@ -68,11 +132,10 @@ def pool_tracklets(features: Tensor, tracklet: np.ndarray, pool: str = "max") ->
     Returns:
         [T, D], T the number of different tracklets.
     """
-    _, number = np.unique(tracklet, return_inverse=True)
-    rows = torch.from_numpy(number)[:, None].expand_as(features)
-    out = features.new_zeros(int(number.max()) + 1, features.shape[1])
-    how = "amax" if pool == "max" else "mean"
-    return unit(out.scatter_reduce_(0, rows, features, how, include_self=False))
+    _, number, counts = np.unique(tracklet, return_inverse=True, return_counts=True)
+    pooled = TrackletPool(counts, features.shape[1], pool, features.dtype)
+    pooled.add(features, number)
+    return pooled.result()
 
 
 def tracklet_features(
@@ -82,12 +145,20 @@ def tracklet_features(
     config: Config,
     progress: bool = False,
 ) -> Tensor:
-    """Return unit vectors [T, D] of some tracklets, in their order, fused from the networks."""
-    index = frames.of(tracklets)
-    branches = [extract(network, frames, index, config, progress) for network in networks]
-    fused = fuse(*branches, normalise_branches=config.normalise_branches)
-    pooled = pool_tracklets(fused, frames.tracklet[index], config.tracklet_pool)
-    return pooled[np.argsort(np.argsort(tracklets))]
+    """Return unit vectors [T, D] of some tracklets, in their order, fused from the networks.
+
+    Frames are read, fused and pooled block by block, so that the memory needed grows with the
+    tracklets, not with the frames.
+    """
+    numbers = [frames.of([t]) for t in tracklets]
+    counts = np.array([len(n) for n in numbers])
+    row = np.repeat(np.arange(len(tracklets)), counts)
+    dim = sum(network.k * network.dim for network in networks)
+    pooled = TrackletPool(counts, dim, config.tracklet_pool)
+    for place, parts in blocks(networks, frames, np.concatenate(numbers), config, progress):
+        fused = fuse(*parts, normalise_branches=config.normalise_branches)
+        pooled.add(fused, row[place])
+    return pooled.result()
 
 
 def colour_histogram(frames: Frames, tracklets: np.ndarray, stripes: int = 8) -> Tensor:

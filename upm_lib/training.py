@@ -172,7 +172,7 @@ class Trainer:
         return pd.DataFrame(values, columns=list(HISTORY)).rename_axis("step").reset_index()
 
     def check_finite(self) -> None:
-        """Raise NotFinite if a loss or gradient so far, or a weight or statistic now, is not finite.
+        """Raise NotFinite for a loss or gradient so far, or a weight or statistic now, that is not.
 
         The sentence names the first such step and the frames of its batch, by their numbers.
         """
