@@ -3,6 +3,7 @@
 Shapes: B frames, H x W pixels, c channels of the map, k parts, c' reduced channels.
 """
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
@@ -364,16 +365,49 @@ def _read_state(weights: str) -> dict[str, Tensor]:
         ) from error
 
 
+# Of the trunk of MobileNetV1 1.0_224 (TensorFlow models, slim), whose numbers the download must be.
+MOBILENET_DIGEST = "8e393daa8324ac71c13232cdfe0d213cccfd3ff4ce2f1fa5e3f2849e45d57570"
+
+
+def pinned(state: dict[str, Tensor], digest: str, source: str) -> dict[str, Tensor]:
+    """Return downloaded MobileNetV1 weights if they are, number by number, the known ones.
+
+    Args:
+        state: tensors under the public names.
+        digest: SHA-256, hexadecimal, over name, shape and content of the trunk's tensors; the
+            file's header, its classifier and its counters of batches are free.
+        source: where they come from, for the message.
+
+    Raises UserError otherwise.
+    """
+    found = hashlib.sha256()
+    for name, value in sorted(state.items()):
+        if name.startswith("mobilenet_v1.") and "num_batches" not in name:
+            found.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+            found.update(value.contiguous().numpy().tobytes())
+    if found.hexdigest() != digest:
+        raise UserError(
+            f"the weights from {source} are not the known ones (their SHA-256 is "
+            f"{found.hexdigest()}, not {digest}): give the path of a file that you trust as weights"
+        )
+    return state
+
+
 def _imagenet(backbone: str) -> dict[str, Tensor]:
     try:
         if backbone == "mobilenet_v1":
             from huggingface_hub import hf_hub_download
 
             file = hf_hub_download("google/mobilenet_v1_1.0_224", "model.safetensors")
-            return _read_state(file)
+            return pinned(_read_state(file), MOBILENET_DIGEST, file)
         if backbone == "resnet50":
             names = torchvision.models.ResNet50_Weights
-            return names.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)
+            # The file's name holds its digest; a file in the cache is not checked again, hence
+            # nothing but tensors is read from it.
+            options = dict(progress=False, check_hash=True, weights_only=True)
+            return names.IMAGENET1K_V1.get_state_dict(**options)
+    except UserError:
+        raise
     except Exception as error:  # any of a dozen network errors: the advice is the same
         raise UserError(
             f"the ImageNet weights of {backbone} could not be downloaded "

@@ -22,6 +22,10 @@ from upm_lib.config import Config, UserError, training_fields
 PART = ".part"  # the ending of a file that is being written
 
 
+class NotWritten(UserError, OSError):
+    """The system refuses to write a file."""
+
+
 def repo_root() -> Path | None:
     """Return the checkout this package runs from, or None for an installed copy."""
     root = Path(__file__).resolve().parents[1]
@@ -103,19 +107,28 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Whatever happens, path holds either its old content or the whole new one. Only a process that is
     killed leaves its temporary file; :func:`remove_leftovers` takes it away.
+
+    Raises NotWritten, which names path, when the disk is full or the folder closed.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=PART, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=PART, dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
         yield temporary
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
+    except OSError as error:
+        raise NotWritten(
+            f"{path} cannot be written ({error}): make room or check the permissions of its "
+            "folder; what it held before is kept"
+        ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary:
+            temporary.unlink(missing_ok=True)
 
 
 def remove_leftovers(folder: Path) -> None:

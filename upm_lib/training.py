@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 from tqdm.auto import tqdm
@@ -37,6 +37,7 @@ class NotFinite(UserError, FloatingPointError):
 # One value a step each; "gradient" is the largest of all elements, before decay and clipping.
 HISTORY = ("loss", "top_share", "cyclic_share", "gradient")
 CHECKPOINT = re.compile(r"step-(\d{8})-([0-9a-f]{16})\.safetensors")
+SLOT = re.compile(r"optimiser\.\d+\.\w+")  # one tensor of the optimiser's state
 KEEP = 2  # checkpoints on disk
 
 
@@ -255,20 +256,31 @@ def load_checkpoint(trainer: Trainer, folder: Path) -> bool:
     A damaged one is passed over with a warning; one of another config raises UserError.
     """
     for path in reversed(_checkpoints(folder)):
-        if _digest(path.read_bytes()) != CHECKPOINT.fullmatch(path.name)[2]:
+        step, digest = CHECKPOINT.fullmatch(path.name).groups()
+        if _digest(path.read_bytes()) != digest:
             warnings.warn(f"{path.name} is damaged: using the checkpoint before it", stacklevel=2)
             continue
-        with safe_open(path, framework="pt") as file:
-            about = file.metadata()
-            theirs = configs.from_json(json.loads(about["config"]))
-            if not _same_training(theirs, trainer.config):
-                raise UserError(f"{path} belongs to another config: remove it or its folder")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        theirs, tensors = _read_checkpoint(path)
+        if not _same_training(theirs, trainer.config):
+            raise UserError(f"{path} belongs to another config: remove it or its folder")
         if not _same_data(tensors, trainer):
             raise UserError(f"{path} belongs to other data: remove it or its folder")
-        trainer.load_tensors(tensors, int(about["step"]))
+        trainer.load_tensors(tensors, int(step))
         return True
     return False
+
+
+def _read_checkpoint(path: Path) -> tuple[Config, dict[str, Tensor]]:
+    """Read a checkpoint's config and tensors; nothing in it is executed, whoever wrote it."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            theirs = configs.from_json(json.loads(file.metadata()["config"]))
+            return theirs, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise UserError(
+            f"{path} is no checkpoint of this program ({type(error).__name__}): remove it or its "
+            "folder"
+        ) from error
 
 
 def _same_training(one: Config, other: Config) -> bool:
@@ -281,6 +293,7 @@ def _same_data(tensors: dict[str, Tensor], trainer: Trainer) -> bool:
     """Whether a checkpoint is of the trainer's tracklets; a fresh optimiser has no slots yet."""
     ours = trainer.tensors()
     shapes = all(n in tensors and tensors[n].shape == t.shape for n, t in ours.items())
+    shapes &= all(SLOT.fullmatch(n) for n in tensors.keys() - ours.keys())
     return shapes and torch.equal(tensors["objective.camera_of"], ours["objective.camera_of"].cpu())
 
 
