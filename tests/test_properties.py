@@ -301,7 +301,10 @@ class Clips(NamedTuple):
 def clips(draw: st.DrawFn) -> Clips:
     k, dims = draw(st.integers(1, 4)), draw(st.lists(st.integers(1, 4), min_size=1, max_size=3))
     count, rng = draw(st.integers(1, 12)), np.random.default_rng(draw(SEEDS))
-    branches = [torch.from_numpy(rng.normal(size=(count, k, d))).float() for d in dims]
+    # Each number has the same sign in all frames: a mean that cancels out would be all rounding.
+    signs = [rng.choice([-1, 1], (1, k, d)) for d in dims]
+    noise = [sign * np.abs(rng.normal(size=(count, *sign.shape[1:]))) for sign in signs]
+    branches = [torch.from_numpy(values).float() for values in noise]
     return Clips(branches, rng.integers(0, 5, count), rng)
 
 
