@@ -4,17 +4,26 @@ A sentence says what is wrong, where, and what to do. A picture or a data set th
 is read.
 """
 
+import ast
+import errno
+import functools
 import math
 import os
 import re
 import shutil
+import struct
+import tempfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import nbformat
 import numpy as np
+import papermill.cli
 import pytest
 import torch
+from click.testing import CliRunner
 from matplotlib.figure import Figure
 from safetensors.torch import save_file
 
@@ -79,8 +88,8 @@ def sentence(act: Callable, kind: type[Exception] = UserError) -> str:
         act()
     text = str(caught.value)
     assert "\n" not in text
-    if kind is UserError:
-        assert caught.value._render_traceback_() == [f"UserError: {text}"]
+    if issubclass(kind, UserError):
+        assert caught.value._render_traceback_() == [f"{type(caught.value).__name__}: {text}"]
     return text
 
 
@@ -245,6 +254,51 @@ def test_what_may_not_be_read(root: Path, frame: Path, run_store: Path, what: st
     assert files(run_store) == []
 
 
+def refuse(code: int) -> Callable:
+    """A stand-in for a function on a path that the system refuses."""
+
+    def refused(path: Path, *_: object) -> None:
+        raise OSError(code, os.strerror(code), str(path))
+
+    return refused
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EIO, errno.ESTALE])
+@pytest.mark.parametrize("what", ["frame", "tracklet"])
+def test_what_the_system_refuses_to_read(
+    root: Path, frame: Path, run_store: Path, monkeypatch: pytest.MonkeyPatch, what: str, code: int
+) -> None:
+    closed, function = {"frame": (frame, "read_bytes"), "tracklet": (frame.parent, "iterdir")}[what]
+    original = getattr(Path, function)
+    refused = refuse(code)
+    monkeypatch.setattr(
+        Path, function, lambda path: refused(path) if path == closed else original(path)
+    )
+    text = sentence(lambda: opened(root))
+    wanted = f"{closed} cannot be read ({os.strerror(code)}): check it and its permissions"
+    assert text == wanted
+    assert files(run_store) == []
+
+
+def claiming(width: int, height: int) -> bytes:
+    """A PNG that claims a size and has next to nothing to show for it."""
+    head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = b"IDAT" + zlib.compress(bytes(100))
+    chunks = (head, data, b"IEND")
+    body = (struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(body)
+
+
+@pytest.mark.parametrize("side", [60_000, 2**31 - 1])
+def test_a_small_file_that_claims_to_be_a_huge_picture(
+    root: Path, frame: Path, run_store: Path, side: int
+) -> None:
+    frame.write_bytes(claiming(side, side))
+    text = sentence(lambda: opened(root))
+    assert text == f"{frame} is not a readable image: replace it or remove the tracklet"
+    assert files(run_store) == []
+
+
 # ---------------------------------------------------------------- pictures that are only unusual
 
 
@@ -274,7 +328,7 @@ def test_unusual_pictures_are_read_as_rgb_of_8_bit(
     assert (ordinary == COLOUR[..., ::-1]).all()
 
 
-ODD = {"1x1": (1, 1), "3000x2000": (3000, 2000), "lying": SHAPE[::-1]}
+ODD = {"1x1": (1, 1), "8000x6000": (8000, 6000), "lying": SHAPE[::-1]}
 
 
 @pytest.mark.parametrize("size", ODD)
@@ -390,6 +444,47 @@ def test_a_folder_for_figures_that_is_a_file(root: Path, tmp_path: Path) -> None
     with pytest.raises(UserError, match="figures"):
         opened(root, figures_dir=str(file)).keep(Figure(figsize=(1, 1)), "one")
     assert file.read_text() == "mine"
+
+
+PAPERMILL = {  # what is typed behind -p, what the library makes of it
+    "k abc": "k must be int, not 'abc'",
+    "k 07": "k = 7 does not divide the 8 rows of the trunk's map: choose k from 1, 2, 4, 8",
+    "k 4.0": "k must be int, not 4.0",
+    "k None": None,
+    "k True": "k must be int, not True",
+    "k [2]": "k must be int, not '[2]'",
+    "weights None": None,
+    "weights none": "no weights at none: give a .safetensors or .pth file, or 'imagenet' to",
+    "root /not/there": "/not/there does not exist: give the folder that contains multi_shot/",
+    "seed 1e3": "seed must be int, not 1000.0",
+    "seed -1": "seed must not be negative or infinite: -1",
+    "backbone smal": "unknown backbone 'smal': did you mean 'small'?",
+}
+
+
+@pytest.mark.parametrize("typed", PAPERMILL)
+def test_a_parameter_typed_behind_papermill(
+    root: Path, run_store: Path, tmp_path: Path, typed: str
+) -> None:
+    source, made = Path(__file__).parents[1] / "notebooks" / "03_global.ipynb", tmp_path / "o.ipynb"
+    name, value = typed.split()
+    command = [str(source), str(made), "--prepare-only", "-p", name, value]
+    done = CliRunner().invoke(papermill.cli.papermill, command)
+    assert done.exit_code == 0, done.output
+    cells = nbformat.read(made, 4).cells
+    (cell,) = (c for c in cells if "injected-parameters" in c.metadata.get("tags", ()))
+    statement = ast.parse(cell.source).body[0]
+    given = {statement.targets[0].id: ast.literal_eval(statement.value)}
+    arguments = dict(dataset="synthetic_clean", root=str(root)) | SMALL | given
+
+    def act() -> None:
+        experiments.untrained(bench := open_bench(**arguments), bench.config)
+
+    if PAPERMILL[typed] is None:
+        act()
+    else:
+        assert sentence(act).startswith(PAPERMILL[typed])
+        assert not list(run_store.glob("training/*/*"))
 
 
 # ---------------------------------------------------------------- weights and checkpoints
@@ -529,6 +624,58 @@ def test_a_checkpoint_of_other_data_is_not_gone_on_from(
     before = files(run_store)
     assert str(target) in sentence(lambda: experiments.find_or_train(larger, larger.config))
     assert files(run_store) == before
+
+
+# ---------------------------------------------------------------- a disk that takes no more
+
+
+def test_a_full_disk_keeps_the_checkpoint_before_and_names_the_file(
+    tiny_root: Path, run_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = open_bench("synthetic_clean", root=str(tiny_root), **SMALL | {"steps": 6})
+    folder, write = experiments.folder_of(bench, bench.config), Path.write_bytes
+
+    def full(path: Path, content: bytes) -> None:
+        write(path, content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as write(2) does: without a name
+
+    def train() -> None:
+        monkeypatch.setattr(training, "train", functools.partial(training_loop, checkpoint_every=2))
+        experiments.find_or_train(bench, bench.config)
+
+    training_loop = training.train
+    save = training.save_checkpoint
+
+    def filling(trainer: training.Trainer, where: Path) -> Path:
+        if trainer.step == 4:
+            monkeypatch.setattr(Path, "write_bytes", full)
+        return save(trainer, where)
+
+    monkeypatch.setattr(training, "save_checkpoint", filling)
+    text = sentence(train)
+    assert re.fullmatch(
+        rf"{re.escape(str(folder))}.step-00000004-[0-9a-f]{{16}}\.safetensors cannot be written "
+        r"\(\[Errno 28\] No space left on device\): make room or check the permissions of its "
+        "folder; what it held before is kept",
+        text,
+    )
+    monkeypatch.undo()
+    monkeypatch.setenv("UPM_RUNS", str(run_store))
+    assert [p.name[:13] for p in folder.iterdir() if p.name != "lock"] == ["step-00000002"]
+    assert experiments.find_or_train(bench, bench.config).step == 6, "with room again it goes on"
+
+
+def test_a_run_store_that_nobody_may_write_to(
+    root: Path, run_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(**_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(run_store / "packed" / "x"))
+
+    monkeypatch.setattr(tempfile, "mkstemp", refused)
+    text = sentence(lambda: opened(root))
+    assert text.startswith(f"{run_store / 'packed'}{os.sep}prid2011-")
+    assert " cannot be written ([Errno 30] Read-only file system: " in text
+    assert files(run_store) == []
 
 
 def test_after_every_mistake_the_right_call_works(root: Path, run_store: Path) -> None:
