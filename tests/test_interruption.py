@@ -492,6 +492,7 @@ def test_data_that_were_not_ready_when_the_process_died_are_made_anew(
     assert not list(tmp_path.glob("packed/*/frames.npy"))
     finish(start(tmp_path, root=None))
     assert result(tmp_path) == undisturbed.tensors["adam"]
+    assert leftovers(tmp_path) == []
 
 
 # ---------------------------------------------------------------- two processes, one run

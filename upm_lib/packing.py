@@ -190,6 +190,7 @@ def _make(dataset: Dataset, folder: Path, mark: str, progress: bool) -> dict[str
     """Return the index of a pack that is whole: found, or made now; one process at a time."""
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):
+        runs.remove_leftovers(folder)
         index = read_index(folder)
         if index is not None and (what := damage(folder, index)):
             text = f"{folder / 'frames.npy'} {what}: it is damaged and made anew"
