@@ -145,6 +145,7 @@ def test_a_record_is_marked_as_measured_with_the_versions(run_store: Path) -> No
 
 # ---------------------------------------------------------------- keys
 
+START = Config(weights="imagenet")  # a random start has nothing to freeze
 # For every field that training depends on, a change to another valid value.
 CHANGES: dict[str, dict[str, Any]] = {
     "dataset": {"dataset": "prid2011"},
@@ -155,7 +156,8 @@ CHANGES: dict[str, dict[str, Any]] = {
     "width": {"height": 128, "width": 64},
     "resize": {"resize": "legacy"},
     "backbone": {"backbone": "resnet50"},
-    "weights": {"weights": "imagenet"},
+    "weights": {"weights": None},
+    "freeze": {"freeze": 1},
     "restore_bn_statistics": {"restore_bn_statistics": False},
     "branch": {"branch": "global"},
     "k": {"k": 4},
@@ -192,8 +194,8 @@ def test_a_change_is_known_for_every_field_of_training() -> None:
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_every_field_of_training_gives_another_run(name: str, run_store: Path) -> None:
-    plain = training_folder(Config(), "data")
-    assert training_folder(Config().replace(**CHANGES[name]), "data") != plain
+    plain = training_folder(START, "data")
+    assert training_folder(START.replace(**CHANGES[name]), "data") != plain
 
 
 @pytest.mark.parametrize(
