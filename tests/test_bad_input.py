@@ -268,11 +268,11 @@ def refuse(code: int) -> Callable:
 def test_what_the_system_refuses_to_read(
     root: Path, frame: Path, run_store: Path, monkeypatch: pytest.MonkeyPatch, what: str, code: int
 ) -> None:
-    closed, function = {"frame": (frame, "read_bytes"), "tracklet": (frame.parent, "iterdir")}[what]
-    original = getattr(Path, function)
-    refused = refuse(code)
+    places = {"frame": (frame, Path, "read_bytes"), "tracklet": (frame.parent, os, "scandir")}
+    closed, owner, name = places[what]
+    original, refused = getattr(owner, name), refuse(code)
     monkeypatch.setattr(
-        Path, function, lambda path: refused(path) if path == closed else original(path)
+        owner, name, lambda path: refused(path) if path == closed else original(path)
     )
     text = sentence(lambda: opened(root))
     wanted = f"{closed} cannot be read ({os.strerror(code)}): check it and its permissions"
