@@ -1,10 +1,10 @@
 """Unsupervised video person re-identification with part models (uPMnet), in PyTorch.
 
 The modules follow the method from left to right, and each imports only from those before it:
-config -> runs -> pedestrian -> scenery -> synthetic -> tracklets -> matlab -> mars, folder
--> readers -> splits, packing -> data -> model -> frozen -> association -> training -> features
--> evaluation -> activation, complexity, published, study -> figures -> experiments -> tables
--> demo.
+config -> distributed -> runs -> pedestrian -> scenery -> synthetic -> tracklets -> matlab
+-> mars, folder -> readers -> splits, packing -> data -> model -> frozen -> association -> training
+-> features -> evaluation -> activation, complexity, published, study -> figures -> experiments
+-> tables -> demo.
 Nothing is imported here, so that ``import upm_lib`` costs nothing.
 """
 

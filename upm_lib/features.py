@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from upm_lib import distributed
 from upm_lib.association import unit
 from upm_lib.config import Config
 from upm_lib.model import UPMNet
@@ -21,18 +22,20 @@ def extract(
 ) -> Tensor:
     """Return the part features [F, k, d] of some frames, as the network gives them, on the CPU.
 
-    The network is used in evaluation mode and left in the mode it was in.
+    The network is used in evaluation mode and left in the mode it was in. Several processes share
+    the frames, and each returns all features in order.
     """
     device = next(network.parameters()).device
-    out = torch.empty(len(index), network.k, network.dim)
+    own = index[distributed.share(len(index))]
+    out = torch.empty(len(own), network.k, network.dim)
     mode = network.training
     network.eval()
-    starts = range(0, len(index), 64)
+    starts = range(0, len(own), 64)
     for start in tqdm(starts, desc="features", disable=not progress):
-        part = index[start : start + 64]
+        part = own[start : start + 64]
         out[start : start + 64] = network(frames.batch(part, config, device)).cpu()
     network.train(mode)
-    return out
+    return distributed.merge(out, len(index))
 
 
 def fuse(*branches: Tensor, normalise_branches: bool = False) -> Tensor:
