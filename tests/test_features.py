@@ -188,3 +188,29 @@ def test_the_colour_control_sees_colours_only(frames: packing.Frames) -> None:
 
     mirrored = features.colour_histogram(Mirrored, np.array([4, 11, 4]))
     torch.testing.assert_close(mirrored, found)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "height"),
+    [("small", 128), ("mobilenet_v1", 128), ("resnet50", 128), ("resnet50_slim", 256)],
+)
+def test_folding_batch_normalisation_into_convolutions_keeps_the_map(
+    backbone: str, height: int
+) -> None:
+    config = Config(backbone=backbone, height=height, width=height // 2, k=2)
+    network = build(config).eval()
+    rng = torch.Generator().manual_seed(0)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            for buffer in (module.running_mean, module.running_var):
+                buffer.copy_(torch.rand(buffer.shape, generator=rng) + 0.5)
+            torch.nn.init.uniform_(module.weight, 0.5, 2, generator=rng)
+            torch.nn.init.uniform_(module.bias, 0, 1, generator=rng)
+    folded = features.folded(network)
+    kinds = [type(m) for m in folded.trunk.modules()]
+    assert not any(issubclass(kind, torch.nn.BatchNorm2d) for kind in kinds)
+    images = torch.rand(2, 3, height, height // 2, generator=rng) * 2 - 1
+    with torch.inference_mode():
+        before, after = network(images), folded(images)
+    assert float((after - before).norm() / before.norm()) < 1e-5
+    assert float(before.std(0).norm()) > 0.1  # the map depends on the frame

@@ -5,7 +5,14 @@ config -> distributed -> runs -> pedestrian -> scenery -> synthetic -> tracklets
 -> mars, folder -> readers -> splits, packing -> data -> model -> frozen -> association -> training
 -> features -> evaluation -> activation, complexity, published, study -> figures -> experiments
 -> tables -> demo.
-Nothing is imported here, so that ``import upm_lib`` costs nothing.
+Nothing of it is imported here, so that ``import upm_lib`` costs nothing.
 """
+
+import os
+
+# Threads that wait for work sleep instead of spinning. Where other programs want the cores, a
+# spinning thread holds up the one it waits for: a step of the small trunk took 2 to 6 times as
+# long on two busy cores. OpenMP reads this when torch is imported; set it yourself to choose otherwise.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
