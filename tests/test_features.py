@@ -198,18 +198,20 @@ def test_folding_batch_normalisation_into_convolutions_keeps_the_map(
     backbone: str, height: int
 ) -> None:
     config = Config(backbone=backbone, height=height, width=height // 2, k=2)
-    network = build(config).eval()
+    network = build(config)
     rng = torch.Generator().manual_seed(0)
+    images = torch.rand(4, 3, height, height // 2, generator=rng) * 2 - 1
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
-            for buffer in (module.running_mean, module.running_var):
-                buffer.copy_(torch.rand(buffer.shape, generator=rng) + 0.5)
-            torch.nn.init.uniform_(module.weight, 0.5, 2, generator=rng)
-            torch.nn.init.uniform_(module.bias, 0, 1, generator=rng)
+            module.momentum = 1.0  # the statistics of the one batch below
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5, generator=rng)
+            torch.nn.init.uniform_(module.bias, -0.5, 0.5, generator=rng)
+    with torch.inference_mode():
+        network.train()(images)
+    network.eval()
     folded = features.folded(network)
     kinds = [type(m) for m in folded.trunk.modules()]
     assert not any(issubclass(kind, torch.nn.BatchNorm2d) for kind in kinds)
-    images = torch.rand(2, 3, height, height // 2, generator=rng) * 2 - 1
     with torch.inference_mode():
         before, after = network(images), folded(images)
     assert float((after - before).norm() / before.norm()) < 1e-5

@@ -12,7 +12,7 @@ import os
 
 # Threads that wait for work sleep instead of spinning. Where other programs want the cores, a
 # spinning thread holds up the one it waits for: a step of the small trunk took 2 to 6 times as
-# long on two busy cores. OpenMP reads this when torch is imported; set it yourself to choose otherwise.
+# long on two busy cores. OpenMP reads this when torch is first imported; a value of yours stays.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
