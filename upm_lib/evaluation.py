@@ -6,7 +6,7 @@ Only the items that are not farther than the farthest match are looked at. Dista
 for a block of queries at a time, so the whole matrix is never held.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -88,10 +88,31 @@ def rank(
     for name, features in (("query", query), ("gallery", gallery)):
         if features.numel() and not torch.stack(features.aminmax()).isfinite().all():
             raise ValueError(f"{name} features hold numbers that are not finite")
+    people_and_cameras = (query_person, gallery_person, query_camera, gallery_camera)
+    return Ranking(rank_scores(_scores(query, gallery), *people_and_cameras), len(gallery))
+
+
+def rank_scores(
+    blocks: Iterable[np.ndarray],
+    query_person: np.ndarray,
+    gallery_person: np.ndarray,
+    query_camera: np.ndarray | None = None,
+    gallery_camera: np.ndarray | None = None,
+) -> list[np.ndarray]:
+    """Ranks of the true matches of each query, from distances; see :func:`rank`.
+
+    Args:
+        blocks: distances of the first, the next, ... queries [q, G], smaller is better; the
+            entries of junk are overwritten with infinity.
+        query_person: as in :func:`rank`, and so are the others.
+        gallery_person: [G].
+        query_camera: [Q] or None.
+        gallery_camera: [G] or None.
+    """
     junk = np.flatnonzero(gallery_person == -1)
     matches = _same_person(query_person, gallery_person)
-    ranks = []
-    for block in _scores(query, gallery):
+    ranks: list[np.ndarray] = []
+    for block in blocks:
         block[:, junk] = np.inf
         for score in block:
             row = len(ranks)
@@ -101,7 +122,7 @@ def rank(
                 score[places[same_camera]] = np.inf
                 places = places[~same_camera]
             ranks.append(_count(score, places))
-    return Ranking(ranks, len(gallery))
+    return ranks
 
 
 def _scores(query: Tensor, gallery: Tensor) -> Iterator[np.ndarray]:
