@@ -14,6 +14,7 @@ from torch import Tensor
 from upm_lib import distributed, features, packing, readers, training
 from upm_lib.config import Config, preset
 from upm_lib.data import TrainBatch, TrainingSet
+from upm_lib.tracklets import Dataset
 
 STEPS = 4
 BRANCHES = ("local", "global")
@@ -35,7 +36,7 @@ def a_config(branch: str) -> Config:
     )  # fmt: skip
 
 
-def a_trainer(dataset: readers.Dataset, frames: packing.Frames, branch: str) -> training.Trainer:
+def a_trainer(dataset: Dataset, frames: packing.Frames, branch: str) -> training.Trainer:
     """A trainer whose state is in double precision throughout."""
     config = a_config(branch)
     torch.set_default_dtype(torch.float64)
