@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lab lint format notebooks clean
+.PHONY: help demo test lab bench lint format notebooks clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/'
@@ -22,7 +22,10 @@ test: $(READY)  ## run all tests, the notebooks included
 	@$(BIN)/python -m pytest --nbval
 
 lab: $(READY)  ## open JupyterLab on the notebooks
-	@$(BIN)/jupyter lab --notebook-dir=notebooks
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/jupyter lab --notebook-dir=notebooks
+
+bench: $(READY)  ## measure speed and memory; write benchmarks/RESULTS.md
+	@$(BIN)/python -m benchmarks
 
 lint: $(READY)  ## check style
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

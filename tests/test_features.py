@@ -181,7 +181,7 @@ class Means(torch.nn.Module):
 
     def __init__(self, k: int, dim: int) -> None:
         super().__init__()
-        self.k, self.dim = k, dim
+        self.k, self.dim, self.trunk = k, dim, torch.nn.Identity()
         self.weight = torch.nn.Parameter(noise(3, k * dim))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -257,3 +257,31 @@ def test_the_colour_control_sees_colours_only(frames: packing.Frames) -> None:
 
     mirrored = features.colour_histogram(Mirrored, np.array([4, 11, 4]))
     torch.testing.assert_close(mirrored, found)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "height"),
+    [("small", 128), ("mobilenet_v1", 128), ("resnet50", 128), ("resnet50_slim", 128)],
+)
+def test_folding_batch_normalisation_into_convolutions_keeps_the_map(
+    backbone: str, height: int
+) -> None:
+    config = Config(backbone=backbone, height=height, width=height // 2, k=2)
+    network = build(config)
+    rng = torch.Generator().manual_seed(0)
+    images = torch.rand(2, 3, height, height // 2, generator=rng) * 2 - 1
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0  # the statistics of the one batch below
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5, generator=rng)
+            torch.nn.init.uniform_(module.bias, -0.5, 0.5, generator=rng)
+    with torch.inference_mode():
+        network.train()(images)
+    network.eval()
+    folded = features.folded(network)
+    kinds = [type(m) for m in folded.trunk.modules()]
+    assert not any(issubclass(kind, torch.nn.BatchNorm2d) for kind in kinds)
+    with torch.inference_mode():
+        before, after = network(images), folded(images)
+    assert float((after - before).norm() / before.norm()) < 1e-4  # rounding only
+    assert float(before.std(0).norm()) > 0.1  # the map depends on the frame

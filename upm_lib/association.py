@@ -45,9 +45,9 @@ def nearest(queries: Tensor, anchors: Tensor, scale: Tensor, allowed: Tensor) ->
     Returns:
         [k, B], int64.
     """
-    score = torch.bmm(queries, anchors.transpose(1, 2)) * scale[:, None]
-    score = torch.where(scale[:, None] > 0, score, 0.5)
-    return score.masked_fill(~allowed, -torch.inf).argmax(-1)
+    score = torch.bmm(queries, anchors.transpose(1, 2)).mul_(scale[:, None])  # [k, B, N], one copy
+    score.masked_fill_(~(scale[:, None] > 0), 0.5).masked_fill_(~allowed, -torch.inf)
+    return score.argmax(-1)
 
 
 def _scale(anchors: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from upm_lib import distributed
 from upm_lib.config import Config
 from upm_lib.packing import Source
 from upm_lib.splits import split
@@ -67,7 +68,7 @@ class TrainingSet:
         self._frames, self._config = frames, config
 
     def batch(self, step: int, device: torch.device | str = "cpu") -> TrainBatch:
-        """Return the batch of a step, counted from 0."""
-        chosen = self.sampler(step)
+        """Return the batch of a step, counted from 0; of several processes, each gets its share."""
+        chosen = self.sampler(step)[distributed.share(self.sampler.size)]
         images = self._frames.batch(self.frame[chosen], self._config, device)
         return TrainBatch(images, torch.from_numpy(self.tracklet[chosen]).to(device))

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from upm_lib import (
     canvas,
     data,
+    distributed,
     evaluation,
     features,
     model,
@@ -106,8 +107,10 @@ def open_bench(
     config = preset(dataset, scale, **changes)
     where = training.pick_device(device)
     folder = _figures_folder(figures_dir)
-    opened = splits.chosen(readers.load(config, progress), config)
-    return Bench(config, opened, Frames(opened, progress), where, progress, folder, scale)
+    with distributed.first_goes_first():
+        opened = splits.chosen(readers.load(config, progress), config)
+        frames = Frames(opened, progress)
+    return Bench(config, opened, frames, where, progress, folder, scale)
 
 
 def _figures_folder(name: str | Path | None) -> Path | None:
@@ -163,13 +166,14 @@ def find_or_train(bench: Bench, config: Config) -> training.Trainer:
     """
     folder = folder_of(bench, config)
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "lock"):
-        runs.remove_leftovers(folder)
+    with distributed.first_holds(FileLock(folder / "lock")):
+        with distributed.first_goes_first():
+            runs.remove_leftovers(folder)
         half = data.TrainingSet(bench.dataset, source_of(bench, config), config)
         trainer = training.Trainer(config, half, bench.device)
         title = f"{config.branch} k={config.k} trial {config.trial}"
         training.train(trainer, folder, progress=title if bench.progress else False)
-        if not (folder / "config.json").is_file():
+        if distributed.rank() == 0 and not (folder / "config.json").is_file():
             runs.write_json(folder / "config.json", to_json(config))
     return trainer
 

@@ -4,13 +4,17 @@ Shapes: F frames, T tracklets, k parts, d numbers a part feature.
 """
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from itertools import pairwise
 
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 from tqdm.auto import tqdm
 
+from upm_lib import distributed
 from upm_lib.association import unit
 from upm_lib.config import Config
 from upm_lib.model import UPMNet
@@ -19,17 +23,33 @@ from upm_lib.packing import Frames, Source
 BLOCK = 64  # frames that go through the networks at a time
 
 
+def folded(network: UPMNet) -> UPMNet:
+    """Return a copy for evaluation, the trunk's batch normalisations folded into its convolutions.
+
+    With fixed statistics a batch normalisation is one factor and one term a channel; a convolution
+    that absorbs them saves a pass over the map. The features are the same up to rounding.
+    """
+    network = deepcopy(network).eval()
+    for module in list(network.trunk.modules()):
+        children = list(module.named_children())
+        for (name, one), (follower, other) in pairwise(children):
+            if isinstance(one, nn.Conv2d) and hasattr(other, "running_mean"):
+                setattr(module, name, fuse_conv_bn_eval(one, other))
+                setattr(module, follower, getattr(other, "act", nn.Identity()))
+    return network
+
+
 @torch.inference_mode()
 def blocks(
     networks: Sequence[UPMNet],
-    frames: Frames,
+    frames: Source,
     index: np.ndarray,
     config: Config,
     progress: bool = False,
 ) -> Iterator[tuple[slice, list[Tensor]]]:
     """Yield the part features of some frames, block by block, on the CPU.
 
-    The networks are used in evaluation mode and left in the mode they were in.
+    Copies of the networks in evaluation mode do it.
 
     Args:
         networks: each gives features of its own; a frame is read once for all.
@@ -42,28 +62,26 @@ def blocks(
         The block's places in ``index``, and for each network its features [B, k, d].
     """
     device = next(networks[0].parameters()).device
-    modes = [network.training for network in networks]
-    try:
-        for network in networks:
-            network.eval()
-        starts = range(0, len(index), BLOCK)
-        for start in tqdm(starts, desc="features", disable=not progress):
-            place = slice(start, min(start + BLOCK, len(index)))
-            images = frames.batch(index[place], config, device)
-            yield place, [network(images).cpu() for network in networks]
-    finally:
-        for network, mode in zip(networks, modes, strict=True):
-            network.train(mode)
+    copies = [folded(network) for network in networks]
+    starts = range(0, len(index), BLOCK)
+    for start in tqdm(starts, desc="features", disable=not progress):
+        place = slice(start, min(start + BLOCK, len(index)))
+        images = frames.batch(index[place], config, device)
+        yield place, [network(images).cpu() for network in copies]
 
 
 def extract(
     network: UPMNet, frames: Source, index: np.ndarray, config: Config, progress: bool = False
 ) -> Tensor:
-    """Return the part features [F, k, d] of some frames, as the network gives them, on the CPU."""
-    out = torch.empty(len(index), network.k, network.dim)
-    for place, (features,) in blocks([network], frames, index, config, progress):
+    """Return the part features [F, k, d] of some frames, as the network gives them, on the CPU.
+
+    Several processes share the frames, and each returns all features in order.
+    """
+    own = index[distributed.share(len(index))]
+    out = torch.empty(len(own), network.k, network.dim)
+    for place, (features,) in blocks([network], frames, own, config, progress):
         out[place] = features
-    return out
+    return distributed.merge(out, len(index))
 
 
 def fuse(*branches: Tensor, normalise_branches: bool = False) -> Tensor:
@@ -148,17 +166,18 @@ def tracklet_features(
     """Return unit vectors [T, D] of some tracklets, in their order, fused from the networks.
 
     Frames are read, fused and pooled block by block, so that the memory needed grows with the
-    tracklets, not with the frames.
+    tracklets, not with the frames. Several processes share the tracklets, and each returns all.
     """
-    numbers = [frames.of([t]) for t in tracklets]
+    own = tracklets[distributed.share(len(tracklets))]
+    numbers = [frames.of([t]) for t in own]
     counts = np.array([len(n) for n in numbers])
-    row = np.repeat(np.arange(len(tracklets)), counts)
+    row = np.repeat(np.arange(len(own)), counts)
     dim = sum(network.k * network.dim for network in networks)
     pooled = TrackletPool(counts, dim, config.tracklet_pool)
     for place, parts in blocks(networks, frames, np.concatenate(numbers), config, progress):
         fused = fuse(*parts, normalise_branches=config.normalise_branches)
         pooled.add(fused, row[place])
-    return pooled.result()
+    return distributed.merge(pooled.result(), len(tracklets))
 
 
 def colour_histogram(frames: Frames, tracklets: np.ndarray, stripes: int = 8) -> Tensor:

@@ -17,10 +17,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from tqdm.auto import tqdm
 
 from upm_lib import config as configs
-from upm_lib import model, runs
+from upm_lib import distributed, model, runs
 from upm_lib.association import Association
 from upm_lib.config import Config, UserError
 from upm_lib.data import TrainingSet
@@ -42,9 +43,9 @@ KEEP = 2  # checkpoints on disk
 
 
 def pick_device(name: str | None = None) -> torch.device:
-    """Return the named device; None means a GPU if there is one, else the CPU."""
+    """Return the named device; None means this process's GPU if there is one, else the CPU."""
     if name is None:
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        name = distributed.local_device() if torch.cuda.is_available() else "cpu"
     kind = str(name).split(":")[0]
     configs.known(("cpu", "cuda"), kind, "device")
     if kind == "cuda" and not torch.cuda.is_available():
@@ -103,6 +104,9 @@ def optimiser_of(network: model.UPMNet, config: Config) -> torch.optim.Optimizer
 class Trainer:
     """Everything a training run consists of: network, objective, optimiser, moving average, step.
 
+    Several processes (:mod:`upm_lib.distributed`) share the frames of each batch and hold the same
+    state; ``config.batch`` is the global batch.
+
     Args:
         config: what to train.
         data: the training half of a trial.
@@ -110,9 +114,18 @@ class Trainer:
     """
 
     def __init__(self, config: Config, data: TrainingSet, device: torch.device) -> None:
+        if config.batch % distributed.size():
+            raise UserError(
+                f"batch = {config.batch} does not divide over {distributed.size()} processes: "
+                "choose a multiple of their number"
+            )
         self.config, self.data, self.device = config, data, device
         network = model.build(config)
         self.network = network.to(device, memory_format=torch.channels_last).train()
+        self.parallel: nn.Module = self.network  # what a step calls
+        if distributed.size() > 1:
+            distributed.synchronise(self.network)
+            self.parallel = DistributedDataParallel(self.network)
         self.objective: nn.Module = Association(
             self.network.k, self.network.dim, data.camera_of, config
         ).to(device)
@@ -131,10 +144,12 @@ class Trainer:
         The loss reads the anchors as they stood before the step; they move last.
         """
         images, tracklet = self.data.batch(self.step, self.device)
-        features = self.network(images)
+        features, tracklet = map(distributed.gather, (self._features(images), tracklet))
         loss, top_share = self.objective(features, tracklet)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        # Each process has the gradient through its own frames, and their mean is taken: we want
+        # the sum.
+        (loss * distributed.size()).backward()
         gradient = self._decay_and_clip()
         rate = learning_rate(self.config, self.step, len(self.data.frame))
         for group in self.optimiser.param_groups:
@@ -147,6 +162,12 @@ class Trainer:
         if self.ema:
             self.ema.decay = ema_decay(self.config, self.step)
             self.ema.update(self.network)
+
+    def _features(self, images: Tensor) -> Tensor:
+        """Part features [b, k, dim] of a share; on a GPU the network computes in bfloat16."""
+        with torch.autocast(self.device.type, torch.bfloat16, self.device.type == "cuda"):
+            features = self.parallel(images)
+        return features.to(next(self.network.parameters()).dtype)
 
     def _decay_and_clip(self) -> Tensor:
         """Add the gradient of weight decay, then clip element by element, in this order.
@@ -317,6 +338,8 @@ def train(
 ) -> None:
     """Train to the last step, from the newest checkpoint in folder if there is one.
 
+    Of several processes, the first writes the checkpoints and shows the bar; all read them.
+
     Args:
         trainer: fresh.
         folder: where checkpoints go; None keeps none.
@@ -326,9 +349,11 @@ def train(
     """
     if folder is not None:
         load_checkpoint(trainer, folder)
+        distributed.agree(trainer.step, "the checkpoint to go on from")
     if trainer.step == trainer.config.steps:
         return
     title = progress if isinstance(progress, str) else "training"
+    progress = progress and distributed.rank() == 0
     bar = tqdm(total=trainer.config.steps, initial=trainer.step, desc=title, disable=not progress)
     with bar:
         while trainer.step < trainer.config.steps:
@@ -342,5 +367,5 @@ def train(
             if stop is not None and stop(done):
                 break
             due = done % checkpoint_every == 0 or done == trainer.config.steps
-            if folder is not None and due:
+            if folder is not None and due and distributed.rank() == 0:
                 save_checkpoint(trainer, folder)

@@ -1,0 +1,89 @@
+"""Whether extraction and loading keep the trunk fed: frames a second from packed frames."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks import timing
+from upm_lib import features, model, packing
+from upm_lib.config import Config
+
+FRAMES = 256
+TRUNKS = (Config(), Config(backbone="small", height=128, width=64))
+
+
+class Packed(packing.Frames):
+    """Random packed frames of 128x64 pixels on disk, without a data set behind them."""
+
+    def __init__(self, folder: str, count: int) -> None:
+        path = Path(folder) / "packed.npy"
+        np.save(path, np.random.default_rng(0).integers(0, 256, (count, 128, 64, 3), np.uint8))
+        self.pixels = np.load(path, mmap_mode="r")
+
+
+def measured(config: Config, frames: Packed) -> dict[str, float]:
+    """Processor seconds for all frames of: bare trunk, extraction, loader, training step."""
+    index = np.random.default_rng(0).permutation(FRAMES)
+    network = model.build(config).to(memory_format=torch.channels_last)
+    parts = [index[start : start + 64] for start in range(0, FRAMES, 64)]
+    ready = [frames.batch(part, config, "cpu") for part in parts]
+
+    def bare() -> None:
+        network.eval()
+        with torch.inference_mode():
+            for images in ready:
+                network.trunk(images)
+
+    def load() -> None:
+        for part in parts:
+            frames.batch(part, config, "cpu")
+
+    def train() -> None:
+        network.train()
+        for images in ready:
+            network.trunk(images).mean().backward()
+
+    calls = {
+        "trunk": bare,
+        "extraction": lambda: features.extract(network, frames, index, config),
+        "loader": load,
+        "training": train,
+    }
+    return timing.medians(calls, 5)
+
+
+def main() -> None:
+    """Print the table; one thread, so that loader and trunk are compared on the same share."""
+    torch.set_num_threads(1)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        frames = Packed(folder, FRAMES)
+        for config in TRUNKS:
+            rate = {name: FRAMES / s for name, s in measured(config, frames).items()}
+            rows.append(
+                [
+                    f"{config.backbone}, {config.height}x{config.width}",
+                    *(f"{rate[name]:.0f}" for name in ("trunk", "extraction")),
+                    f"{100 * rate['extraction'] / rate['trunk']:.0f} %",
+                    *(f"{rate[name]:.0f}" for name in ("training", "loader")),
+                    f"{rate['loader'] / rate['training']:.0f}",
+                    f"{rate['loader'] / rate['trunk']:.0f}",
+                ]
+            )
+    print("## Extraction and loading\n")
+    print(
+        "Frames a CPU second from packed 128x64 crops, one thread. Aims: extraction at least 95 % "
+        "of the bare trunk's forward (it may exceed it: extraction folds batch normalisation); the "
+        "loader at least 3 times what the trunk takes.\n"
+    )
+    head = (
+        "trunk", "bare forward", "extraction", "extraction / bare", "training", "loader",
+        "loader / training", "loader / bare",
+    )  # fmt: skip
+    print(timing.table(head, rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""What head, association and anchor update cost beside the bare trunk, in a training step."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from benchmarks import timing
+from upm_lib import model
+from upm_lib.association import Association
+from upm_lib.config import Config
+
+SETS = {"PRID2011": (178, 2), "DukeMTMC-VideoReID": (2196, 8)}  # tracklets, cameras
+BATCH = 64
+
+
+def trunk_step(trunk: nn.Module, images: torch.Tensor) -> Callable[[], None]:
+    """Forward, backward and optimiser step of the bare trunk."""
+    optimiser = torch.optim.SGD(trunk.parameters(), lr=1e-4)
+
+    def step() -> None:
+        optimiser.zero_grad()
+        trunk(images).mean().backward()
+        optimiser.step()
+
+    return step
+
+
+def rest_of_step(network: model.UPMNet, tracklets: int, cameras: int) -> Callable[[], None]:
+    """Head, loss, their gradients down to the trunk's map, and the anchor update after warm-up."""
+    objective = Association(
+        network.k, network.dim, torch.arange(tracklets) % cameras, Config(k=network.k)
+    )
+    objective.place(torch.randn(network.k, tracklets, network.dim))
+    maps = torch.rand(BATCH, 1024, 8, 4).to(memory_format=torch.channels_last).requires_grad_()
+    optimiser = torch.optim.SGD([*network.head.parameters(), maps], lr=0.0)
+    tracklet = torch.randint(tracklets, (BATCH,))
+
+    def step() -> None:
+        optimiser.zero_grad()
+        features = network.head(maps)
+        loss, _ = objective(features, tracklet)
+        loss.backward()
+        optimiser.step()
+        objective.update(features, tracklet, warm=False)
+
+    return step
+
+
+def main() -> None:
+    """Print the table; one thread, so that processor seconds are a step's own."""
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    networks = {
+        branch: model.build(Config(branch=branch, k=8)).to(memory_format=torch.channels_last)
+        for branch in ("local", "global")
+    }
+    images = torch.rand(BATCH, 3, 256, 128).to(memory_format=torch.channels_last)
+    calls = {"trunk": trunk_step(networks["local"].trunk.train(), images)}
+    for branch, network in networks.items():
+        for name, (tracklets, cameras) in SETS.items():
+            calls[f"{branch} {name}"] = rest_of_step(network.train(), tracklets, cameras)
+    seconds = timing.medians(calls, 7)
+    whole = seconds.pop("trunk")
+    limits = {"PRID2011": 5, "DukeMTMC-VideoReID": 12}
+    rows = []
+    for call, value in seconds.items():
+        branch, name = call.split()
+        share = f"{100 * value / whole:.1f} %"
+        rows.append([branch, name, SETS[name][0], f"{1e3 * value:.0f}", share, f"{limits[name]} %"])
+    print("## Head, association and anchor update beside the trunk\n")
+    print(
+        f"MobileNetV1, 256x128, batch {BATCH}, k = 8, one thread. The bare trunk's forward, "
+        f"backward and optimiser step: {whole:.2f} CPU s.\n"
+    )
+    head = ("branch", "data set's size", "tracklets", "CPU ms", "of the trunk", "aim: at most")
+    print(timing.table(head, rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""Two processes under torchrun equal one on the same global batch."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import two_processes
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from upm_lib import distributed, packing, readers, training
+
+ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def torchrun(*command: str, store: Path) -> subprocess.CompletedProcess[str]:
+    """Start a command in two processes that know this checkout."""
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT), "UPM_RUNS": str(store), "OMP_NUM_THREADS": "1"
+    }  # fmt: skip
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    return subprocess.run(
+        [sys.executable, *launcher, *command],
+        env=environment, cwd=store.parent, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def two(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which two processes have left their states."""
+    folder = tmp_path_factory.mktemp("two")
+    script = str(ROOT / "tests" / "two_processes.py")
+    done = torchrun(script, str(tiny_root), str(folder), store=folder / "store")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def one(root: Path, store: Path, branch: str) -> dict[str, Tensor]:
+    """The state that this process alone comes to, without interruption."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UPM_RUNS", str(store))
+        dataset = readers.read_prid2011(root, min_frames=1, name="synthetic_clean")
+        frames = packing.Frames(dataset)
+        trainer = two_processes.a_trainer(dataset, frames, branch)
+        training.train(trainer)
+        return two_processes.outcome(trainer, frames)
+
+
+@pytest.mark.parametrize("branch", two_processes.BRANCHES)
+def test_two_processes_equal_one(branch: str, two: Path, tiny_root: Path, tmp_path: Path) -> None:
+    theirs = load_file(two / f"{branch}-0.safetensors")
+    ours = one(tiny_root, tmp_path, branch)
+    assert theirs.keys() == ours.keys()
+    assert bool((ours["history"][2:, 2] > 0).any())  # cyclic matches were at work
+    for name, value in ours.items():
+        tolerance = 1e-5 if value.dtype == torch.float32 else 1e-9
+        torch.testing.assert_close(
+            theirs[name], value, rtol=tolerance, atol=tolerance, msg=lambda m, n=name: f"{n}: {m}"
+        )
+
+
+@pytest.mark.parametrize("branch", two_processes.BRANCHES)
+def test_both_processes_hold_the_same_state(branch: str, two: Path) -> None:
+    first, second = (load_file(two / f"{branch}-{rank}.safetensors") for rank in (0, 1))
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+
+
+@pytest.mark.parametrize("branch", two_processes.BRANCHES)
+def test_one_process_writes_the_checkpoints(branch: str, two: Path) -> None:
+    names = sorted(path.name[:13] for path in (two / f"run-{branch}").iterdir())
+    assert names == ["step-00000002", "step-00000004"]
+
+
+def test_the_command_line_trains_and_measures_under_torchrun(
+    tiny_root: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    options = {"steps": "2", "batch": "4", "k": "2", "optimiser": "sgd"}
+    changes = [word for pair in options.items() for word in ("-p", *pair)]
+    command = ("-m", "upm_lib", "train", "local", "--root", str(tiny_root), *changes)
+    done = torchrun(*command, store=store)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.startswith("synthetic data: Rank-1") for line in lines] == [True, False]
+    assert (Path(lines[1]) / "config.json").is_file()
+    assert len(list((store / "results").rglob("local-*.json"))) == 1
+
+
+# ---------------------------------------------------------------- one process
+
+
+def test_a_global_batch_norm_alone_is_batch_norm() -> None:
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randn(6, 3, 4, 2, generator=rng, dtype=torch.float64) + 2
+    plain = nn.BatchNorm2d(3, momentum=0.3).double()
+    network = nn.Sequential(nn.BatchNorm2d(3, momentum=0.3).double())
+    distributed.synchronise(network)
+    assert isinstance(network[0], distributed.GlobalBatchNorm)
+    for ours, theirs in ((network[0].eval(), plain.eval()), (network[0].train(), plain.train())):
+        torch.testing.assert_close(ours(x), theirs(x))
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(network[0].state_dict()[name], value)
+
+
+def test_alone_a_process_has_everything() -> None:
+    assert (distributed.size(), distributed.rank()) == (1, 0)
+    x = torch.arange(5.0)
+    assert list(range(5))[distributed.share(5)] == list(range(5))
+    assert distributed.gather(x) is x
+    assert distributed.merge(x, 5) is x
+    distributed.agree(3, "nothing")
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 7, 12])
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_shares_follow_one_another_and_leave_nothing_out(
+    count: int, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distributed, "size", lambda: size)
+    taken = []
+    for rank in range(size):
+        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
+        own = range(count)[distributed.share(count)]
+        assert len(own) <= -(-count // size)
+        taken += own
+    assert taken == list(range(count))
+
+
+def test_a_batch_that_does_not_divide_is_refused(
+    tiny_root: Path, run_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = readers.read_prid2011(tiny_root, min_frames=1, name="synthetic_clean")
+    frames = packing.Frames(dataset)
+    monkeypatch.setattr(distributed, "size", lambda: 3)
+    with pytest.raises(training.UserError, match="batch = 8 does not divide over 3 processes"):
+        two_processes.a_trainer(dataset, frames, "local")

@@ -1,0 +1,77 @@
+"""What each process of a test of ``torchrun`` does: train both branches in double precision.
+
+In double precision the order of sums is the only difference between one process and several, and it
+is far below what a mistake in a gradient or a statistic would make.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from upm_lib import distributed, features, packing, readers, training
+from upm_lib.config import Config, preset
+from upm_lib.data import TrainBatch, TrainingSet
+from upm_lib.tracklets import Dataset
+
+STEPS = 4
+BRANCHES = ("local", "global")
+
+
+class DoubleBatches(TrainingSet):
+    """A training set whose frames are in double precision."""
+
+    def batch(self, step: int, device: torch.device | str = "cpu") -> TrainBatch:
+        frames, tracklet = super().batch(step, device)
+        return TrainBatch(frames.double(), tracklet)
+
+
+def a_config(branch: str) -> Config:
+    return preset(
+        "synthetic_clean", "demo", branch=branch, k=2, batch=8, steps=STEPS, seed=3,
+        warmup_epochs=0.25, optimiser="sgd", lr=0.05, schedule="halves", lr_factors=(1.0, 0.5),
+        weight_decay=1e-4, ema=0.9,
+    )  # fmt: skip
+
+
+def a_trainer(dataset: Dataset, frames: packing.Frames, branch: str) -> training.Trainer:
+    """A trainer whose state is in double precision throughout."""
+    config = a_config(branch)
+    torch.set_default_dtype(torch.float64)
+    try:
+        half = DoubleBatches(dataset, frames, config)
+        return training.Trainer(config, half, torch.device("cpu"))
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def outcome(trainer: training.Trainer, frames: packing.Frames) -> dict[str, Tensor]:
+    """The whole state of a run, and the features of seven frames from it in single precision."""
+    state = {name: value.detach().clone() for name, value in trainer.tensors().items()}
+    index = trainer.data.frame[:7]
+    found = features.extract(trainer.result.float(), frames, index, trainer.config)
+    return {n: v.contiguous() for n, v in state.items()} | {"features": found}
+
+
+def main(root: str, out: str) -> None:
+    """Train in two halves, the second from the checkpoint of the first; keep what came out."""
+    folder = Path(out)
+    with distributed.processes():
+        with distributed.first_goes_first():
+            dataset = readers.read_prid2011(root, min_frames=1, name="synthetic_clean")
+            frames = packing.Frames(dataset)
+        for branch in BRANCHES:
+            runs = folder / f"run-{branch}"
+            first = a_trainer(dataset, frames, branch)
+            training.train(first, runs, checkpoint_every=2, stop=lambda done: done == 3)
+            distributed.wait()  # the first process may still be writing
+            second = a_trainer(dataset, frames, branch)
+            training.train(second, runs, checkpoint_every=2)
+            state = outcome(second, frames)
+            save_file(state, folder / f"{branch}-{distributed.rank()}.safetensors")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

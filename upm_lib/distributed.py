@@ -1,0 +1,192 @@
+"""Several processes, one training: what ``torchrun`` starts behaves as one process would.
+
+Every process computes the trunk on its share of the global batch. Features and tracklet indices are
+gathered, so each computes the same loss from the same anchors and moves them alike; batch
+normalisation uses the statistics of the global batch. Without ``torchrun`` nothing here does
+anything. CPUs talk over gloo, GPUs over NCCL.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from upm_lib.config import UserError
+
+
+@contextmanager
+def processes() -> Iterator[None]:
+    """Join the processes that ``torchrun`` started, for as long as the block lasts."""
+    if not (dist.is_available() and dist.is_torchelastic_launched()):
+        yield
+        return
+    dist.init_process_group()
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def size() -> int:
+    """Return the number of processes W."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Return the number of this process, 0 .. W - 1; process 0 writes and speaks."""
+    return dist.get_rank() if size() > 1 else 0
+
+
+def local_device() -> str:
+    """Return the accelerator of this process: the one of its number on its machine."""
+    return f"cuda:{os.environ['LOCAL_RANK']}" if size() > 1 else "cuda"
+
+
+def wait() -> None:
+    """Wait until all processes are here."""
+    if size() > 1:
+        dist.barrier()
+
+
+@contextmanager
+def first_holds(lock: AbstractContextManager) -> Iterator[None]:
+    """Hold a lock in process 0 on behalf of all; the block begins everywhere once it is held."""
+    with lock if rank() == 0 else nullcontext():
+        wait()
+        yield
+        wait()
+
+
+@contextmanager
+def first_goes_first() -> Iterator[None]:
+    """Run the block in process 0, then in the others, which find on disk what it has made."""
+    if rank() > 0:
+        wait()
+    yield
+    if rank() == 0:
+        wait()
+
+
+def agree(number: int, what: str) -> None:
+    """Raise UserError unless a number is the same in all processes."""
+    if size() > 1:
+        numbers: list = [None] * size()
+        dist.all_gather_object(numbers, number)
+        if len(set(numbers)) > 1:
+            raise UserError(
+                f"the processes disagree on {what} ({numbers}): put the run store on storage that "
+                "all machines share, and set UPM_RUNS to it"
+            )
+
+
+# ---------------------------------------------------------------- shares of a whole
+
+
+def share(count: int) -> slice:
+    """Return this process's part of a list of count items; the parts follow the ranks' order."""
+    return slice(*(count * r // size() for r in (rank(), rank() + 1)))
+
+
+def gather(x: Tensor) -> Tensor:
+    """Join equal parts [b, ...] of all processes to [W b, ...], in the order of the ranks.
+
+    The gradient flows to this process's own rows only.
+    """
+    if size() == 1:
+        return x
+    parts = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(size())]
+    dist.all_gather(parts, x.detach().contiguous())
+    parts[rank()] = x
+    return torch.cat(parts)
+
+
+def merge(x: Tensor, count: int) -> Tensor:
+    """Join what each process made of its :func:`share` of count items: [count, ...], in order."""
+    if size() == 1:
+        return x
+    longest = -(-count // size())
+    padded = torch.cat([x, x.new_zeros(longest - len(x), *x.shape[1:])])
+    bounds = [count * r // size() for r in range(size() + 1)]
+    parts = gather(padded).split(longest)
+    return torch.cat([p[: e - b] for p, b, e in zip(parts, bounds, bounds[1:], strict=False)])
+
+
+# ---------------------------------------------------------------- batch normalisation
+
+
+class _Normalise(torch.autograd.Function):
+    """(x - mean) / sqrt(var + eps) * weight + bias, mean and var over all processes' frames.
+
+    Every process holds equally many frames. The gradients of weight and bias are those of the own
+    frames; summing them over the processes is left to who sums the other weights' gradients.
+    """
+
+    @staticmethod
+    def forward(ctx, x, weight, bias, eps):
+        axes = [a for a in range(x.ndim) if a != 1]
+        ctx.axes, ctx.count = axes, x.numel() // x.shape[1] * size()
+        part = torch.stack(torch.var_mean(x.to(weight.dtype), axes, correction=0))  # [2, c]
+        var, mean = gather(part[None]).unbind(1)  # [W, c]
+        total = mean.mean(0)
+        var = (var + (mean - total).square()).mean(0)
+        ctx.save_for_backward(x, weight, total, (var + eps).rsqrt())
+        ctx.mark_non_differentiable(total, var)
+        return F.batch_norm(x, total, var, weight, bias, False, 0.0, eps), total, var
+
+    @staticmethod
+    def backward(ctx, dy, _mean, _var):
+        x, weight, mean, inverse = ctx.saved_tensors
+        shape = [-1 if a == 1 else 1 for a in range(x.ndim)]
+        x_hat = (x - mean.view(shape)) * inverse.view(shape)
+        own = torch.stack([dy.sum(ctx.axes), (dy * x_hat).sum(ctx.axes)]).to(weight.dtype)
+        total = own.clone()
+        dist.all_reduce(total)
+        shift, slope = (total / ctx.count).view(2, *shape)
+        dx = (dy - shift - x_hat * slope) * (weight * inverse).view(shape)
+        return dx.to(x.dtype), own[1], own[0], None
+
+
+class GlobalBatchNorm(nn.Module):
+    """Batch normalisation over the frames of all processes, on any device.
+
+    Takes over a layer's parameters and statistics under their names, so that the state dict is that
+    of the layer, and the activation that timm keeps inside its layers. PyTorch's own SyncBatchNorm
+    works on GPUs only.
+
+    Args:
+        layer: BatchNorm1d or BatchNorm2d with parameters, statistics and a fixed momentum.
+    """
+
+    def __init__(self, layer: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
+        super().__init__()
+        self.weight, self.bias = layer.weight, layer.bias
+        for name, buffer in layer.named_buffers(recurse=False):
+            self.register_buffer(name, buffer)
+        self.eps, self.momentum = layer.eps, layer.momentum
+        self.act = getattr(layer, "act", nn.Identity())
+        self.train(layer.training)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise [B, c] or [B, c, H, W]; in training, move the statistics as well."""
+        if not self.training:
+            known = (self.running_mean, self.running_var, self.weight, self.bias)
+            return self.act(F.batch_norm(x, *known, False, 0.0, self.eps))
+        y, mean, var = _Normalise.apply(x, self.weight, self.bias, self.eps)
+        count = x.numel() // x.shape[1] * size()
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(var * (count / (count - 1)), self.momentum)
+            self.num_batches_tracked += 1
+        return self.act(y)
+
+
+def synchronise(network: nn.Module) -> None:
+    """Replace the batch normalisations of a network, in place, by those over all processes."""
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
+                setattr(module, name, GlobalBatchNorm(child))
