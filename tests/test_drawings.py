@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from pictures import check_figure
 
-from upm_lib import drawings
-from upm_lib.drawings import Scene
+from upm_lib import drawings, toyworld
+from upm_lib.toyworld import Scene
 
 
 def angles(*degrees: float) -> np.ndarray:
@@ -26,12 +26,12 @@ def parts(k: int) -> tuple:
 
 
 DRAW = {
-    "toy_world": lambda: drawings.toy_world(scene()),
-    "two toy worlds": lambda: drawings.toy_world(scene(), scene(cross=angles(1)), titles="ab"),
-    "anchor_paths": lambda: drawings.anchor_paths({"t": angles(0, 45), "u": [[0, 0]]}, angles(90)),
-    "part_worlds, k = 1": lambda: drawings.part_worlds(*parts(1)),
-    "part_worlds, k = 8": lambda: drawings.part_worlds(*parts(8)),
-    "hinge": lambda: drawings.hinge(0.5, {"frame 1": 0.2}),
+    "toy_world": lambda: toyworld.toy_world(scene()),
+    "two toy worlds": lambda: toyworld.toy_world(scene(), scene(cross=angles(1)), titles="ab"),
+    "anchor_paths": lambda: toyworld.anchor_paths({"t": angles(0, 45), "u": [[0, 0]]}, angles(90)),
+    "part_worlds, k = 1": lambda: toyworld.part_worlds(*parts(1)),
+    "part_worlds, k = 8": lambda: toyworld.part_worlds(*parts(8)),
+    "hinge": lambda: toyworld.hinge(0.5, {"frame 1": 0.2}),
     "architecture": drawings.architecture,
     "global_module": drawings.global_module,
     "fusion_diagram": drawings.fusion_diagram,
@@ -48,12 +48,12 @@ def test_drawing_fits_the_page_is_readable_and_leaves_no_state_behind(name):
 
 
 def test_alt_text_names_the_anchors_and_their_directions():
-    alt = drawings.toy_world(scene()).alt
+    alt = toyworld.toy_world(scene()).alt
     assert "b at 90\u00b0 (camera B)" in alt
 
 
 def test_cross_anchors_are_hollow_and_every_panel_has_its_title():
-    fig = drawings.toy_world(scene(), scene(cross=angles(0, 45)), titles=["before", "after"])
+    fig = toyworld.toy_world(scene(), scene(cross=angles(0, 45)), titles=["before", "after"])
     assert [ax.get_title() for ax in fig.axes] == ["before", "after"]
     (hollow,) = [c for c in fig.axes[1].collections if c.get_label() == "cross anchor"]
     assert len(hollow.get_facecolors()) == 0
@@ -61,7 +61,7 @@ def test_cross_anchors_are_hollow_and_every_panel_has_its_title():
 
 
 def test_anchor_paths_number_the_steps_and_leave_out_those_that_do_not_move():
-    fig = drawings.anchor_paths({"t": [[0, 0], [0.5, 0], [0.5, 0], [0, 0.5]]}, angles(0, 90))
+    fig = toyworld.anchor_paths({"t": [[0, 0], [0.5, 0], [0.5, 0], [0, 0.5]]}, angles(0, 90))
     assert [t for t in texts(fig) if t] == ["1", "3"]
     assert (
         fig.alt
@@ -70,7 +70,7 @@ def test_anchor_paths_number_the_steps_and_leave_out_those_that_do_not_move():
 
 
 def test_part_worlds_count_right_and_wrong_pairs():
-    fig = drawings.part_worlds(*parts(2))
+    fig = toyworld.part_worlds(*parts(2))
     assert {"part 1 of 2: 1 of 1 pairs right", "part 2 of 2: 0 of 2 pairs right"} <= set(texts(fig))
     assert fig.alt == "k = 2: 1 of the 3 cyclic pairs of all parts are right."
     lines = [line for line in fig.axes[0].lines if line.get_linewidth() > 1.5]
@@ -78,7 +78,7 @@ def test_part_worlds_count_right_and_wrong_pairs():
 
 
 def test_hinge_marks_examples_on_the_curve():
-    fig = drawings.hinge(0.5, {"near": -0.9, "far": 0.2})
+    fig = toyworld.hinge(0.5, {"near": -0.9, "far": 0.2})
     assert "near: difference -0.9, loss 0.0" in fig.alt
     spots = [c.get_offsets()[0].tolist() for c in fig.axes[0].collections]
     assert np.allclose(spots, [[-0.9, 0], [0.2, 0.7]])
@@ -88,7 +88,7 @@ def test_toy_world_draws_anchors_features_and_labelled_arrows():
     anchors = angles(0, 90, 200)
     arrows = [(anchors[0], anchors[1], "go", "-"), (anchors[1], anchors[0], "back", "--")]
     names = ["$a$", "$b$", "$c$"]
-    fig = drawings.toy_world(Scene(anchors, "ABA", names, features=anchors[:1], arrows=arrows))
+    fig = toyworld.toy_world(Scene(anchors, "ABA", names, features=anchors[:1], arrows=arrows))
     lines = [t.arrow_patch.get_linestyle() for t in fig.axes[0].texts if t.arrow_patch is not None]
     assert lines == ["-", "--"]
     assert {"go", "back", *names} <= set(texts(fig))
@@ -96,7 +96,7 @@ def test_toy_world_draws_anchors_features_and_labelled_arrows():
 
 @pytest.mark.parametrize("margin", [0.2, 0.5])
 def test_hinge_is_zero_until_the_margin_and_equals_it_at_no_difference(margin):
-    line = drawings.hinge(margin).axes[0].lines[0]
+    line = toyworld.hinge(margin).axes[0].lines[0]
     at = np.interp([-1, -margin, 0, 1], *line.get_data())
     assert np.allclose(at, [0, 0, margin, 1 + margin])
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from pictures import check_figure
 
-from upm_lib import canvas, figures
+from upm_lib import canvas, figures, photos
 
 RNG = np.random.default_rng(0)
 METHODS = ("baseline", "local", "fusion")
@@ -46,8 +46,8 @@ def shares() -> pd.DataFrame:
 
 
 DRAW = {
-    "contact_sheet": lambda: figures.contact_sheet([frames(9), frames(2)], ["a", "b"], title="t"),
-    "stripes": lambda: figures.stripes(frames(1)[0], (1, 3)),
+    "contact_sheet": lambda: photos.contact_sheet([frames(9), frames(2)], ["a", "b"], title="t"),
+    "stripes": lambda: photos.stripes(frames(1)[0], (1, 3)),
     "lengths": lambda: figures.lengths({"A": [5, 9, 30], "B": [30, 31]}),
     "lengths, 8 cameras": lambda: figures.lengths({c: [20, 20 + c] for c in range(8)}),
     "histories": lambda: figures.histories(history()),
@@ -57,13 +57,13 @@ DRAW = {
     "cmc_curves": lambda: figures.cmc_curves({m: RNG.random((10, 30)) for m in METHODS}),
     "bars": lambda: figures.bars(pd.DataFrame(ONE | {"rank1_mean": 50.0, "rank1_std": np.nan})),
     "gain": lambda: figures.gain(pd.DataFrame(ONE | {"kind": "published", "gain": -1.0})),
-    "ranked_lists": lambda: figures.ranked_lists(*ranked()),
-    "activation_maps": lambda: figures.activation_maps(frames(2), {"local": RNG.random((2, 8, 4))}),
+    "ranked_lists": lambda: photos.ranked_lists(*ranked()),
+    "activation_maps": lambda: photos.activation_maps(frames(2), {"local": RNG.random((2, 8, 4))}),
     "distance_matrix": lambda: figures.distance_matrix(RNG.random((3, 4))),
     "embedding": lambda: figures.embedding(two(RNG.random((4, 2))), [1, 1, 2, 2], ["A", "B"] * 2),
     "pair_shares": lambda: figures.pair_shares(shares()),
     "part_ranks": lambda: figures.part_ranks({"local": [10, 50]}, {"local": 60.0}),
-    "lookalikes": lambda: figures.lookalikes([frames(2)] * 8, range(1, 9), 8, ["0.1"] * 8),
+    "lookalikes": lambda: photos.lookalikes([frames(2)] * 8, range(1, 9), 8, ["0.1"] * 8),
 }
 
 
@@ -122,14 +122,14 @@ def test_every_method_and_camera_has_its_own_colour_and_name():
 
 
 def test_contact_sheet_shows_all_frames_of_a_short_tracklet_and_a_few_of_a_long_one():
-    (ax,) = figures.contact_sheet([frames(30), frames(2)], ["long", "short"], frames=5).axes
+    (ax,) = photos.contact_sheet([frames(30), frames(2)], ["long", "short"], frames=5).axes
     assert len(ax.images) == 5 + 2
     assert {"long", "short"} <= set(texts(ax.figure))
 
 
 def test_stripes_cut_the_frame_without_loss():
     frame = frames(1, height=17)[0]
-    (ax,) = figures.stripes(frame, (4,)).axes
+    (ax,) = photos.stripes(frame, (4,)).axes
     assert np.array_equal(np.concatenate([image.get_array() for image in ax.images]), frame)
     assert [f"$x_{i}$" for i in (1, 2, 3, 4)] == [t for t in texts(ax.figure) if "x_" in t]
 
@@ -206,7 +206,7 @@ def test_gain_hatches_what_was_measured_and_signs_the_numbers():
 
 def test_right_and_wrong_matches_differ_in_line_style_not_only_in_colour():
     probes, galleries, right = ranked()
-    (ax,) = figures.ranked_lists(probes, galleries, right).axes
+    (ax,) = photos.ranked_lists(probes, galleries, right).axes
     boxes = [patch for patch in ax.patches if isinstance(patch, Rectangle)]
     styles = [(to_hex(box.get_edgecolor()), str(box.get_linestyle())) for box in boxes]
     assert len(boxes) == 2 * 5 * len(METHODS)
@@ -218,13 +218,13 @@ def test_right_and_wrong_matches_differ_in_line_style_not_only_in_colour():
 def test_ranked_lists_print_distances_when_given():
     probes, galleries, right = ranked()
     distances = {m: [[0.125] * 5] * 2 for m in METHODS}
-    shown = texts(figures.ranked_lists(probes, galleries, right, distances=distances))
+    shown = texts(photos.ranked_lists(probes, galleries, right, distances=distances))
     assert shown.count("0.12") == 2 * 5 * len(METHODS)
 
 
 def test_activation_maps_lay_one_map_over_each_frame():
     maps = {"local": RNG.random((3, 8, 4)), "fusion": RNG.random((3, 8, 4))}
-    board, bar = figures.activation_maps(frames(3), maps).axes
+    board, bar = photos.activation_maps(frames(3), maps).axes
     assert len(board.images) == 3 + 2 * 2 * 3
     assert [i.get_clim() for i in board.images if i.get_alpha()] == [(0, 1)] * 6
     assert bar.get_ylim() == (0, 1)
@@ -265,7 +265,7 @@ def test_part_ranks_run_from_head_to_foot():
 
 
 def test_lookalikes_frame_the_same_stripe_in_both_pictures():
-    (ax,) = figures.lookalikes([frames(2), frames(2)], [1, 4], 4, ["0.1", "0.2"]).axes
+    (ax,) = photos.lookalikes([frames(2), frames(2)], [1, 4], 4, ["0.1", "0.2"]).axes
     first, same, last, _ = [p for p in ax.patches if isinstance(p, Rectangle)]
     assert first.get_y() == same.get_y()
     picture = ax.images[0].get_extent()  # left, right, bottom, top in a board's downward inches

@@ -6,8 +6,8 @@ import pytest
 
 from upm_lib import experiments, interactive
 from upm_lib.canvas import Picture
-from upm_lib.drawings import hinge
 from upm_lib.interactive import Explorer
+from upm_lib.toyworld import hinge
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 

@@ -41,7 +41,7 @@ def test_every_equation_is_followed_by_a_call_of_the_library(number: int) -> Non
     assert found[at].cell_type == "markdown"
     after = next(cell for cell in found[at + 1 :] if cell.cell_type == "code")
     names = {n.value.id for n in ast.walk(ast.parse(after.source)) if is_attribute_of_name(n)}
-    assert names & {"association", "model", "drawings", "toy"}
+    assert names & {"association", "model", "drawings", "toyworld", "toy"}
 
 
 def is_attribute_of_name(node: ast.AST) -> bool:

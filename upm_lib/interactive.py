@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from upm_lib import analysis, drawings, evaluation, experiments, figures, splits
+from upm_lib import analysis, evaluation, experiments, photos, toyworld
 from upm_lib.canvas import Picture
 from upm_lib.config import PARTS
 from upm_lib.experiments import Bench
@@ -85,7 +85,7 @@ def ranked_list(
         trial: its number.
         first: place of the probe that is shown first.
     """
-    halves = splits.split(bench.dataset, trial)
+    halves = experiments.searched(bench, trial)
     apart = {}
     for method in methods:
         apart[method] = evaluation.distances(*experiments.trial_features(bench, method, trial))
@@ -100,7 +100,7 @@ def ranked_list(
             right[method] = [(people[order] == person[probe]).tolist()]
             shown[method] = [distances[probe][order].tolist()]
         image = bench.images(halves.probe[[probe]])
-        return figures.ranked_lists(image, lists, right, distances=shown)
+        return photos.ranked_lists(image, lists, right, distances=shown)
 
     places = list(range(len(halves.probe)))
     return Explorer(draw, probe=places[first:] + places[:first])
@@ -120,6 +120,6 @@ def toy_parts(bench: Bench, people: int = 6, seed: int = 4) -> Explorer:
     def draw(k: int) -> Picture:
         anchors = analysis.toy_parts(k, people, seed)
         match = analysis.cyclic_pairs(anchors, cameras, bench.config)
-        return drawings.part_worlds(anchors, ["AB"[c] for c in cameras], names, match)
+        return toyworld.part_worlds(anchors, ["AB"[c] for c in cameras], names, match)
 
     return Explorer(draw, k=[*reversed(PARTS)])
