@@ -191,7 +191,7 @@ def test_without_a_gpu_real_people_are_learnt_on_trained_weights_and_drawn_ones_
         demo, frozen = preset(dataset), preset(dataset, "frozen")
         assert demo.backbone == ("small" if drawn else "mobilenet_v1")
         assert (frozen.backbone, frozen.weights) == ("mobilenet_v1", "imagenet")
-        assert 0 < frozen.freeze and demo.freeze == 0
+        assert frozen.freeze > 0 and demo.freeze == 0
         assert max(demo.steps, frozen.steps) <= 400 and demo.height == frozen.height == 128
 
 

@@ -4,7 +4,7 @@ The modules follow the method from left to right, and each imports only from tho
 config -> runs -> pedestrian -> scenery -> synthetic -> tracklets -> matlab -> mars, folder
 -> readers -> splits, packing -> data -> model -> frozen -> association -> training -> features
 -> evaluation -> activation, complexity, published, study -> figures -> experiments -> tables
--> demo.
+-> plan -> search -> demo.
 Nothing is imported here, so that ``import upm_lib`` costs nothing.
 """
 

@@ -1,10 +1,16 @@
-"""Command line: ``python -m upm_lib demo``."""
+"""Command line: ``python -m upm_lib demo``, ``table``, ``search``.
+
+Each subcommand is one function that registers its arguments and the function that does the work;
+what is heavy is imported only there, so that ``--help`` answers at once.
+"""
 
 import argparse
 import sys
 
 from upm_lib import __version__
-from upm_lib.config import UserError
+from upm_lib.config import PAPER, PARTS, SCALES, UserError, preset
+
+STOPPED = 130  # the shell's code for an interrupted command
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -15,17 +21,166 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    demo = commands.add_parser("demo", help="run the six notebooks on the embedded synthetic data")
-    demo.add_argument("--dataset", default="synthetic_clean", help="default: %(default)s")
+    for add in (_add_demo, _add_table, _add_search):
+        add(commands)
     arguments = parser.parse_args(argv)
     try:
-        from upm_lib import demo as main_job
-
-        main_job.run(arguments.dataset)
+        arguments.work(arguments)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped: what is done is kept, the same command goes on from there", file=sys.stderr)
+        return STOPPED
     return 0
+
+
+def _add_demo(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "demo", help="run the six notebooks on the embedded synthetic data"
+    )
+    parser.add_argument("--dataset", default="synthetic_clean", help="default: %(default)s")
+    parser.set_defaults(work=_demo)
+
+
+def _demo(arguments: argparse.Namespace) -> None:
+    from upm_lib import demo
+
+    demo.run(arguments.dataset)
+
+
+# ---------------------------------------------------------------- what the networks are
+
+
+def _add_networks(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which networks are meant, and where they are trained."""
+    parser.add_argument(
+        "--backbone",
+        metavar="NAME",
+        help="mobilenet_v1, resnet50, resnet50_slim or small; default: the scale's",
+    )
+    parser.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="trained weights of the backbone; 'imagenet' downloads them; default: the scale's",
+    )
+    parser.add_argument("--k", type=int, help=f"parts: {', '.join(map(str, PARTS))}; default: 8")
+    parser.add_argument("--pool", metavar="NAME", help="of the parts: gap or gmp; default: gap")
+    parser.add_argument("--steps", type=int, help="of a training; default: the scale's")
+    parser.add_argument("--seed", type=int, help="default: 0")
+    parser.add_argument(
+        "--min-frames",
+        type=int,
+        metavar="N",
+        help="leave out shorter tracklets",
+    )
+    parser.add_argument("--device", help="cpu or cuda; default: a GPU if there is one")
+
+
+def _networks(arguments: argparse.Namespace) -> dict[str, object]:
+    names = ("backbone", "weights", "k", "pool", "steps", "seed", "min_frames", "device")
+    return {name: getattr(arguments, name) for name in names}
+
+
+# ---------------------------------------------------------------- table
+
+
+def _add_table(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "table",
+        help="run what a table of the paper needs, and print it with the published values",
+        description="Run what a table of the paper needs, and print it with the published values. "
+        "What is done is found in the run store; what was interrupted goes on. Tables 1 to 4 are "
+        "measured; Tables 5 and 6 are counts and need no data.",
+    )
+    parser.add_argument("number", type=int, choices=range(1, 7), help="of the table")
+    parser.add_argument(
+        "--dataset", default="synthetic_clean", metavar="NAME", help=", ".join(PAPER)
+    )
+    parser.add_argument("--root", metavar="DIR", help="folder of the data set")
+    parser.add_argument(
+        "--scale",
+        metavar="NAME",
+        help=f"{', '.join(SCALES)}; default: demo for the drawn data sets, paper for the others",
+    )
+    parser.add_argument(
+        "--trials", default="1", metavar="N", help="3 (the first three), 1-10 or 1,3,5; default: 1"
+    )
+    _add_networks(parser)
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would be run, with time and disk"
+    )
+    parser.set_defaults(work=_table)
+
+
+def _table(arguments: argparse.Namespace) -> None:
+    from upm_lib import experiments, plan, tables
+
+    number, dataset = arguments.number, arguments.dataset
+    if number not in tables.ACCURACY:
+        print(tables.TITLES[number], tables.text(tables.counts(number)), sep="\n\n")
+        return
+    scale = arguments.scale or ("demo" if dataset.startswith("synthetic_") else "paper")
+    preset(dataset, scale)  # an unknown name gets its sentence
+    if dataset == "dukemtmc" and arguments.root is None:
+        print(tables.TITLES[number], tables.UNREAD, "", sep="\n")
+        print(tables.text(tables.published_only(number, dataset, arguments.backbone or "")))
+        return
+    trials = arguments.trials
+    experiments.trial_numbers(trials)  # before the data are read
+    bench = experiments.open_bench(dataset, scale, root=arguments.root, **_networks(arguments))
+    job = plan.of(bench, number, trials)
+    print(*tables.heading(number, bench, trials), *plan.summary(job), "", sep="\n")
+    if arguments.dry_run:
+        print(plan.listing(job).to_string() if job.tasks else "nothing is left to train")
+        return
+    plan.run(job)
+    print(tables.text(tables.accuracy(number, bench, trials)), *tables.notes(bench), sep="\n")
+
+
+# ---------------------------------------------------------------- search
+
+
+def _add_search(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "search",
+        help="find the tracklets of your own cameras that look like one of them",
+        description="Find the tracklets of your own cameras that look like one of them. The two "
+        "networks are trained on the gallery where that is not done yet, without any label.",
+    )
+    parser.add_argument(
+        "--query",
+        required=True,
+        metavar="TRACKLET",
+        help="a tracklet of the gallery such as cam1/0007, or any folder of frames",
+    )
+    parser.add_argument(
+        "--gallery", required=True, metavar="FOLDER", help="with CAMERA/TRACKLET/frames in it"
+    )
+    parser.add_argument("--top", type=int, default=5, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--same-camera", action="store_true", help="search the query's own camera too"
+    )
+    parser.add_argument(
+        "--out", metavar="FILE.png", help="of the picture; default: a file in the run store"
+    )
+    parser.add_argument(
+        "--scale", default="frozen", metavar="NAME", help=f"{', '.join(SCALES)}; default: frozen"
+    )
+    _add_networks(parser)
+    parser.set_defaults(work=_search)
+
+
+def _search(arguments: argparse.Namespace) -> None:
+    from upm_lib import experiments, search
+
+    out = search.picture_path(arguments.out, arguments.query)
+    bench = experiments.open_bench(
+        "folder", arguments.scale, root=arguments.gallery, **_networks(arguments)
+    )
+    found = search.search(bench, arguments.query, arguments.top, arguments.same_camera)
+    print(*search.lines(found), sep="\n")
+    print(f"picture: {search.draw(found, out)}")
 
 
 if __name__ == "__main__":

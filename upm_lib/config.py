@@ -171,8 +171,8 @@ OFFICIAL: dict[str, Any] = dict(
 )
 
 # ---------------------------------------------------------------- presets
-# What a data set needs at every scale: only PRID2011 leaves out short tracklets, and the two cameras
-# of iLIDS-VID search each other.
+# What a data set needs at every scale: only PRID2011 leaves out short tracklets, and the two
+# cameras of iLIDS-VID search each other.
 _SETS: dict[str, dict[str, Any]] = {
     "prid2011": {},
     "ilids_vid": dict(min_frames=1, probes="both"),
