@@ -118,7 +118,7 @@ def _table(arguments: argparse.Namespace) -> None:
 
     number, dataset = arguments.number, arguments.dataset
     if number not in tables.ACCURACY:
-        print(tables.TITLES[number], tables.text(tables.counts(number)), sep="\n\n")
+        print(tables.TITLES[number], tables.counts(number).to_string(), sep="\n\n")
         return
     scale = arguments.scale or ("demo" if dataset.startswith("synthetic_") else "paper")
     preset(dataset, scale)  # an unknown name gets its sentence
@@ -132,10 +132,14 @@ def _table(arguments: argparse.Namespace) -> None:
     job = plan.of(bench, number, trials)
     print(*tables.heading(number, bench, trials), *plan.summary(job), "", sep="\n")
     if arguments.dry_run:
-        print(plan.listing(job).to_string() if job.tasks else "nothing is left to train")
+        print(
+            plan.listing(job).to_string(index_names=False)
+            if job.tasks
+            else "nothing is left to train"
+        )
         return
     plan.run(job)
-    print(tables.text(tables.accuracy(number, bench, trials)), *tables.notes(bench), sep="\n")
+    print(tables.text(tables.accuracy(number, bench, trials)), "", *tables.notes(bench), sep="\n")
 
 
 # ---------------------------------------------------------------- search

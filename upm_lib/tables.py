@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from upm_lib import complexity, experiments, model, published
+from upm_lib import complexity, experiments, model, published, splits
 from upm_lib.config import PARTS, Config, preset
 from upm_lib.experiments import Bench, trial_numbers
 
@@ -35,7 +35,7 @@ COUNTERPART = {
 }
 ACCURACY = (1, 2, 3, 4)
 NOT_RUN = "not run"
-NOT_COMPARED = "not compared"  # drawn people with filmed ones
+NOT_COMPARED = "not compared"  # results on other data than the paper's
 UNREAD = (
     "published only: DukeMTMC was withdrawn by its owners; give --root if you have the right to "
     "use a copy"
@@ -73,18 +73,16 @@ def accuracy(table: int, bench: Bench, trials: int | str = 1) -> pd.DataFrame:
     published Rank-1 with its data set; measured Rank-1/5/20 (and mAP where the protocol has it) as
     mean ± standard deviation over the trials found; measured minus published Rank-1, and whether
     that lies within two standard errors of the measured mean; the number of trials; the command
-    that would fill a missing row. Results on drawn people are not compared.
+    that would fill a missing row. Only the paper's own data set is compared (:func:`incomparable`).
     """
-    lines = {}
+    lines, other = {}, incomparable(bench)
     for row in rows(table):
         records = _found(bench, row, trials)
         known = _published(table, row, bench.config.dataset, bench.config.backbone)
-        line = {
-            published_column(bench.config.dataset): UNKNOWN if known is None else f"{known:.1f}"
-        }
+        line = {published_column(bench.config.dataset): _cell(known)}
         for metric, title in _metrics(bench).items():
             line[f"{bench.config.dataset}, {title}"] = _mean(records, metric)
-        line["difference"], line["within 2 SE"] = difference(known, records, bench.is_synthetic)
+        line["difference"], line["within 2 SE"] = difference(known, records, not other)
         line["trials"] = len(records)
         complete = len(records) == len(trial_numbers(trials))
         line["to fill it"] = "" if complete else command(bench, table, trials)
@@ -103,7 +101,23 @@ def _metrics(bench: Bench) -> dict[str, str]:
     return names | {"mAP": "mAP"} if bench.dataset.subset else names
 
 
-def difference(known: float | None, records: pd.DataFrame, synthetic: bool) -> tuple[str, str]:
+def incomparable(bench: Bench) -> str:
+    """Say why results on the bench's data cannot be held against published ones; "" if they can."""
+    name = COUNTERPART.get(bench.config.dataset)
+    if name is None:
+        return "the paper has no such data set"
+    if bench.is_synthetic:
+        return "these people are drawn"
+    size = complexity.TRAINING_SETS.get(name)
+    tracklets = len(splits.split(bench.dataset, 1).train)
+    if size and tracklets != size.num_tracklets:
+        return f"{tracklets} tracklets train here, {size.num_tracklets} on the real {name}"
+    return ""
+
+
+def difference(
+    known: float | None, records: pd.DataFrame, comparable: bool = True
+) -> tuple[str, str]:
     """Return measured minus published Rank-1, and whether it lies within two standard errors.
 
     The standard error is that of the measured mean, s / sqrt(trials); what the published value
@@ -111,7 +125,7 @@ def difference(known: float | None, records: pd.DataFrame, synthetic: bool) -> t
     """
     if known is None or records.empty:
         return "", ""
-    if synthetic:
+    if not comparable:
         return NOT_COMPARED, ""
     apart = records["rank1"].mean() - known
     if len(records) == 1:
@@ -163,10 +177,12 @@ def heading(table: int, bench: Bench, trials: int | str) -> list[str]:
     """Return the lines that belong above a table: its title, and what was measured how."""
     config, numbers = bench.config, trial_numbers(trials)
     kind = "synthetic data" if bench.is_synthetic else "real data"
+    people = len(set(bench.people(splits.split(bench.dataset, numbers[0]).probe)))
     how = [f"scale {bench.scale}", config.backbone, f"{config.steps} steps"]
     how += [] if table == 4 else [f"k = {config.k}"]
     how += [f"trial {numbers[0]}" if len(numbers) == 1 else f"trials {trials_text(numbers)}"]
-    return [TITLES[table], f"measured on {config.dataset} ({kind}), {', '.join(how)}"]
+    what = f"{config.dataset} ({kind}, {people} test people)"
+    return [TITLES[table], f"measured on {what}: {', '.join(how)}"]
 
 
 def trials_text(numbers: list[int]) -> str:
@@ -196,23 +212,22 @@ def gains(bench: Bench, trials: int | str = 1) -> pd.DataFrame:
 
 def notes(bench: Bench) -> list[str]:
     """Return the lines that belong below an accuracy table: what its columns mean."""
-    name = COUNTERPART.get(bench.config.dataset)
-    if name is None:
-        return ["", "the paper has no such data set: there is nothing to compare with"]
+    name, other = COUNTERPART.get(bench.config.dataset), incomparable(bench)
     first = f"published: Rank-1 in % on {name}; {UNKNOWN} where no source is at hand"
-    if bench.is_synthetic:
-        return ["", f"{first}; what is measured on drawn people is not compared with it"]
+    if other:
+        return [first, f"{NOT_COMPARED}: {other}"] if name else [f"{NOT_COMPARED}: {other}"]
     second = "difference: measured - published; within 2 SE: of the measured mean over the trials"
-    if bench.scale != "paper":
-        second += f" (at scale {bench.scale}, which is not the paper's training)"
-    return ["", first, second]
+    if bench.scale == "paper":
+        return [first, second]
+    return [first, second, f"scale {bench.scale} is not the paper's training"]
 
 
 def text(table: pd.DataFrame) -> str:
-    """Return a table for a terminal, without the commands and with short names of the columns."""
-    short = {name: name.split(", ")[-1] for name in table.columns if ", " in name}
+    """Return an accuracy table for a terminal: short column names, without the commands."""
+    short = {name: name.split(", ")[-1] for name in table.columns}
     short |= {name: "published" for name in table.columns if name.startswith("published ")}
-    return table.drop(columns="to fill it", errors="ignore").rename(columns=short).to_string()
+    shown = table.drop(columns="to fill it", errors="ignore").rename(columns=short)
+    return shown.to_string(index_names=False)
 
 
 def counts(table: int) -> pd.DataFrame:
