@@ -106,6 +106,9 @@ def _add_table(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--trials", default="1", metavar="N", help="3 (the first three), 1-10 or 1,3,5; default: 1"
     )
+    parser.add_argument(
+        "--splits", metavar="NAME", help="random, or official: the published lists; default: random"
+    )
     _add_networks(parser)
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would be run, with time and disk"
@@ -128,7 +131,8 @@ def _table(arguments: argparse.Namespace) -> None:
         return
     trials = arguments.trials
     experiments.trial_numbers(trials)  # before the data are read
-    bench = experiments.open_bench(dataset, scale, root=arguments.root, **_networks(arguments))
+    where = {"root": arguments.root, "splits": arguments.splits}
+    bench = experiments.open_bench(dataset, scale, **where, **_networks(arguments))
     job = plan.of(bench, number, trials)
     print(*tables.heading(number, bench, trials), *plan.summary(job), "", sep="\n")
     if arguments.dry_run:

@@ -165,7 +165,7 @@ def _mean(records: pd.DataFrame, metric: str) -> str:
 def command(bench: Bench, table: int, trials: int | str = 1) -> str:
     """Return the command that runs a table to the end, with the bench's parameters."""
     usual = preset(bench.config.dataset, bench.scale)
-    names = ("root", "backbone", "weights", "k", "pool", "steps", "seed", "min_frames")
+    names = ("root", "backbone", "weights", "k", "pool", "steps", "seed", "min_frames", "splits")
     own = {n: getattr(bench.config, n) for n in names}
     own = {n: value for n, value in own.items() if value != getattr(usual, n)}
     options = {"dataset": bench.config.dataset, "scale": bench.scale, **own, "trials": trials}
