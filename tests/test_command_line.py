@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 import pytest
-from trees import own_tracklets
 
 from upm_lib import plan, published, readers, runs, tables
 from upm_lib.__main__ import main
@@ -111,14 +110,19 @@ def test_a_stopped_command_says_that_it_can_go_on(said, tiny_root: Path, monkeyp
     assert err == "stopped: what is done is kept, the same command goes on from there\n"
 
 
+def test_own_tracklets_without_identities_have_no_table(said, tiny_root: Path) -> None:
+    code, out, err = said(
+        "table", 2, "--dataset", "folder", "--root", tiny_root / "multi_shot", "--scale", "demo"
+    )
+    assert (code, out) == (2, "")
+    assert "has no identities" in err
+
+
 # ---------------------------------------------------------------- search
 
 
-def test_a_search_ends_in_a_list_and_a_picture(
-    said, tiny_root: Path, tmp_path: Path, monkeypatch
-) -> None:
+def test_a_search_ends_in_a_list_and_a_picture(said, tiny_root: Path, tmp_path: Path) -> None:
     gallery = tiny_root / "multi_shot"
-    monkeypatch.setattr(readers, "load", lambda config, progress: own_tracklets(gallery))
     picture = tmp_path / "ranked.png"
     words = ["--scale", "demo", "--backbone", "small", "--k", "1", *FAST]
     code, out, _ = said(

@@ -6,14 +6,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
-from trees import own_tracklets
 
 from upm_lib import experiments, features, figures, search, training
-from upm_lib.config import UserError, preset
-from upm_lib.experiments import Bench
+from upm_lib.config import UserError
+from upm_lib.experiments import Bench, open_bench
 from upm_lib.packing import Frames
-from upm_lib.readers import Dataset
+from upm_lib.tracklets import Dataset
 
 
 @pytest.fixture
@@ -25,10 +23,8 @@ def root(tiny_root: Path) -> Path:
 @pytest.fixture
 def bench(run_store: Path, root: Path) -> Bench:
     # After so few steps only statistics of the last batch tell frames apart.
-    config = preset("synthetic_clean", root=str(root), steps=4, batch=8, k=2, bn_momentum=1.0)
-    config = config.replace(dataset="folder")
-    dataset = own_tracklets(root)
-    return Bench(config, dataset, Frames(dataset), torch.device("cpu"))
+    few = dict(steps=4, batch=8, k=2, bn_momentum=1.0, backbone="small", lr=5e-3)
+    return open_bench("folder", device="cpu", progress=False, root=str(root), **few)
 
 
 # ---------------------------------------------------------------- ranking
@@ -92,7 +88,7 @@ def test_a_second_search_trains_and_extracts_nothing(
 
 
 def test_nothing_can_be_measured_without_identities(bench: Bench) -> None:
-    with pytest.raises(UserError, match="known identity"):
+    with pytest.raises(UserError, match="has no identities, so nobody can tell"):
         experiments.measure(bench, "histogram")
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from upm_lib import experiments, published, tables
 from upm_lib.experiments import Bench
-from upm_lib.readers import Dataset, Tracklet
+from upm_lib.tracklets import Dataset, Tracklet
 
 
 @pytest.fixture

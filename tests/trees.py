@@ -42,16 +42,3 @@ def made_of(people: list[int], frames: int = 2, name: str = "made up") -> Datase
         for p in people
     ]
     return Dataset(name, Path(name), tuple(tracklets), ("cam_a", "cam_b"))
-
-
-def own_tracklets(root: Path) -> Dataset:
-    """CAMERA/TRACKLET/frames below root, of nobody known."""
-    cameras = sorted(p.name for p in root.iterdir())
-    found = [
-        Tracklet(
-            -1, number, tuple(f.relative_to(root).as_posix() for f in sorted(folder.iterdir()))
-        )
-        for number, camera in enumerate(cameras)
-        for folder in sorted((root / camera).iterdir())
-    ]
-    return Dataset("folder", root, tuple(found), tuple(cameras))

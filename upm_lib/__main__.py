@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
         add(commands)
     arguments = parser.parse_args(argv)
     try:
-        arguments.work(arguments)
+        arguments.run(arguments)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -40,7 +40,7 @@ def _add_demo(commands: argparse._SubParsersAction) -> None:
         "demo", help="run the six notebooks on the embedded synthetic data"
     )
     parser.add_argument("--dataset", default="synthetic_clean", help="default: %(default)s")
-    parser.set_defaults(work=_demo)
+    parser.set_defaults(run=_demo)
 
 
 def _demo(arguments: argparse.Namespace) -> None:
@@ -113,7 +113,7 @@ def _add_table(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would be run, with time and disk"
     )
-    parser.set_defaults(work=_table)
+    parser.set_defaults(run=_table)
 
 
 def _table(arguments: argparse.Namespace) -> None:
@@ -176,7 +176,7 @@ def _add_search(commands: argparse._SubParsersAction) -> None:
         "--scale", default="frozen", metavar="NAME", help=f"{', '.join(SCALES)}; default: frozen"
     )
     _add_networks(parser)
-    parser.set_defaults(work=_search)
+    parser.set_defaults(run=_search)
 
 
 def _search(arguments: argparse.Namespace) -> None:

@@ -241,7 +241,7 @@ def trial_features(
     bench: Bench, method: str, trial: int = 1, **changes: object
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return unit vectors of the probe [P, D] and gallery [G, D] tracklets of a trial."""
-    halves = _searched(bench, trial)
+    halves = searched(bench, trial)
     both = np.r_[halves.probe, halves.gallery]
     vectors = vectors_of(bench, method, both, trial, **changes)
     return vectors[: len(halves.probe)], vectors[len(halves.probe) :]
@@ -259,32 +259,7 @@ def vectors_of(
     return features.tracklet_features(networks, source_of(bench, config), tracklets, config)
 
 
-def search(
-    bench: Bench, method: str, tracklet: int, trial: int = 1, top: int = 5, **changes: object
-) -> np.ndarray:
-    """Return the tracklets of the other cameras that are most like one, the nearest first.
-
-    No identity is needed, and all tracklets are searched, whether they trained or not.
-
-    Args:
-        bench: the data.
-        method: one of ``METHODS``.
-        tracklet: index in ``Dataset.tracklets``.
-        trial: whose networks are used.
-        top: at most so many are returned.
-        changes: fields of the config.
-    """
-    tracklets = bench.dataset.tracklets
-    if not 0 <= tracklet < len(tracklets):
-        raise UserError(f"there is no tracklet {tracklet}: choose from 0 to {len(tracklets) - 1}")
-    camera = bench.cameras(np.arange(len(tracklets)))
-    others = np.flatnonzero(camera != camera[tracklet])
-    vectors = vectors_of(bench, method, np.r_[tracklet, others], trial, **changes)
-    nearest = evaluation.distances(vectors[:1], vectors[1:])[0].argsort(stable=True)
-    return others[nearest[:top].cpu().numpy()]
-
-
-def _searched(bench: Bench, trial: int) -> splits.Trial:
+def searched(bench: Bench, trial: int) -> splits.Trial:
     """Return a trial in which somebody is searched; raise UserError if nothing can be evaluated."""
     halves = splits.split(bench.dataset, trial)
     if not bench.dataset.identified:
@@ -316,7 +291,7 @@ def ranked(
         trial: its number.
         top: how many images a probe gets.
     """
-    halves = _searched(bench, trial)
+    halves = searched(bench, trial)
     probe, gallery = trial_features(bench, method, trial)
     distances = evaluation.distances(probe[list(probes)], gallery)
     if bench.dataset.protocol == "query and gallery":
@@ -343,7 +318,7 @@ def measure(bench: Bench, method: str, trial: int = 1, **changes: object) -> dic
         return runs.read_json(path)
     config = _result_config(bench, method, trial, changes)
     began = time.perf_counter()
-    halves = _searched(bench, trial)
+    halves = searched(bench, trial)
     found = _rank(bench, halves, trial_features(bench, method, trial, **changes), config.probes)
     cmc = found.cmc(20)
     record = {

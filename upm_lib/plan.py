@@ -59,11 +59,13 @@ class Plan:
 def of(bench: Bench, table: int, trials: int | str = 1) -> Plan:
     """Return what Table 1, 2, 3 or 4 still needs on the bench's data; nothing is trained.
 
-    Raises UserError for another table, and for trials that are none or that the data lack.
+    Raises UserError for another table, for trials that are none or that the data lack, and for data
+    without identities.
     """
     known(tables.ACCURACY, str(table), "table to run")
     missing, networks = [], {}
     for trial in experiments.trial_numbers(trials):
+        experiments.searched(bench, trial)
         for row in tables.rows(int(table)):
             if experiments.find(bench, row.method, trial, **row.changes):
                 continue

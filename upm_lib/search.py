@@ -12,7 +12,7 @@ from upm_lib import evaluation, experiments, features, figures, runs
 from upm_lib.config import UserError
 from upm_lib.experiments import Bench
 from upm_lib.packing import Frames
-from upm_lib.readers import IMAGE_SUFFIXES, Dataset, Tracklet, readable
+from upm_lib.tracklets import UNKNOWN, Dataset, Tracklet, images, readable
 
 
 class Found(NamedTuple):
@@ -96,10 +96,10 @@ def place_of(dataset: Dataset, query: str) -> int | None:
 def one_tracklet(folder: Path) -> Dataset:
     """Return a folder of frames as a data set of one tracklet, of nobody and no camera."""
     with readable():
-        files = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        files = images(folder, folder)
     if not files:
         raise UserError(f"{folder} holds no pictures: give a folder with the frames of a tracklet")
-    return Dataset("query", folder, (Tracklet(-1, 0, tuple(files)),), ("",))
+    return Dataset("query", folder, (Tracklet(UNKNOWN, 0, files),), ("",))
 
 
 def query_vector(bench: Bench, frames: Frames) -> Tensor:
@@ -114,10 +114,8 @@ def gallery_vectors(bench: Bench) -> Tensor:
     name = f"{config.dataset}-k{config.k}-{experiments.result_key(bench, config)}.npy"
     path = runs.store() / "vectors" / name
     if not path.is_file():
-        networks = experiments.networks_of(bench, "fusion", config.trial)
         everything = np.arange(len(bench.dataset.tracklets))
-        source = experiments.source_of(bench, config)
-        vectors = features.tracklet_features(networks, source, everything, config, bench.progress)
+        vectors = experiments.vectors_of(bench, "fusion", everything, config.trial)
         with runs.replacing(path) as temporary, temporary.open("wb") as file:
             np.save(file, vectors.numpy())
     return torch.from_numpy(np.load(path))

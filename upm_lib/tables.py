@@ -98,7 +98,7 @@ def _found(bench: Bench, row: Row, trials: int | str) -> pd.DataFrame:
 
 def _metrics(bench: Bench) -> dict[str, str]:
     names = {"rank1": "Rank-1", "rank5": "Rank-5", "rank20": "Rank-20"}
-    return names | {"mAP": "mAP"} if bench.dataset.subset else names
+    return names if bench.dataset.protocol == "two cameras" else names | {"mAP": "mAP"}
 
 
 def incomparable(bench: Bench) -> str:
