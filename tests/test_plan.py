@@ -220,6 +220,19 @@ def test_the_listing_has_one_line_a_network_and_the_summary_says_where_times_com
     )
 
 
+def test_the_overview_has_all_tables_that_are_measured(bench: Bench, untimed: None) -> None:
+    found = plan.overview(bench, "1-2")
+    assert list(found.index) == [tables.TITLES[t] for t in tables.ACCURACY]
+    assert found["measurements"].tolist() == [2, 8, 12, 24]
+    assert found["networks to train"].tolist() == [4, 6, 8, 16]
+    assert (found["done"] == 0).all() and found["time"].str.match(r"\d+ s").all()
+    plan.run(plan.of(bench, 1, "1-2"))
+    after = plan.overview(bench, "1-2")
+    assert after.iloc[0].tolist() == [2, 2, 0, "", ""]
+    assert after["done"].tolist() == [2, 2, 2, 2], "all four tables hold the fused k = 2"
+    assert after["networks to train"].tolist() == [0, 2, 4, 12]
+
+
 # ---------------------------------------------------------------- what to expect of a preset
 
 

@@ -319,15 +319,15 @@ def best_matches(
     """Draw a query [h, w, 3] and its matches, nearest first, five a row (cf. Fig. 7)."""
     w, per_row = 1.0, 5
     h = w * query.shape[0] / query.shape[1]
-    width, row = 0.2 + (1 + per_row) * (w + 0.15), h + 0.45
+    width, row = 0.2 + (1 + per_row) * (w + 0.15), h + 0.55
     with _board(width, -(-len(images) // per_row) * row + 0.05, title) as (fig, ax):
         fig.photographic = True
         _put(ax, query, 0.1, 0.05, w, h)
-        _say(ax, 0.1 + w / 2, h + 0.22, "query")
+        _say(ax, 0.1 + w / 2, h + 0.1, "query", va="top")
         for n, (image, label) in enumerate(zip(images, labels, strict=True)):
             x, y = 0.1 + (1 + n % per_row) * (w + 0.15), 0.05 + n // per_row * row
             _put(ax, image, x, y, w, h)
-            _say(ax, x + w / 2, y + h + 0.17, label)
+            _say(ax, x + w / 2, y + h + 0.05, label, va="top")
     return fig
 
 

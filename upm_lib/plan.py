@@ -100,6 +100,7 @@ def run(plan: Plan) -> None:
             print(f"{place}: {name_of(config)}, trial {trial}; about {duration(rest)} left")
             experiments.find_or_train(plan.bench, config)
             del left[experiments.folder_of(plan.bench, config)]
+            speeds.look()
         experiments.measure(plan.bench, row.method, trial, **row.changes)
 
 
@@ -114,13 +115,19 @@ class Speeds:
 
     def __init__(self, bench: Bench) -> None:
         self.bench, self.timed = bench, {}
+        self.look()
+
+    def look(self) -> None:
+        """Take note of the runs that have been finished meanwhile."""
+        self.kept: dict[tuple[object, ...], list[float]] = {}
+        for kind, seconds in finished(self.bench.device):
+            self.kept.setdefault(kind, []).append(seconds)
 
     def __call__(self, config: Config) -> tuple[float, str]:
         """Return seconds a step and where they come from."""
         kind = cost(config)
-        speeds = [seconds for other, seconds in finished(self.bench.device) if other == kind]
-        if speeds:
-            return median(speeds), "finished runs"
+        if kind in self.kept:
+            return median(self.kept[kind]), "finished runs"
         if kind not in self.timed:
             self.timed[kind] = timed_step(self.bench, config)
         return self.timed[kind], "a timed step"
@@ -268,6 +275,26 @@ def summary(plan: Plan) -> list[str]:
             f"(from {source}) and {size(disk_left(plan))} of disk"
         )
     return [*lines, *expectation(plan.bench)]
+
+
+def overview(bench: Bench, trials: int | str = 1) -> pd.DataFrame:
+    """Return what Tables 1 to 4 still need on the bench's data, one line each.
+
+    Columns: measurements, how many of them are done, networks to train, estimated time and disk.
+    """
+    speeds, lines = Speeds(bench), {}
+    for table in tables.ACCURACY:
+        job = of(bench, table, trials)
+        left = [task for task in job.tasks if task.left]
+        seconds = seconds_left(bench, left, job.missing, speeds)
+        lines[tables.TITLES[table]] = {
+            "measurements": job.measurements,
+            "done": job.measurements - len(job.missing),
+            "networks to train": len(left),
+            "time": duration(seconds) if job.missing else "",
+            "disk": size(disk_left(job)) if left else "",
+        }
+    return pd.DataFrame.from_dict(lines, orient="index")
 
 
 def expectation(bench: Bench) -> list[str]:

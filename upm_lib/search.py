@@ -151,8 +151,13 @@ def picture_path(out: str | None, query: str) -> Path:
 def draw(found: Found, path: Path) -> Path:
     """Write the ranked list as a PNG file and return its path."""
     labels = [
-        f"{name}\n{distance:.3f}"
+        "\n".join([*map(_short, name.split("/")), f"{distance:.3f}"])
         for name, distance in zip(found.names, found.distances, strict=True)
     ]
     fig = figures.best_matches(found.image, found.images, labels, title=f"query {found.query}")
     return figures.save(fig, path.stem, path.parent)
+
+
+def _short(name: str, most: int = 18) -> str:
+    """Return a name as it fits below a picture."""
+    return name if len(name) <= most else name[: most - 3] + "..."
