@@ -153,14 +153,46 @@ def test_every_preset_is_a_valid_config_of_its_data_set(dataset: str, scale: str
     assert preset(dataset, scale).dataset == dataset
 
 
-def test_the_paper_preset_has_the_values_of_section_4_1() -> None:
-    config = preset("prid2011", "paper")
-    expected = dict(
-        min_frames=28, height=256, width=128, backbone="mobilenet_v1", weights="imagenet", k=8,
-        c_reduced=256, eta=0.5, margin=0.5, lam=1.0, warmup_epochs=2.0, batch=64, steps=20000,
-        optimiser="rmsprop", lr=0.045, schedule="staircase", ema=0.9999, tracklet_pool="max",
+RMSPROP = dict(optimiser="rmsprop", lr=0.045, schedule="staircase", warmup_epochs=2.0)
+SGD = dict(optimiser="sgd", lr=0.01, schedule="halves", warmup_epochs=1.0, steps=25000)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "recipe"),
+    [
+        ("prid2011", RMSPROP | dict(steps=20000, min_frames=28, probes="first")),
+        ("ilids_vid", RMSPROP | dict(steps=15000, min_frames=1, probes="both")),
+        ("dukemtmc", SGD | dict(min_frames=1)),
+        ("mars", SGD | dict(min_frames=1)),
+        ("folder", RMSPROP | dict(steps=20000, min_frames=1)),
+        ("synthetic_clean", RMSPROP | dict(steps=20000, probes="first")),
+        ("synthetic_cluttered", RMSPROP | dict(steps=15000, probes="both")),
+        ("synthetic_eight", SGD),
+    ],
+)
+def test_the_paper_preset_has_the_values_of_section_4_1(dataset: str, recipe: dict) -> None:
+    config = preset(dataset, "paper")
+    expected = recipe | dict(
+        height=256, width=128, backbone="mobilenet_v1", weights="imagenet", k=8, c_reduced=256,
+        eta=0.5, margin=0.5, lam=1.0, batch=64, ema=0.9999, tracklet_pool="max", freeze=0,
     )  # fmt: skip
     assert {name: getattr(config, name) for name in expected} == expected
+
+
+def test_every_data_set_has_every_scale() -> None:
+    assert len({frozenset(sets) for sets in configs.SCALES.values()}) == 1
+
+
+def test_without_a_gpu_real_people_are_learnt_on_trained_weights_and_drawn_ones_from_nothing() -> (
+    None
+):
+    for dataset in configs.PAPER:
+        drawn = dataset.startswith("synthetic_")
+        demo, frozen = preset(dataset), preset(dataset, "frozen")
+        assert demo.backbone == ("small" if drawn else "mobilenet_v1")
+        assert (frozen.backbone, frozen.weights) == ("mobilenet_v1", "imagenet")
+        assert frozen.freeze > 0 and demo.freeze == 0
+        assert max(demo.steps, frozen.steps) <= 400 and demo.height == frozen.height == 128
 
 
 def test_none_keeps_what_the_preset_has() -> None:

@@ -124,6 +124,18 @@ def test_a_network_is_trained_once_and_then_loaded(bench: Bench, steps_done: lis
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
+def test_a_run_tells_how_far_it_is_and_how_fast_it_went(bench: Bench) -> None:
+    config = experiments.config_of(bench, "local", k=2)
+    folder = experiments.folder_of(bench, config)
+    assert experiments.steps_done(bench, config) == 0
+    experiments.find_or_train(bench, config)
+    assert experiments.steps_done(bench, config) == 4
+    speed = experiments.runs.read_json(folder / "speed.json")
+    assert (speed["steps"], speed["device"]) == (4, "cpu") and speed["seconds"] > 0
+    experiments.find_or_train(bench, config)
+    assert experiments.runs.read_json(folder / "speed.json") == speed, "finding is not training"
+
+
 def test_the_folder_of_a_run_tells_its_config(bench: Bench) -> None:
     config = experiments.config_of(bench, "local")
     experiments.find_or_train(bench, config)
@@ -327,10 +339,34 @@ def test_a_summary_can_have_lines_of_another_column(bench: Bench) -> None:
     assert experiments.summary(table, "k").index.tolist() == [8, 2]
 
 
-@pytest.mark.parametrize("trials", [0, -1, "x", "3", 1.5, None])
-def test_a_number_of_trials_that_is_none_gets_a_sentence(bench: Bench, trials: object) -> None:
-    with pytest.raises(UserError, match=r"trials must be a whole number from 1, not "):
+@pytest.mark.parametrize(
+    ("trials", "numbers"),
+    [
+        (1, [1]),
+        (3, [1, 2, 3]),
+        ("3", [1, 2, 3]),
+        ("1-3", [1, 2, 3]),
+        ("4-5", [4, 5]),
+        ("5,1,3", [1, 3, 5]),
+        ("7, 1-3, 2", [1, 2, 3, 7]),
+        ("3-3", [3]),
+    ],
+)
+def test_trials_are_a_number_a_range_or_a_list(trials: int | str, numbers: list[int]) -> None:
+    assert experiments.trial_numbers(trials) == numbers
+
+
+@pytest.mark.parametrize(
+    "trials",
+    [0, -1, "x", "", "2,", "0-3", "3-1", "1-", "-3", "1;2", 1.5, None, True, [1], "99999999999"],
+)
+def test_trials_that_are_none_get_a_sentence(bench: Bench, trials: object) -> None:
+    with pytest.raises(UserError, match=r"trials must be a whole number from 1, a range such as "):
         experiments.compare(bench, ["histogram"], trials)
+
+
+def test_only_the_trials_asked_for_are_measured(bench: Bench) -> None:
+    assert experiments.compare(bench, ["histogram"], "2,4").trial.tolist() == [2, 4]
 
 
 @pytest.mark.parametrize("trial", [0, "1"])

@@ -4,7 +4,8 @@ The modules follow the method from left to right, and each imports only from tho
 config -> distributed -> runs -> pedestrian -> scenery -> synthetic -> tracklets -> matlab
 -> mars, folder -> readers -> splits, packing -> data -> model -> frozen -> association -> training
 -> features -> evaluation -> activation, complexity, published, study -> canvas
--> toyworld, drawings, photos, figures -> experiments -> analysis -> interactive, tables -> demo.
+-> toyworld, drawings, photos, figures -> experiments -> analysis -> interactive, tables -> plan
+-> search -> demo.
 Nothing of it is imported here, so that ``import upm_lib`` costs nothing.
 """
 

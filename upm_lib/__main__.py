@@ -1,4 +1,8 @@
-"""Command line: ``python -m upm_lib demo``, ``python -m upm_lib train``."""
+"""Command line: ``python -m upm_lib demo``, ``train``, ``table``, ``search``.
+
+Each subcommand is one function that registers its arguments and the function that does the work;
+what is heavy is imported only there, so that ``--help`` answers at once.
+"""
 
 import argparse
 import json
@@ -6,67 +10,9 @@ import sys
 from typing import Any
 
 from upm_lib import __version__
-from upm_lib.config import UserError
+from upm_lib.config import PAPER, PARTS, SCALES, UserError, preset
 
-
-def _add_demo(commands: Any) -> None:
-    demo = commands.add_parser("demo", help="run the six notebooks on the embedded synthetic data")
-    demo.add_argument("--dataset", default="synthetic_clean", help="default: %(default)s")
-    demo.set_defaults(run=_demo)
-
-
-def _demo(arguments: argparse.Namespace) -> None:
-    from upm_lib import demo
-
-    demo.run(arguments.dataset)
-
-
-def _add_train(commands: Any) -> None:
-    train = commands.add_parser(
-        "train",
-        help="train a network, or go on with it, and measure it; also under torchrun",
-        description="Train a network on one trial, or go on with it, and measure it. With several "
-        "processes: torchrun --nproc-per-node 2 -m upm_lib train ...",
-    )
-    train.add_argument("method", choices=("baseline", "local", "global"))
-    train.add_argument("--dataset", default="synthetic_clean", help="default: %(default)s")
-    train.add_argument("--root", help="folder of the data set")
-    train.add_argument("--scale", default="demo", help="demo (default) or paper")
-    train.add_argument("--trial", type=int, default=1, help="default: %(default)s")
-    train.add_argument("--device", help="cpu or cuda; default: a GPU if there is one")
-    train.add_argument(
-        "-p", nargs=2, action="append", default=[], metavar=("FIELD", "VALUE"), dest="changes",
-        help="set a field of the config, as in -p k 4",
-    )  # fmt: skip
-    train.set_defaults(run=_train)
-
-
-def _train(arguments: argparse.Namespace) -> None:
-    from upm_lib import distributed, experiments
-
-    changes = {name: _value(text) for name, text in arguments.changes}
-    with distributed.processes():
-        bench = experiments.open_bench(
-            arguments.dataset,
-            arguments.scale,
-            arguments.device,
-            progress=distributed.rank() == 0,
-            root=arguments.root,
-            **changes,
-        )
-        result = experiments.measure(bench, arguments.method, arguments.trial)
-        if distributed.rank() == 0:
-            config = experiments.config_of(bench, arguments.method, arguments.trial)
-            print(f"{bench.label}: Rank-1 {result['rank1']:.1f}, mAP {result['mAP']:.1f} percent")
-            print(experiments.folder_of(bench, config))
-
-
-def _value(text: str) -> Any:
-    """Read a value as JSON (numbers, true, lists), or else as text."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
+STOPPED = 130  # the shell's code for an interrupted command
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -77,15 +23,239 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_demo(commands)
-    _add_train(commands)
+    for add in (_add_demo, _add_train, _add_table, _add_search):
+        add(commands)
     arguments = parser.parse_args(argv)
     try:
         arguments.run(arguments)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(
+            "stopped: what is finished is kept, the same command goes on from the last checkpoint",
+            file=sys.stderr,
+        )
+        return STOPPED
     return 0
+
+
+def _add_demo(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "demo", help="run the six notebooks on the embedded synthetic data"
+    )
+    parser.add_argument("--dataset", default="synthetic_clean", help="default: %(default)s")
+    parser.set_defaults(run=_demo)
+
+
+def _demo(arguments: argparse.Namespace) -> None:
+    from upm_lib import demo
+
+    demo.run(arguments.dataset)
+
+
+# ---------------------------------------------------------------- what is meant
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which data are meant, and at which scale."""
+    parser.add_argument(
+        "--dataset", default="synthetic_clean", metavar="NAME", help=", ".join(PAPER)
+    )
+    parser.add_argument("--root", metavar="DIR", help="folder of the data set")
+    parser.add_argument(
+        "--scale",
+        metavar="NAME",
+        help=f"{', '.join(SCALES)}; default: demo for the drawn data sets, paper for the others",
+    )
+    parser.add_argument(
+        "--splits", metavar="NAME", help="random, or official: the published lists; default: random"
+    )
+
+
+def _scale(arguments: argparse.Namespace) -> str:
+    """Return the scale asked for, or the usual one of the data set."""
+    drawn = arguments.dataset.startswith("synthetic_")
+    scale = arguments.scale or ("demo" if drawn else "paper")
+    preset(arguments.dataset, scale)  # an unknown name gets its sentence
+    return scale
+
+
+def _add_networks(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which networks are meant, and where they are trained."""
+    parser.add_argument(
+        "--backbone",
+        metavar="NAME",
+        help="mobilenet_v1, resnet50, resnet50_slim or small; default: the scale's",
+    )
+    parser.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="trained weights of the backbone; 'imagenet' downloads them; default: the scale's",
+    )
+    parser.add_argument("--k", type=int, help=f"parts: {', '.join(map(str, PARTS))}; default: 8")
+    parser.add_argument("--pool", metavar="NAME", help="of the parts: gap or gmp; default: gap")
+    parser.add_argument("--steps", type=int, help="of a training; default: the scale's")
+    parser.add_argument("--seed", type=int, help="default: 0")
+    parser.add_argument(
+        "--min-frames",
+        type=int,
+        metavar="N",
+        help="leave out shorter tracklets",
+    )
+    parser.add_argument("--device", help="cpu or cuda; default: a GPU if there is one")
+
+
+def _networks(arguments: argparse.Namespace) -> dict[str, object]:
+    names = ("backbone", "weights", "k", "pool", "steps", "seed", "min_frames", "device")
+    return {name: getattr(arguments, name) for name in names}
+
+
+# ---------------------------------------------------------------- train
+
+
+def _add_train(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "train",
+        help="train a network, or go on with it, and measure it; also under torchrun",
+        description="Train a network on one trial, or go on with it, and measure it where people "
+        "are known. With several processes: torchrun --nproc-per-node 2 -m upm_lib train ...",
+    )
+    parser.add_argument("method", choices=("baseline", "local", "global"))
+    _add_data(parser)
+    parser.add_argument("--trial", type=int, default=1, metavar="N", help="default: %(default)s")
+    _add_networks(parser)
+    parser.add_argument(
+        "-p", nargs=2, action="append", default=[], metavar=("FIELD", "VALUE"), dest="fields",
+        help="set any field of the config, as in -p batch 32",
+    )  # fmt: skip
+    parser.set_defaults(run=_train)
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    from upm_lib import distributed, experiments
+
+    fields = {name: _value(text) for name, text in arguments.fields}
+    with distributed.processes():
+        first = distributed.rank() == 0
+        where = {"root": arguments.root, "splits": arguments.splits, "progress": first}
+        bench = experiments.open_bench(
+            arguments.dataset, _scale(arguments), **where, **_networks(arguments) | fields
+        )
+        config = experiments.config_of(bench, arguments.method, arguments.trial)
+        experiments.find_or_train(bench, config)
+        if bench.dataset.identified:
+            found = experiments.measure(bench, arguments.method, arguments.trial)
+            text = f"{bench.label}: Rank-1 {found['rank1']:.1f}, mAP {found['mAP']:.1f} %"
+        else:
+            text = f"{bench.dataset.name} has no identities: trained, not measured"
+        if first:
+            print(text, experiments.folder_of(bench, config), sep="\n")
+
+
+def _value(text: str) -> Any:
+    """Read a value as JSON (numbers, true, lists), or else as text."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+# ---------------------------------------------------------------- table
+
+
+def _add_table(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "table",
+        help="run what a table of the paper needs, and print it with the published values",
+        description="Run what a table of the paper needs, and print it with the published values. "
+        "What is done is found in the run store; what was interrupted goes on. Tables 1 to 4 are "
+        "measured; Tables 5 and 6 are counts and need no data.",
+    )
+    parser.add_argument("number", type=int, choices=range(1, 7), help="of the table")
+    _add_data(parser)
+    parser.add_argument(
+        "--trials", default="1", metavar="N", help="3 (the first three), 1-10 or 1,3,5; default: 1"
+    )
+    _add_networks(parser)
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would be run, with time and disk"
+    )
+    parser.set_defaults(run=_table)
+
+
+def _table(arguments: argparse.Namespace) -> None:
+    from upm_lib import experiments, plan, tables
+
+    number, dataset = arguments.number, arguments.dataset
+    if number not in tables.ACCURACY:
+        print(tables.TITLES[number], tables.counts(number).to_string(), sep="\n\n")
+        return
+    scale = _scale(arguments)
+    if dataset == "dukemtmc" and arguments.root is None:
+        print(tables.TITLES[number], tables.UNREAD, "", sep="\n")
+        print(tables.text(tables.published_only(number, dataset, arguments.backbone or "")))
+        return
+    trials = arguments.trials
+    experiments.trial_numbers(trials)  # before the data are read
+    where = {"root": arguments.root, "splits": arguments.splits}
+    bench = experiments.open_bench(dataset, scale, **where, **_networks(arguments))
+    job = plan.of(bench, number, trials)
+    print(*tables.heading(number, bench, trials), *plan.summary(job), "", sep="\n")
+    if arguments.dry_run:
+        print(
+            plan.listing(job).to_string(index_names=False)
+            if job.tasks
+            else "nothing is left to train"
+        )
+        return
+    plan.run(job)
+    print(tables.text(tables.accuracy(number, bench, trials)), "", *tables.notes(bench), sep="\n")
+
+
+# ---------------------------------------------------------------- search
+
+
+def _add_search(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "search",
+        help="find the tracklets of your own cameras that look like one of them",
+        description="Find the tracklets of your own cameras that look like one of them. The two "
+        "networks are trained on the gallery where that is not done yet, without any label.",
+    )
+    parser.add_argument(
+        "--query",
+        required=True,
+        metavar="TRACKLET",
+        help="a tracklet of the gallery such as cam1/0007, or any folder of frames",
+    )
+    parser.add_argument(
+        "--gallery", required=True, metavar="FOLDER", help="with CAMERA/TRACKLET/frames in it"
+    )
+    parser.add_argument("--top", type=int, default=5, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--same-camera", action="store_true", help="search the query's own camera too"
+    )
+    parser.add_argument(
+        "--out", metavar="FILE.png", help="of the picture; default: a file in the run store"
+    )
+    parser.add_argument(
+        "--scale", default="frozen", metavar="NAME", help=f"{', '.join(SCALES)}; default: frozen"
+    )
+    _add_networks(parser)
+    parser.set_defaults(run=_search)
+
+
+def _search(arguments: argparse.Namespace) -> None:
+    from upm_lib import experiments, search
+
+    out = search.picture_path(arguments.out, arguments.query)
+    bench = experiments.open_bench(
+        "folder", arguments.scale, root=arguments.gallery, **_networks(arguments)
+    )
+    found = search.search(bench, arguments.query, arguments.top, arguments.same_camera)
+    print(*search.lines(found), sep="\n")
+    print(f"picture: {search.draw(found, out)}")
 
 
 if __name__ == "__main__":

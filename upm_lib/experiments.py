@@ -4,6 +4,7 @@ Everything is kept in the run store under a key of what it is made from, so noth
 and no change of config, data or code serves an old result.
 """
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -94,9 +95,9 @@ def open_bench(
     """Open a data set for experiments; the parameters are those of the notebooks.
 
     Args:
-        dataset: an embedded one ("synthetic_clean", "synthetic_cluttered") or one on disk
-            ("prid2011", "ilids_vid", "dukemtmc", "mars", "folder").
-        scale: "demo" (a minute a network on two cores) or "paper" (section 4.1).
+        dataset: one of ``config.PAPER``, such as "synthetic_clean" or "prid2011".
+        scale: "demo" (a minute a network on two cores), "frozen" (trained weights, of which the
+            last blocks go on learning) or "paper" (section 4.1).
         device: "cpu", "cuda"; None picks a GPU if there is one.
         progress: show progress bars.
         figures_dir: where figures are saved at print size; None: nowhere.
@@ -162,7 +163,8 @@ def source_of(bench: Bench, config: Config) -> Source:
 def find_or_train(bench: Bench, config: Config) -> training.Trainer:
     """Return the finished training run of a config: from the store, or trained (and resumed) now.
 
-    A second process that wants the same run waits for the first.
+    A second process that wants the same run waits for the first. How fast it went is kept beside
+    the run as ``speed.json``, for estimates.
     """
     folder = folder_of(bench, config)
     folder.mkdir(parents=True, exist_ok=True)
@@ -172,10 +174,26 @@ def find_or_train(bench: Bench, config: Config) -> training.Trainer:
         half = data.TrainingSet(bench.dataset, source_of(bench, config), config)
         trainer = training.Trainer(config, half, bench.device)
         title = f"{config.branch} k={config.k} trial {config.trial}"
+        before, began = steps_done(bench, config), time.perf_counter()
         training.train(trainer, folder, progress=title if bench.progress else False)
+        if distributed.rank() == 0 and trainer.step > before:
+            speed = {"steps": trainer.step - before, "seconds": time.perf_counter() - began}
+            runs.write_json(folder / "speed.json", speed | {"device": device_name(bench.device)})
         if distributed.rank() == 0 and not (folder / "config.json").is_file():
             runs.write_json(folder / "config.json", to_json(config))
     return trainer
+
+
+def steps_done(bench: Bench, config: Config) -> int:
+    """Return how many steps of a run are safe in its newest checkpoint; 0 if there is none."""
+    files = folder_of(bench, config).glob("step-*")
+    found = (training.CHECKPOINT.fullmatch(path.name) for path in files)
+    return max((int(match[1]) for match in found if match), default=0)
+
+
+def device_name(device: torch.device) -> str:
+    """Return what tells machines of different speed apart: "cpu", or the name of the GPU."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def untrained(bench: Bench, config: Config) -> model.UPMNet:
@@ -244,31 +262,6 @@ def vectors_of(
     networks = networks_of(bench, method, trial, **changes)
     config = bench.config.replace(**changes)
     return features.tracklet_features(networks, source_of(bench, config), tracklets, config)
-
-
-def search(
-    bench: Bench, method: str, tracklet: int, trial: int = 1, top: int = 5, **changes: object
-) -> np.ndarray:
-    """Return the tracklets of the other cameras that are most like one, the nearest first.
-
-    No identity is needed, and all tracklets are searched, whether they trained or not.
-
-    Args:
-        bench: the data.
-        method: one of ``METHODS``.
-        tracklet: index in ``Dataset.tracklets``.
-        trial: whose networks are used.
-        top: at most so many are returned.
-        changes: fields of the config.
-    """
-    tracklets = bench.dataset.tracklets
-    if not 0 <= tracklet < len(tracklets):
-        raise UserError(f"there is no tracklet {tracklet}: choose from 0 to {len(tracklets) - 1}")
-    camera = bench.cameras(np.arange(len(tracklets)))
-    others = np.flatnonzero(camera != camera[tracklet])
-    vectors = vectors_of(bench, method, np.r_[tracklet, others], trial, **changes)
-    nearest = evaluation.distances(vectors[:1], vectors[1:])[0].argsort(stable=True)
-    return others[nearest[:top].cpu().numpy()]
 
 
 def searched(bench: Bench, trial: int) -> splits.Trial:
@@ -374,13 +367,18 @@ def _result_config(bench: Bench, method: str, trial: int, changes: dict) -> Conf
 def _result_path(bench: Bench, method: str, trial: int, changes: dict) -> Path:
     """Name a result by the runs it rests on, so that it can be found without making it."""
     config = _result_config(bench, method, trial, changes)
+    name = f"{method}-k{config.k}-trial{trial}-{result_key(bench, config)}.json"
+    return runs.store() / "results" / bench.config.dataset / name
+
+
+def result_key(bench: Bench, config: Config) -> str:
+    """Return a digest of what features rest on: both networks' runs, pooling, and the code."""
     made_of = {
         "runs": [folder_of(bench, config.replace(branch=b)).name for b in ("local", "global")],
         "fields": [getattr(config, name) for name in EVALUATION_FIELDS],
         "code": runs.code_digest("features", "evaluation"),
     }
-    name = f"{method}-k{config.k}-trial{trial}-{runs.digest(made_of)}.json"
-    return runs.store() / "results" / bench.config.dataset / name
+    return runs.digest(made_of)
 
 
 def find(bench: Bench, method: str, trial: int = 1, **changes: object) -> dict | None:
@@ -389,17 +387,30 @@ def find(bench: Bench, method: str, trial: int = 1, **changes: object) -> dict |
     return runs.read_json(path) if path.is_file() else None
 
 
+def trial_numbers(trials: int | str) -> list[int]:
+    """Return the numbers of the trials asked for: 3 and "3" mean 1 to 3, else "1-10" or "1,3,5"."""
+    text = str(trials) if isinstance(trials, int | str) else ""
+    pieces = [re.fullmatch(r"(\d{1,4})(?:-(\d{1,4}))?", part.strip()) for part in text.split(",")]
+    spans = [(int(p[1]), int(p[2] or p[1])) if p else (0, 0) for p in pieces]
+    if not all(1 <= first <= last for first, last in spans) or isinstance(trials, bool):
+        raise UserError(
+            f"trials must be a whole number from 1, a range such as 1-10 or a list such as 1,3,5, "
+            f"not {trials!r}"
+        )
+    if len(pieces) == 1 and not pieces[0][2]:
+        return list(range(1, spans[0][1] + 1))
+    return sorted({trial for first, last in spans for trial in range(first, last + 1)})
+
+
 def compare(
-    bench: Bench, methods: Sequence[str] = METHODS, trials: int = 1, **changes: object
+    bench: Bench, methods: Sequence[str] = METHODS, trials: int | str = 1, **changes: object
 ) -> pd.DataFrame:
-    """Measure several methods on trials 1 .. trials: one row a method and trial."""
+    """Measure several methods on trials (:func:`trial_numbers`): one row a method and trial."""
     if isinstance(methods, str):
         raise UserError(f"methods is a list of names, such as [{methods!r}]")
-    if not isinstance(trials, int) or trials < 1:
-        raise UserError(f"trials must be a whole number from 1, not {trials!r}")
     rows = [
         measure(bench, method, trial, **changes)
-        for trial in range(1, trials + 1)
+        for trial in trial_numbers(trials)
         for method in methods
     ]
     return pd.DataFrame(rows)[["method", "trial", "k", *METRICS, "cmc"]]

@@ -81,6 +81,25 @@ def ranked_lists(
     return fig
 
 
+def best_matches(
+    query: np.ndarray, images: Images, labels: Sequence[str], *, title: str = ""
+) -> Picture:
+    """Draw a query [h, w, 3] and its matches, nearest first, five a row (cf. Fig. 7)."""
+    w, per_row = 1.0, 5
+    h = w * query.shape[0] / query.shape[1]
+    width, row = 0.2 + (1 + per_row) * (w + 0.15), h + 0.55
+    with board(width, -(-len(images) // per_row) * row + 0.05, title) as (fig, ax):
+        fig.photographic = True
+        fig.alt = f"A query and its best matches, nearest first: {'; '.join(labels)}."
+        put(ax, query, 0.1, 0.05, w, h)
+        say(ax, 0.1 + w / 2, h + 0.1, "query", va="top")
+        for n, (image, label) in enumerate(zip(images, labels, strict=True)):
+            x, y = 0.1 + (1 + n % per_row) * (w + 0.15), 0.05 + n // per_row * row
+            put(ax, image, x, y, w, h)
+            say(ax, x + w / 2, y + h + 0.05, label, va="top")
+    return fig
+
+
 def activation_maps(frames: np.ndarray, maps: Mapping[str, np.ndarray], title: str = "") -> Picture:
     """Draw frames [n, H, W, 3] and, by method, maps [n, h, w] in 0..1 over them (cf. Fig. 8)."""
     methods, left = methods_in(maps), 1.2

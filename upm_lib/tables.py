@@ -4,15 +4,16 @@ A published number comes from :mod:`upm_lib.published`, a measured one from a re
 store; neither is ever put in the other's place. Columns say which is which.
 """
 
+import shlex
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 import pandas as pd
 
-from upm_lib import complexity, experiments, model, published
+from upm_lib import complexity, experiments, model, published, splits
 from upm_lib.config import PARTS, Config, preset
-from upm_lib.experiments import Bench
+from upm_lib.experiments import Bench, trial_numbers
 
 TITLES = {
     1: "Table 1: the whole method",
@@ -25,10 +26,20 @@ TITLES = {
 # The published data set that each of ours is compared with; the drawn ones only stand in for it.
 COUNTERPART = {
     "prid2011": "PRID2011",
+    "ilids_vid": "iLIDS-VID",
+    "dukemtmc": "DukeMTMC-VideoReID",
+    "mars": "MARS",
     "synthetic_clean": "PRID2011",
     "synthetic_cluttered": "iLIDS-VID",
+    "synthetic_eight": "DukeMTMC-VideoReID",
 }
+ACCURACY = (1, 2, 3, 4)
 NOT_RUN = "not run"
+NOT_COMPARED = "not compared"  # results on other data than the paper's
+UNREAD = (
+    "published only: DukeMTMC was withdrawn by its owners; give --root if you have the right to "
+    "use a copy"
+)
 UNKNOWN = "?"  # a published cell without a source at hand
 
 
@@ -55,36 +66,92 @@ def rows(table: int) -> list[Row]:
     return [Row(cells[0].name, "baseline"), *cells[1:]]  # one part, local-aware: the baseline
 
 
-def accuracy(table: int, bench: Bench, trials: int = 1) -> pd.DataFrame:
+def accuracy(table: int, bench: Bench, trials: int | str = 1) -> pd.DataFrame:
     """Return Table 1, 2, 3 or 4: published Rank-1 beside what was measured on the bench's data.
 
     Only records found in the run store count; nothing is trained here. Index: the rows. Columns:
-    published Rank-1 with its data set, measured Rank-1/5/20 as mean ± standard deviation over the
-    trials found, the number of trials, and the command that would fill a missing row.
+    published Rank-1 with its data set; measured Rank-1/5/20 (and mAP where the protocol has it) as
+    mean ± standard deviation over the trials found; measured minus published Rank-1, and whether
+    that lies within two standard errors of the measured mean; the number of trials; the command
+    that would fill a missing row. Only the paper's own data set is compared (:func:`incomparable`).
     """
-    counterpart = COUNTERPART[bench.config.dataset]
-    lines = {}
+    lines, other = {}, incomparable(bench)
     for row in rows(table):
-        found = [
-            experiments.find(bench, row.method, trial, **row.changes)
-            for trial in range(1, trials + 1)
-        ]
-        records = pd.DataFrame([record for record in found if record])
-        line = {f"published {counterpart}, Rank-1": _published(table, row, bench.config)}
-        for metric, title in (("rank1", "Rank-1"), ("rank5", "Rank-5"), ("rank20", "Rank-20")):
+        records = _found(bench, row, trials)
+        known = _published(table, row, bench.config.dataset, bench.config.backbone)
+        line = {published_column(bench.config.dataset): _cell(known)}
+        for metric, title in _metrics(bench).items():
             line[f"{bench.config.dataset}, {title}"] = _mean(records, metric)
+        line["difference"], line["within 2 SE"] = difference(known, records, not other)
         line["trials"] = len(records)
-        line["to fill it"] = "" if len(records) == trials else command(bench, row, trials)
+        complete = len(records) == len(trial_numbers(trials))
+        line["to fill it"] = "" if complete else command(bench, table, trials)
         lines[row.name] = line
     return pd.DataFrame.from_dict(lines, orient="index").rename_axis("row")
 
 
-def _published(table: int, row: Row, config: Config) -> str:
-    backbone = config.backbone if config.backbone == "resnet50" else "mobilenet_v1"
-    if table == 1:
-        backbone = published.UNSTATED
-    dataset = COUNTERPART[config.dataset]
-    value = published.value(table, row.name, backbone, dataset, "rank1")
+def _found(bench: Bench, row: Row, trials: int | str) -> pd.DataFrame:
+    numbers = trial_numbers(trials)
+    found = [experiments.find(bench, row.method, trial, **row.changes) for trial in numbers]
+    return pd.DataFrame([record for record in found if record])
+
+
+def _metrics(bench: Bench) -> dict[str, str]:
+    names = {"rank1": "Rank-1", "rank5": "Rank-5", "rank20": "Rank-20"}
+    return names if bench.dataset.protocol == "two cameras" else names | {"mAP": "mAP"}
+
+
+def incomparable(bench: Bench) -> str:
+    """Say why results on the bench's data cannot be held against published ones; "" if they can."""
+    name = COUNTERPART.get(bench.config.dataset)
+    if name is None:
+        return "the paper has no such data set"
+    if bench.is_synthetic:
+        return "these people are drawn"
+    size = complexity.TRAINING_SETS.get(name)
+    tracklets = len(splits.split(bench.dataset, 1).train)
+    if size and tracklets != size.num_tracklets:
+        return f"{tracklets} tracklets train here, {size.num_tracklets} on the real {name}"
+    return ""
+
+
+def difference(
+    known: float | None, records: pd.DataFrame, comparable: bool = True
+) -> tuple[str, str]:
+    """Return measured minus published Rank-1, and whether it lies within two standard errors.
+
+    The standard error is that of the measured mean, s / sqrt(trials); what the published value
+    itself would vary by is not known. One trial has no standard error.
+    """
+    if known is None or records.empty:
+        return "", ""
+    if not comparable:
+        return NOT_COMPARED, ""
+    apart = records["rank1"].mean() - known
+    if len(records) == 1:
+        return f"{apart:+.1f}", "one trial"
+    error = records["rank1"].std() / len(records) ** 0.5
+    return f"{apart:+.1f}", "yes" if abs(apart) <= 2 * error else "no"
+
+
+def published_only(table: int, dataset: str, backbone: str = "mobilenet_v1") -> pd.DataFrame:
+    """Return the published Rank-1 of Table 1, 2, 3 or 4 on a data set; "?" where not at hand."""
+    lines = {row.name: _cell(_published(table, row, dataset, backbone)) for row in rows(table)}
+    return pd.DataFrame({published_column(dataset): lines}).rename_axis("row")
+
+
+def published_column(dataset: str) -> str:
+    """Return the name of the column with what the paper has of a data set or its counterpart."""
+    return f"published {COUNTERPART.get(dataset, 'nowhere')}, Rank-1"
+
+
+def _published(table: int, row: Row, dataset: str, backbone: str) -> float | None:
+    trunk = "resnet50" if backbone.startswith("resnet50") else "mobilenet_v1"
+    trunk = published.UNSTATED if table == 1 else trunk
+    return published.value(table, row.name, trunk, COUNTERPART.get(dataset, ""), "rank1")
+
+
+def _cell(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:.1f}"
 
 
@@ -95,17 +162,72 @@ def _mean(records: pd.DataFrame, metric: str) -> str:
     return f"{records[metric].mean():.1f}{spread}"
 
 
-def command(bench: Bench, row: Row, trials: int = 1) -> str:
-    """Return the command that measures a row on the bench's data, with the bench's parameters."""
+def command(bench: Bench, table: int, trials: int | str = 1) -> str:
+    """Return the command that runs a table to the end, with the bench's parameters."""
     usual = preset(bench.config.dataset, bench.scale)
-    names = ("root", "backbone", "weights", "k", "pool", "steps", "seed")
+    names = ("root", "backbone", "weights", "k", "pool", "steps", "seed", "min_frames", "splits")
     own = {n: getattr(bench.config, n) for n in names}
     own = {n: value for n, value in own.items() if value != getattr(usual, n)}
-    parameters = {"dataset": bench.config.dataset, **own, **row.changes, "trials": trials}
-    if bench.scale != "demo":
-        parameters["scale"] = bench.scale
-    flags = " ".join(f"-p {name} {value}" for name, value in parameters.items())
-    return f"papermill notebooks/04_fusion.ipynb out.ipynb {flags}"
+    options = {"dataset": bench.config.dataset, "scale": bench.scale, **own, "trials": trials}
+    words = [f"--{name.replace('_', '-')} {shlex.quote(str(v))}" for name, v in options.items()]
+    return f"python -m upm_lib table {table} {' '.join(words)}"
+
+
+def heading(table: int, bench: Bench, trials: int | str) -> list[str]:
+    """Return the lines that belong above a table: its title, and what was measured how."""
+    config, numbers = bench.config, trial_numbers(trials)
+    kind = "synthetic data" if bench.is_synthetic else "real data"
+    people = len(set(bench.people(splits.split(bench.dataset, numbers[0]).probe)))
+    how = [f"scale {bench.scale}", config.backbone, f"{config.steps} steps"]
+    how += [] if table == 4 else [f"k = {config.k}"]
+    how += [f"trial {numbers[0]}" if len(numbers) == 1 else f"trials {trials_text(numbers)}"]
+    what = f"{config.dataset} ({kind}, {people} test people)"
+    return [TITLES[table], f"measured on {what}: {', '.join(how)}"]
+
+
+def trials_text(numbers: list[int]) -> str:
+    """Return trial numbers as short as they can be asked for: "1-10", or "1,3,5"."""
+    whole = len(numbers) > 1 and numbers == list(range(numbers[0], numbers[-1] + 1))
+    return f"{numbers[0]}-{numbers[-1]}" if whole else ",".join(map(str, numbers))
+
+
+def gains(bench: Bench, trials: int | str = 1) -> pd.DataFrame:
+    """Return Rank-1 over the baseline's, published (Table 2) and measured, as Fig. 1 draws it.
+
+    Columns method, dataset, gain (points; NaN where not run) and kind, for
+    :func:`upm_lib.figures.gain`.
+    """
+    measured = {r.method: _found(bench, r, trials) for r in rows(2)}
+    means = {m: float("nan") if f.empty else f["rank1"].mean() for m, f in measured.items()}
+    kind = f"measured ({'synthetic' if bench.is_synthetic else 'real'})"
+    lines = [(m, bench.config.dataset, means[m] - means["baseline"], kind) for m in means]
+    cells = published.published(2).set_index("row")["value"]
+    lines += [
+        (m, "PRID2011, MobileNet", cells[m] - cells["baseline"], "published")
+        for m in ("local", "global")
+    ]
+    found = pd.DataFrame(lines, columns=["method", "dataset", "gain", "kind"])
+    return found[found["method"] != "baseline"]
+
+
+def notes(bench: Bench) -> list[str]:
+    """Return the lines that belong below an accuracy table: what its columns mean."""
+    name, other = COUNTERPART.get(bench.config.dataset), incomparable(bench)
+    first = f"published: Rank-1 in % on {name}; {UNKNOWN} where no source is at hand"
+    if other:
+        return [first, f"{NOT_COMPARED}: {other}"] if name else [f"{NOT_COMPARED}: {other}"]
+    second = "difference: measured - published; within 2 SE: of the measured mean over the trials"
+    if bench.scale == "paper":
+        return [first, second]
+    return [first, second, f"scale {bench.scale} is not the paper's training"]
+
+
+def text(table: pd.DataFrame) -> str:
+    """Return an accuracy table for a terminal: short column names, without the commands."""
+    short = {name: name.split(", ")[-1] for name in table.columns}
+    short |= {name: "published" for name in table.columns if name.startswith("published ")}
+    shown = table.drop(columns="to fill it", errors="ignore").rename(columns=short)
+    return shown.to_string(index_names=False)
 
 
 def counts(table: int) -> pd.DataFrame:

@@ -1,0 +1,143 @@
+"""The commands as a user sees them: help, the plan, the table, the ranked list, and sentences."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from upm_lib import plan, published, readers, runs, tables
+from upm_lib.__main__ import main
+
+FAST = ["--steps", "2", "--device", "cpu"]
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture, run_store: Path, monkeypatch: pytest.MonkeyPatch):
+    """Run a command; return its exit code and what it printed on stdout and stderr."""
+    monkeypatch.setattr(plan, "timed_step", lambda bench, config: 0.5)
+
+    def run(*words: object) -> tuple[int, str, str]:
+        try:
+            code = main([str(word) for word in words])
+        except SystemExit as stop:  # argparse's own
+            code = stop.code
+        return (code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.mark.parametrize("command", ["demo", "table", "search"])
+def test_every_command_explains_itself(said, command: str) -> None:
+    code, out, _ = said(command, "--help")
+    assert code == 0
+    assert out.startswith(f"usage: python -m upm_lib {command} ")
+    assert command in said("--help")[1]
+
+
+# ---------------------------------------------------------------- table
+
+
+def test_a_dry_run_lists_and_does_nothing(said, tiny_root: Path) -> None:
+    code, out, _ = said("table", 4, "--root", tiny_root, "--trials", "1-10", "--dry-run", *FAST)
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0] == tables.TITLES[4]
+    assert "synthetic_clean (synthetic data, 4 test people): scale demo, small, 2 steps" in lines[1]
+    assert lines[2] == "120 measurements, 0 of them done"
+    assert re.match(r"80 networks to train: about .* on this machine's cpu .* of disk$", lines[3])
+    assert sum(line.startswith(("local, k=", "global, k=")) for line in lines) == 8
+    assert not (runs.store() / "training").exists()
+
+
+def test_a_table_runs_to_the_end_and_is_printed(said, tiny_root: Path) -> None:
+    words = ("table", 2, "--root", tiny_root, "--trials", 2, "--k", 2, *FAST)
+    code, out, _ = said(*words)
+    assert code == 0
+    assert "network 6 of 6: global, k=2, trial 2; about " in out
+    rows = [line.split() for line in out.splitlines() if line.startswith(("base", "loc", "both"))]
+    assert [row[0] for row in rows] == ["baseline", "local", "both"]
+    assert [row[1] for row in rows] == ["82.3", "91.5", tables.UNKNOWN]
+    assert all(row[3] == "±" and row[-1] == "2" for row in rows)
+    assert tables.NOT_RUN not in out
+    assert "not compared: these people are drawn" in out
+
+    code, again, _ = said(*words)
+    assert "8 measurements, 8 of them done" in again and "network 1" not in again
+    assert again.splitlines()[-8:] == out.splitlines()[-8:]
+    assert "nothing is left to train" in said(*words, "--dry-run")[1]
+
+
+@pytest.mark.parametrize("table", [5, 6])
+def test_the_tables_of_counts_need_no_data(said, table: int, monkeypatch) -> None:
+    monkeypatch.setattr(readers, "load", None)
+    code, out, _ = said("table", table)
+    assert code == 0 and tables.TITLES[table] in out
+    assert out.count("uPMnet") == published.published(table).query("row == 'uPMnet'").shape[0] // 2
+
+
+def test_what_may_not_be_read_is_printed_as_published(said) -> None:
+    code, out, _ = said("table", 1, "--dataset", "dukemtmc", "--trials", "1-10")
+    assert code == 0
+    assert "published only" in out and re.search(r"uPMnet +83\.6", out)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["2", "--dataset", "prid"], "unknown data set 'prid'"),
+        (["2", "--dataset", "prid2011"], "prid2011 is not embedded: give its folder as root"),
+        (["2", "--trials", "0"], "trials must be a whole number from 1, a range such as 1-10"),
+        (["2", "--scale", "papr"], "unknown scale 'papr': did you mean 'paper'"),
+        (["2", "--k", "3"], "k = 3 does not divide"),
+        (["2", "--backbone", "resnet"], "did you mean 'resnet50'"),
+        (["2", "--dataset", "prid2011", "--root", "/no/such"], "/no/such does not exist"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, list) else "",
+)
+def test_what_does_not_fit_gets_one_sentence_and_code_2(said, words: list, sentence: str) -> None:
+    code, out, err = said("table", *words)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ") and sentence in err and err.count("\n") == 1
+
+
+def test_a_stopped_command_says_that_it_can_go_on(said, tiny_root: Path, monkeypatch) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(plan, "run", stop)
+    code, _, err = said("table", 1, "--root", tiny_root, *FAST)
+    assert code == 130
+    assert err.startswith("stopped: what is finished is kept, the same command goes on from the")
+
+
+def test_own_tracklets_without_identities_have_no_table(said, tiny_root: Path) -> None:
+    code, out, err = said(
+        "table", 2, "--dataset", "folder", "--root", tiny_root / "multi_shot", "--scale", "demo"
+    )
+    assert (code, out) == (2, "")
+    assert "has no identities" in err
+
+
+# ---------------------------------------------------------------- search
+
+
+def test_a_search_ends_in_a_list_and_a_picture(said, tiny_root: Path, tmp_path: Path) -> None:
+    gallery = tiny_root / "multi_shot"
+    picture = tmp_path / "ranked.png"
+    words = ["--scale", "demo", "--backbone", "small", "--k", "1", *FAST]
+    code, out, _ = said(
+        "search", "--query", "cam_b/person_0002", "--gallery", gallery, "--top", 3,
+        "--out", picture, *words,
+    )  # fmt: skip
+    assert code == 0
+    first, _, *rows, last = out.splitlines()
+    assert first == "query cam_b/person_0002: the best of 8 tracklets searched"
+    assert [row.split()[0] for row in rows] == ["1", "2", "3"]
+    assert all(row.split()[1].startswith("cam_a/") for row in rows)
+    assert last == f"picture: {picture}" and picture.stat().st_size > 1000
+
+
+def test_a_search_that_does_not_fit_gets_one_sentence(said, tmp_path: Path) -> None:
+    code, out, err = said("search", "--query", "a", "--gallery", tmp_path, "--out", "a.gif")
+    assert (code, out) == (2, "")
+    assert err == "error: a.gif cannot be the picture: give the name of a file that ends in .png\n"
