@@ -51,7 +51,7 @@ def measured(config: Config, frames: Packed) -> dict[str, float]:
         "loader": load,
         "training": train,
     }
-    return timing.medians(calls, 5)
+    return timing.medians(calls, 3)
 
 
 def main() -> None:

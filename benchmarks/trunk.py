@@ -14,7 +14,7 @@ from types import ModuleType
 
 GFLOP = 142  # a step: forward and twice that backward, batch 64, MobileNetV1 at 256x128
 VARIANTS = ("plain", "channels_last", "as the library", "as the library, spinning threads")
-ROUNDS, STEPS = 3, 3
+ROUNDS, STEPS = 3, 2
 
 
 def child(variant: str) -> None:
