@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from upm_lib import experiments, features, search, training
+from upm_lib import experiments, features, photos, search, training
 from upm_lib.config import UserError
 from upm_lib.experiments import Bench, open_bench
 from upm_lib.packing import Frames
