@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from upm_lib import figures, readers, runs
+from upm_lib import canvas, photos, readers, runs
 from upm_lib.config import UserError, known, preset
 from upm_lib.packing import decode
 from upm_lib.tracklets import UNKNOWN, Dataset, Tracklet, folders, readable
@@ -122,7 +122,7 @@ def strip(dataset: Dataset, broken: set[str], folder: Path) -> Path | None:
     if not rows:
         return None
     title = f"{dataset.name}: up to eight frames of each tracklet"
-    return figures.save(figures.contact_sheet(rows, labels, title=title), dataset.name, folder)
+    return canvas.save(photos.contact_sheet(rows, labels, title=title), dataset.name, folder)
 
 
 # ---------------------------------------------------------------- the report
