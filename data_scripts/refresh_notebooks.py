@@ -17,7 +17,7 @@ import cv2
 import nbformat
 from nbclient import NotebookClient
 
-from upm_lib import demo, experiments, runs
+from upm_lib import demo, experiments, runs, study
 
 VOLATILE = ("execution", "papermill")
 # The pictures that README.md shows, by their name in figures/demo.
@@ -43,18 +43,33 @@ def execute(path: Path) -> None:
     print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
 
 
-def write_results(page: Path) -> None:
-    """Put what the demo measured into the table of the README."""
+def demo_table() -> str:
+    """Return what the demo measured, as Markdown."""
     lines = ["| method | Rank-1 (%), synthetic |", "|---|---|"]
     for name, rank1 in demo.results(experiments.open_bench(progress=False)):
         lines.append(f"| {name} | " + ("not run" if rank1 is None else f"{rank1:.0f}") + " |")
-    table = "\n".join(lines) + "\n"
-    text = re.sub(
-        r"(<!-- results -->\n).*?(<!-- end -->)",
-        lambda mark: mark[1] + table + mark[2],
-        page.read_text(),
-        flags=re.DOTALL,
-    )
+    return "\n".join(lines) + "\n"
+
+
+def study_table() -> str:
+    """Return the main comparison of the committed study, as Markdown."""
+    table = study.comparison()
+    lines = ["| method | " + " | ".join(f"`{name}`" for name in table) + " |"]
+    lines.append("|---" * (1 + table.shape[1]) + "|")
+    lines += [f"| {name} | " + " | ".join(row) + " |" for name, row in table.iterrows()]
+    return "\n".join(lines) + "\n"
+
+
+def write_results(page: Path) -> None:
+    """Put what the demo and the study measured between the markers of the README."""
+    text = page.read_text()
+    for mark, table in (("results", demo_table()), ("study", study_table())):
+        text = re.sub(
+            rf"(<!-- {mark} -->\n).*?(<!-- end -->)",
+            lambda found, table=table: found[1] + table + found[2],
+            text,
+            flags=re.DOTALL,
+        )
     with runs.replacing(page) as temporary:
         temporary.write_text(text)
 
