@@ -107,7 +107,7 @@ def test_a_stopped_command_says_that_it_can_go_on(said, tiny_root: Path, monkeyp
     monkeypatch.setattr(plan, "run", stop)
     code, _, err = said("table", 1, "--root", tiny_root, *FAST)
     assert code == 130
-    assert err.startswith("stopped: what is finished is kept, the same command goes on from the")
+    assert err == "stopped: the same command goes on from the last checkpoint\n"
 
 
 def test_own_tracklets_without_identities_have_no_table(said, tiny_root: Path) -> None:

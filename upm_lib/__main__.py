@@ -32,10 +32,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(
-            "stopped: what is finished is kept, the same command goes on from the last checkpoint",
-            file=sys.stderr,
-        )
+        print("stopped: the same command goes on from the last checkpoint", file=sys.stderr)
         return STOPPED
     return 0
 

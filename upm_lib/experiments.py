@@ -176,7 +176,7 @@ def find_or_train(bench: Bench, config: Config) -> training.Trainer:
         title = f"{config.branch} k={config.k} trial {config.trial}"
         before, began = steps_done(bench, config), time.perf_counter()
         training.train(trainer, folder, progress=title if bench.progress else False)
-        if distributed.rank() == 0 and trainer.step > before:
+        if distributed.size() == 1 and trainer.step > before:
             speed = {"steps": trainer.step - before, "seconds": time.perf_counter() - began}
             runs.write_json(folder / "speed.json", speed | {"device": device_name(bench.device)})
         if distributed.rank() == 0 and not (folder / "config.json").is_file():

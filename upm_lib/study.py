@@ -130,6 +130,19 @@ def by_parts(dataset: str, metric: str = "rank1") -> pd.DataFrame:
     return pd.DataFrame(table).rename_axis("k")
 
 
+def pairs(scale: str = "frozen") -> pd.DataFrame:
+    """Return the share (%) of cyclically consistent pairs that are one person, by k (columns).
+
+    Mean ± standard deviation over the trials; the line "local" at k = 1 is the baseline. Training
+    never knows this number, the drawn world does.
+    """
+    found = rows(scale=scale, knob="", variant="").dropna(subset="right_pairs")
+    found["method"] = found["method"].replace("baseline", "local")
+    cells = 100 * found.set_index(["dataset", "method", "k"])["right_pairs"]
+    cells = cells.groupby(level=[0, 1, 2], sort=False).agg(["mean", "std"])
+    return cells.apply(lambda c: f"{c['mean']:.0f} ± {c['std']:.0f}", axis=1).unstack("k")
+
+
 def turned(knob: str) -> pd.DataFrame:
     """Return the lines in which one knob of the clean world is turned; a column has its name.
 
