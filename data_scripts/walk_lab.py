@@ -17,6 +17,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -322,6 +323,7 @@ def main() -> int:
     if program is None:
         print("no Chromium here: install Debian's package chromium", file=sys.stderr)
         return NO_BROWSER
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
     shots = Path(arguments.shots)
     shots.mkdir(parents=True, exist_ok=True)
     wrong = asyncio.run(walk_all(program, list(arguments.only), shots, arguments.seconds))
