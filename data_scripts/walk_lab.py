@@ -39,7 +39,8 @@ FLAGS = (
     "--disable-background-networking --disable-component-update --remote-debugging-port=0"
 )
 SETTINGS = {
-    "notebook-extension/tracker": {"windowingMode": "none"},  # all cells are in the page at once
+    # All cells are in the page at once, and it ends with the last one.
+    "notebook-extension/tracker": {"windowingMode": "none", "scrollPastLastCell": False},
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
 }
 NO_BROWSER = 3
