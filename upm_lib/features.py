@@ -174,7 +174,8 @@ def tracklet_features(
     row = np.repeat(np.arange(len(own)), counts)
     dim = sum(network.k * network.dim for network in networks)
     pooled = TrackletPool(counts, dim, config.tracklet_pool)
-    for place, parts in blocks(networks, frames, np.concatenate(numbers), config, progress):
+    index = np.concatenate([np.empty(0, np.int64), *numbers])  # a share may be empty
+    for place, parts in blocks(networks, frames, index, config, progress):
         fused = fuse(*parts, normalise_branches=config.normalise_branches)
         pooled.add(fused, row[place])
     return distributed.merge(pooled.result(), len(tracklets))

@@ -25,7 +25,7 @@ from upm_lib.canvas import (
 _KNOB_NAMES = {
     "clutter": "clutter (share of tracklets)",
     "occlusion": "occlusion (share of tracklets)",
-    "vertical_sd": "vertical shift (sd, share of height)",
+    "vertical_sd": "vertical shift (sd, of height)",
 }
 
 
