@@ -57,7 +57,7 @@ def cases() -> Iterator[Case]:
                 yield Case(part, dataset, scale, method, changes)
     # ResNet50 from a random start: the price of a deep trunk without weights.
     for method in ("untrained", "baseline", *BRANCHES, "fusion"):
-        changes = {"backbone": "resnet50", "steps": 120}
+        changes = {"backbone": "resnet50", "steps": 60}
         yield Case("synthetic_clean-resnet50", "synthetic_clean", "demo", method, changes)
     for knob, values in KNOBS.items():  # at 0 stands what synthetic_clean has
         for value in values:

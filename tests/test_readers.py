@@ -614,7 +614,7 @@ def test_ranked_lists_put_the_same_person_in_the_same_camera_last(
     assert right == [[True] * 6] * 3
     images, _ = experiments.ranked(bench, "histogram", [0], top=4)
     assert len(images[0]) == 4
-    found = experiments._rank(
+    found = experiments.rank(
         bench, split(bench.dataset, 1), experiments.trial_features(bench, "histogram"), "first"
     )
     assert [r.tolist() for r in found.ranks] == [[1, 2, 3, 4]] * 3, "two junk, four right"

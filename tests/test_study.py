@@ -108,6 +108,15 @@ def test_the_pairs_of_the_baseline_stand_at_one_local_part() -> None:
     assert table.notna().all().all()
 
 
+def test_the_small_trunk_has_five_trials_and_the_deep_random_one_is_there() -> None:
+    table = study.trunks()
+    assert list(table) == list(study.TRUNKS)
+    assert table.notna().all().all()
+    small = study.trials(dataset="synthetic_clean", scale="demo", method="local")
+    assert len(small) == 5
+    assert table["small, random start"]["local"] == f"{small.mean():.1f} ± {small.std():.1f}"
+
+
 @pytest.mark.parametrize(("knob", "points"), [("clutter", 2), ("occlusion", 2), ("vertical_sd", 3)])
 def test_a_turned_knob_begins_at_the_clean_world(knob: str, points: int) -> None:
     found = study.turned(knob)

@@ -24,6 +24,12 @@ METHODS = (
     ("fusion", "fusion", ""),
     ("fusion, scaled first", "fusion", "normalise_branches=True"),
 )
+# What the clean world was also measured with: (scale, variant).
+TRUNKS = {
+    "MobileNetV1, ImageNet weights": ("frozen", ""),
+    "small, random start": ("demo", ""),
+    "ResNet50, random start": ("demo", "backbone=resnet50, steps=60"),
+}
 KEY = ["dataset", "scale", "method", "k", "variant", "knob", "value", "trial"]
 
 
@@ -154,6 +160,18 @@ def turned(knob: str) -> pd.DataFrame:
     usual = usual[wanted & ((usual["k"] == 8) | (usual["method"] == "baseline"))]
     both = pd.concat([usual.assign(value=0.0), found])
     return both.rename(columns={"value": knob}).drop(columns="knob").reset_index(drop=True)
+
+
+def trunks(metric: str = "rank1") -> pd.DataFrame:
+    """Return the methods on the clean world by trunk (columns), mean ± standard deviation."""
+    table = {}
+    for trunk, (scale, variant) in TRUNKS.items():
+        for method in ("untrained", "baseline", "local", "global", "fusion"):
+            where = {"dataset": "synthetic_clean", "scale": scale, "method": method}
+            values = trials(metric, variant=variant, **where)
+            spread = f" ± {values.std():.1f}" if len(values) > 1 else ""
+            table.setdefault(trunk, {})[method] = f"{values.mean():.1f}{spread}"
+    return pd.DataFrame(table).rename_axis("method")
 
 
 def pooling(metric: str = "rank1") -> pd.DataFrame:
