@@ -186,14 +186,21 @@ def pooling(metric: str = "rank1") -> pd.DataFrame:
 
 
 def heads(metric: str = "rank1") -> pd.DataFrame:
-    """Return the global-aware network with its head trained, and with the head left random."""
-    lines = {}
-    for dataset in dict.fromkeys(rows(variant="train_global_head=False")["dataset"]):
-        where = {"dataset": dataset, "scale": "frozen", "method": "global"}
-        trained, drawn = (
-            trials(metric, variant=v, **where) for v in ("", "train_global_head=False")
-        )
-        lines[dataset] = _against("trained", trained, "left random", drawn)
+    """Return the global-aware network with another head: left random, or trained at another rate.
+
+    The usual rate of the head is three times the trunk's.
+    """
+    switches = {
+        "left random": "train_global_head=False",
+        "rate x 1": "head_lr_factor=1.0",
+        "rate x 10": "head_lr_factor=10.0",
+    }
+    lines, found = {}, rows(scale="frozen", method="global")
+    for name, variant in switches.items():
+        for dataset in dict.fromkeys(found[found["variant"] == variant]["dataset"]):
+            where = {"dataset": dataset, "scale": "frozen", "method": "global"}
+            usual, other = (trials(metric, variant=v, **where) for v in ("", variant))
+            lines[name, dataset] = _against("trained, rate x 3", usual, "switched", other)
     return pd.DataFrame.from_dict(lines, orient="index")
 
 
