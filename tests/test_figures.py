@@ -51,8 +51,7 @@ DRAW = {
     "lengths": lambda: figures.lengths({"A": [5, 9, 30], "B": [30, 31]}),
     "lengths, 8 cameras": lambda: figures.lengths({c: [20, 20 + c] for c in range(8)}),
     "histories": lambda: figures.histories(history()),
-    "sweep": lambda: figures.sweep(trials(), "k"),
-    "sweep, one trial": lambda: figures.sweep(trials(1), "k"),
+    "knobs, one trial": lambda: figures.knobs({"k": trials(1)}),
     "knobs": lambda: figures.knobs({"k": trials(), "clutter": trials().rename(columns=TURNED)}),
     "cmc_curves": lambda: figures.cmc_curves({m: RNG.random((10, 30)) for m in METHODS}),
     "bars": lambda: figures.bars(pd.DataFrame(ONE | {"rank1_mean": 50.0, "rank1_std": np.nan})),
@@ -158,8 +157,8 @@ def test_histories_show_the_right_share_dotted_when_it_is_known():
     assert [line.get_linestyle() for line in cyclic.lines] == ["-", ":"]
 
 
-def test_sweep_has_a_band_only_with_several_trials():
-    many, one = figures.sweep(trials(), "k").axes[0], figures.sweep(trials(1), "k").axes[0]
+def test_knobs_have_a_band_only_with_several_trials():
+    many, one = (figures.knobs({"k": values}).axes[0] for values in (trials(), trials(1)))
     assert len(many.lines) == len(one.lines) == len(METHODS)
     extents = [sum(np.ptp(c.get_paths()[0].vertices[:, 1]) for c in many.collections)]
     assert len(many.collections) == len(METHODS) and extents[0] > 0

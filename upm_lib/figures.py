@@ -78,15 +78,6 @@ def histories(history: pd.DataFrame, *, title: str = "") -> Picture:
     return fig
 
 
-def sweep(values: pd.DataFrame, knob: str, *, xlabel: str = "", title: str = "") -> Picture:
-    """Draw mean Rank-1 by `knob` with a 95 % band; columns `knob`, method, rank1 (%), trial."""
-    with panels(5, 3) as (fig, ax):
-        fig.alt = _sweep(ax, values, knob, xlabel or knob)
-        ax.set(ylabel="Rank-1 (%)", title=title)
-        ax.legend()
-    return fig
-
-
 def _sweep(ax: Axes, values: pd.DataFrame, knob: str, name: str) -> str:
     """Draw a line and a band for each method and return the means in words."""
     told = ""
