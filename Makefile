@@ -22,7 +22,7 @@ test: $(READY)  ## run all tests, the notebooks included
 	@$(BIN)/python -m pytest --nbval
 
 lab: $(READY)  ## open JupyterLab on the notebooks
-	@OMP_WAIT_POLICY=PASSIVE $(BIN)/jupyter lab --notebook-dir=notebooks
+	@GOMP_SPINCOUNT=1000 $(BIN)/jupyter lab --notebook-dir=notebooks
 
 bench: $(READY)  ## measure speed and memory; write benchmarks/RESULTS.md
 	@$(BIN)/python -m benchmarks

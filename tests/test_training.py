@@ -1,6 +1,7 @@
 """Schedules and optimisers against the published numbers; resuming equals never stopping."""
 
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -620,3 +621,33 @@ def test_three_steps_of_the_published_training(
     prefix = "final/MobilenetV1/Conv2d_13_pointwise/BatchNorm"
     assert relative(last.running_mean, golden[f"{prefix}/moving_mean"]) <= 1e-4
     assert relative(last.running_var, golden[f"{prefix}/moving_variance"]) <= 1e-4
+
+
+# ---------------------------------------------------------------- on a GPU
+
+
+@pytest.mark.parametrize("branch", ["local", "global"])
+@pytest.mark.parametrize("optimiser", ["rmsprop", "adam"])
+def test_a_step_never_waits_for_the_device(
+    world: World, branch: str, optimiser: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tensors without values: whatever would have to read one on the host fails."""
+    monkeypatch.setattr(torch, "autocast", lambda *_: nullcontext())  # has no "meta"
+    config = a_config(branch=branch, optimiser=optimiser, ema=0.0, weight_decay=1e-4)
+    trainer = Trainer(config, data.TrainingSet(*world, config), torch.device("meta"))
+    for _ in range(8):  # warm-up and after
+        trainer.train_step()
+    assert trainer.step == 8 > trainer.warmup_steps
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        trainer.check_finite()  # this does read: every ten steps
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_trains_as_the_cpu_does_to_bfloat16(world: World) -> None:
+    logs = []
+    for device in (CPU, torch.device("cuda")):
+        config = a_config(steps=6)
+        trainer = Trainer(config, data.TrainingSet(*world, config), device)
+        train(trainer)
+        logs.append(trainer.log())
+    np.testing.assert_allclose(logs[1].loss, logs[0].loss, atol=0.05)

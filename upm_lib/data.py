@@ -12,7 +12,7 @@ from torch import Tensor
 
 from upm_lib import distributed
 from upm_lib.config import Config
-from upm_lib.packing import Source
+from upm_lib.packing import Source, on_device
 from upm_lib.splits import split
 from upm_lib.tracklets import Dataset
 
@@ -71,4 +71,4 @@ class TrainingSet:
         """Return the batch of a step, counted from 0; of several processes, each gets its share."""
         chosen = self.sampler(step)[distributed.share(self.sampler.size)]
         images = self._frames.batch(self.frame[chosen], self._config, device)
-        return TrainBatch(images, torch.from_numpy(self.tracklet[chosen]).to(device))
+        return TrainBatch(images, on_device(self.tracklet[chosen], device))

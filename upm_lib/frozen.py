@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from upm_lib import model, runs
 from upm_lib.config import Config
-from upm_lib.packing import Frames
+from upm_lib.packing import Frames, on_device
 
 # The config's fields that the frozen blocks and their input depend on.
 FIELDS = ("backbone", "freeze", "height", "width", "resize", "restore_bn_statistics")
@@ -52,7 +52,7 @@ class FrozenMaps:
 
     def batch(self, index: np.ndarray, config: Config, device: torch.device | str) -> Tensor:
         """Return the maps of frames [B] as the trunk's input [B, c, h, w], channels last."""
-        return torch.from_numpy(self.maps[index]).to(device).float().permute(0, 3, 1, 2)
+        return on_device(self.maps[index], device).float().permute(0, 3, 1, 2)
 
 
 def _path(frames: Frames, config: Config) -> Path:

@@ -90,8 +90,19 @@ class Frames:
 
     def batch(self, index: np.ndarray, config: Config, device: torch.device | str) -> Tensor:
         """Return frames [B] as network input [B, 3, H, W] on a device."""
-        pixels = torch.from_numpy(self.pixels[index]).to(device)
+        pixels = on_device(self.pixels[index], device)
         return to_input(pixels, config.height, config.width, config.resize)
+
+
+def on_device(values: np.ndarray, device: torch.device | str) -> Tensor:
+    """Return an array as a tensor on a device; a GPU fetches it while the program goes on.
+
+    That takes pinned memory, which torch keeps until the copy is done.
+    """
+    tensor = torch.from_numpy(values)
+    if torch.device(device).type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def _tell(dataset: Dataset, skipped: Sequence[str]) -> None:
