@@ -1,4 +1,4 @@
-"""How soon a notebook is ready: imports, and the first result of a fresh kernel with cached runs."""
+"""How soon a notebook is ready: imports, and the first result of a kernel with cached runs."""
 
 import statistics
 import subprocess

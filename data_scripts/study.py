@@ -29,9 +29,9 @@ from upm_lib.config import PARTS, UserError, to_json
 BRANCHES = ("local", "global")
 FUSIONS = ({}, {"normalise_branches": True})
 KNOBS = {
-    "clutter": (0.8,),
-    "occlusion": (0.8,),
-    "vertical_sd": (0.06, 0.12),
+    "clutter": (0.4, 0.8),
+    "occlusion": (0.4, 0.8),
+    "vertical_sd": (0.03, 0.06, 0.12),
 }
 COLUMNS = ("pool", "train_global_head", "head_lr_factor", "normalise_branches")
 
