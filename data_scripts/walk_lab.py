@@ -112,7 +112,7 @@ class Page:
             json.dumps({"id": number, "method": method, "params": values})
         )
         while True:
-            text = await self.socket.read_message()
+            text = await asyncio.wait_for(self.socket.read_message(), 90)
             if text is None:
                 raise RuntimeError(f"the browser went away during {method}")
             answer = json.loads(text)
@@ -289,6 +289,8 @@ async def walk(page: Page, url: str, name: str, folder: Path, seconds: float) ->
     if still := await still_sliders(page, found["sliders"]):
         wrong.append(f"{still} of {found['sliders']} sliders did not answer")
     await take_shots(page, folder, name, found["height"])
+    # Chromium asks before it leaves a page with unsaved changes in which a key was pressed.
+    await page.ask("jupyterapp.commands.execute('docmanager:save')")
     moved = sum(len(texts) > 1 for texts in bars.values())
     print(
         f"{name}: {time.monotonic() - began:.0f} s, {found['cells']} code cells, "
@@ -299,17 +301,16 @@ async def walk(page: Page, url: str, name: str, folder: Path, seconds: float) ->
     return wrong
 
 
-async def walk_all(program: str, names: list[str], shots: Path, seconds: float) -> int:
-    """Walk through the notebooks; return how many have something wrong."""
-    root = runs.repo_root()
+async def walk_all(program: str, notebooks: list[Path], shots: Path, seconds: float) -> int:
+    """Walk through copies of the notebooks; return how many have something wrong."""
     with tempfile.TemporaryDirectory() as place:
         home, folder = Path(place), Path(place, "notebooks")
         folder.mkdir()
-        for name in names:
-            shutil.copy(root / "notebooks" / f"{name}.ipynb", folder)
+        for notebook in notebooks:
+            shutil.copy(notebook, folder)
         with lab(home, folder) as url:
             async with browser(program, home / "profile") as page:
-                found = [await walk(page, url, name, shots, seconds) for name in names]
+                found = [await walk(page, url, n.stem, shots, seconds) for n in notebooks]
     return sum(map(bool, found))
 
 
@@ -327,10 +328,9 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
     shots = Path(arguments.shots)
     shots.mkdir(parents=True, exist_ok=True)
-    wrong = asyncio.run(walk_all(program, list(arguments.only), shots, arguments.seconds))
-    print(
-        f"{len(arguments.only) - wrong} of {len(arguments.only)} notebooks in order; see {shots}/"
-    )
+    notebooks = [runs.repo_root() / "notebooks" / f"{name}.ipynb" for name in arguments.only]
+    wrong = asyncio.run(walk_all(program, notebooks, shots, arguments.seconds))
+    print(f"{len(notebooks) - wrong} of {len(notebooks)} notebooks in order; see {shots}/")
     return int(wrong > 0)
 
 

@@ -112,3 +112,15 @@ def test_global_module_shows_the_first_and_the_last_part(k, rows):
 def test_diagrams_state_the_sizes_of_the_method():
     assert "$k$ parts\njoined\n\n$k(c + c')$" in texts(drawings.fusion_diagram())
     assert texts(drawings.architecture()).count("DAL on\neach part") == 2
+
+
+def test_labels_move_apart_no_more_than_they_must() -> None:
+    apart = toyworld.apart
+    np.testing.assert_allclose(apart(np.array([0.0, 1.0, 3.0]), 1.0), [0, 1, 3])  # far enough
+    np.testing.assert_allclose(apart(np.array([2.0, 2.0]), 1.0), [1.5, 2.5])
+    np.testing.assert_allclose(apart(np.array([5.0, 0.0, 0.2]), 1.0), [5, -0.4, 0.6])
+    rng = np.random.default_rng(0)
+    for x in rng.random((20, 6)):
+        moved = apart(x, 0.3)
+        assert (np.diff(moved[np.argsort(x)]) > 0.3 - 1e-9).all()
+        assert moved.mean() == pytest.approx(x.mean())

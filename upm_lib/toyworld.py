@@ -205,9 +205,26 @@ def _strip(
             style = RIGHT if people[j] == people[other] else WRONG
             line = {"color": style["ec"], "ls": style["ls"], "lw": 1.8}
             ax.plot(*np.transpose([places[j], places[other]]), zorder=1, **line)
-    for place, camera, person in zip(places, cameras, people, strict=True):
-        ax.scatter(*place, s=32, ec="black", lw=0.6, zorder=3, **looks[camera])
-        say(ax, place[0], place[1] + (-0.13 if rows[camera] == upper else 0.14), person)
+    for camera, y in rows.items():
+        own = [j for j, c in enumerate(cameras) if c == camera]
+        x = np.array([places[j][0] for j in own])
+        ax.scatter(x, np.full(len(x), y), s=32, ec="black", lw=0.6, zorder=3, **looks[camera])
+        for j, at in zip(own, apart(x, 0.11), strict=True):
+            say(ax, at, y + (-0.13 if y == upper else 0.14), people[j])
+
+
+def apart(x: np.ndarray, gap: float) -> np.ndarray:
+    """Move places [n] as little as it takes (least squares) to have neighbours `gap` apart."""
+    order = np.argsort(x, kind="stable")
+    crowds: list[list[float]] = []  # neighbours that touch share their mean
+    for place in x[order] - gap * np.arange(len(x)):
+        crowds.append([place])
+        while len(crowds) > 1 and np.mean(crowds[-2]) > np.mean(crowds[-1]):
+            crowds[-2:] = [crowds[-2] + crowds[-1]]
+    moved = np.empty(len(x))
+    moved[order] = np.repeat([np.mean(c) for c in crowds], [len(c) for c in crowds])
+    moved[order] += gap * np.arange(len(x))
+    return moved
 
 
 def hinge(margin: float = 0.5, examples: Mapping[str, float] | None = None) -> Picture:
