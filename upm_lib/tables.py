@@ -35,7 +35,6 @@ COUNTERPART = {
 }
 ACCURACY = (1, 2, 3, 4)
 NOT_RUN = "not run"
-NOT_COMPARED = "not compared"  # results on other data than the paper's
 UNREAD = (
     "published only: DukeMTMC was withdrawn by its owners; give --root if you have the right to "
     "use a copy"
@@ -71,9 +70,10 @@ def accuracy(table: int, bench: Bench, trials: int | str = 1) -> pd.DataFrame:
 
     Only records found in the run store count; nothing is trained here. Index: the rows. Columns:
     published Rank-1 with its data set; measured Rank-1/5/20 (and mAP where the protocol has it) as
-    mean ± standard deviation over the trials found; measured minus published Rank-1, and whether
-    that lies within two standard errors of the measured mean; the number of trials; the command
-    that would fill a missing row. Only the paper's own data set is compared (:func:`incomparable`).
+    mean ± standard deviation over the trials found; on the paper's own data set alone
+    (:func:`incomparable`) measured minus published Rank-1, and whether that lies within two
+    standard errors of the measured mean; the number of trials; the command that would fill a
+    missing row.
     """
     lines, other = {}, incomparable(bench)
     for row in rows(table):
@@ -82,7 +82,8 @@ def accuracy(table: int, bench: Bench, trials: int | str = 1) -> pd.DataFrame:
         line = {published_column(bench.config.dataset): _cell(known)}
         for metric, title in _metrics(bench).items():
             line[f"{bench.config.dataset}, {title}"] = _mean(records, metric)
-        line["difference"], line["within 2 SE"] = difference(known, records, not other)
+        if not other:
+            line["difference"], line["within 2 SE"] = difference(known, records)
         line["trials"] = len(records)
         complete = len(records) == len(trial_numbers(trials))
         line["to fill it"] = "" if complete else command(bench, table, trials)
@@ -115,9 +116,7 @@ def incomparable(bench: Bench) -> str:
     return ""
 
 
-def difference(
-    known: float | None, records: pd.DataFrame, comparable: bool = True
-) -> tuple[str, str]:
+def difference(known: float | None, records: pd.DataFrame) -> tuple[str, str]:
     """Return measured minus published Rank-1, and whether it lies within two standard errors.
 
     The standard error is that of the measured mean, s / sqrt(trials); what the published value
@@ -125,8 +124,6 @@ def difference(
     """
     if known is None or records.empty:
         return "", ""
-    if not comparable:
-        return NOT_COMPARED, ""
     apart = records["rank1"].mean() - known
     if len(records) == 1:
         return f"{apart:+.1f}", "one trial"
@@ -215,7 +212,8 @@ def notes(bench: Bench) -> list[str]:
     name, other = COUNTERPART.get(bench.config.dataset), incomparable(bench)
     first = f"published: Rank-1 in % on {name}; {UNKNOWN} where no source is at hand"
     if other:
-        return [first, f"{NOT_COMPARED}: {other}"] if name else [f"{NOT_COMPARED}: {other}"]
+        why = f"not compared: {other}"
+        return [first, why] if name else [why]
     second = "difference: measured - published; within 2 SE: of the measured mean over the trials"
     if bench.scale == "paper":
         return [first, second]
