@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import nn
 
 from benchmarks import timing
-from upm_lib import model
+from benchmarks.extraction import Packed
+from upm_lib import model, training
 from upm_lib.association import Association
 from upm_lib.config import Config
+from upm_lib.data import Sampler, TrainBatch
 
 SETS = {"PRID2011": (178, 2), "DukeMTMC-VideoReID": (2196, 8)}  # tracklets, cameras
 BATCH = 64
@@ -45,6 +48,29 @@ def rest_of_step(network: model.UPMNet, tracklets: int, cameras: int) -> Callabl
         objective.update(features, tracklet, warm=False)
 
     return step
+
+
+class Drawn:
+    """Stands in for a training set of PRID2011's size: packed random frames."""
+
+    def __init__(self, folder: str, config: Config) -> None:
+        self.frame = np.arange(256)
+        self.frames, self.config = Packed(folder, len(self.frame)), config
+        self.camera_of = torch.arange(178) % 2
+        self.sampler = Sampler(len(self.frame), BATCH, seed=0)
+
+    def batch(self, step: int, device: torch.device) -> TrainBatch:
+        """Frames of the sampler's choice, and the tracklets they are said to be of."""
+        chosen = self.sampler(step)
+        tracklet = torch.from_numpy(chosen % len(self.camera_of))
+        return TrainBatch(self.frames.batch(chosen, self.config, device), tracklet)
+
+
+def whole_step(config: Config, folder: str) -> Callable[[], None]:
+    """Everything a step consists of, from packed frames to anchors, after the warm-up."""
+    trainer = training.Trainer(config, Drawn(folder, config), torch.device("cpu"))
+    trainer.warmup_steps = 1
+    return trainer.train_step
 
 
 def main() -> None:

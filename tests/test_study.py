@@ -117,11 +117,22 @@ def test_the_small_trunk_has_five_trials_and_the_deep_random_one_is_there() -> N
     assert table["small, random start"]["local"] == f"{small.mean():.1f} ± {small.std():.1f}"
 
 
-@pytest.mark.parametrize(("knob", "points"), [("clutter", 2), ("occlusion", 2), ("vertical_sd", 3)])
+@pytest.mark.parametrize(("knob", "points"), [("clutter", 3), ("occlusion", 3), ("vertical_sd", 4)])
 def test_a_turned_knob_begins_at_the_clean_world(knob: str, points: int) -> None:
     found = study.turned(knob)
     assert set(found["method"]) == {"baseline", "local", "global", "fusion"}
     counts = found.groupby([knob, "method"])["trial"].nunique()
-    assert (counts == 2).all()
+    assert (counts == 5).all()
     assert found[knob].min() == 0
     assert len(counts) == 4 * points
+
+
+def test_gains_under_a_turned_knob_are_paired_like_the_others() -> None:
+    table = study.turned_gains()
+    line = study.gains().set_index(["dataset", "method"]).loc[("synthetic_clean", "global")]
+    text = f"{line['mean']:+.1f} [{line['low']:+.1f}, {line['high']:+.1f}]"
+    assert table.loc[("none", 0.0), "global"] == text
+    where = {"dataset": "synthetic_clean", "knob": "clutter", "value": 0.8}
+    gap = study.trials(method="local", **where) - study.trials(method="baseline", **where)
+    assert table.loc[("clutter", 0.8), "local"].startswith(f"{gap.mean():+.1f} [")
+    assert len(table) == 1 + 2 + 2 + 3

@@ -162,6 +162,27 @@ def turned(knob: str) -> pd.DataFrame:
     return both.rename(columns={"value": knob}).drop(columns="knob").reset_index(drop=True)
 
 
+def turned_gains() -> pd.DataFrame:
+    """Return what turned knobs leave of the gains over the baseline in Rank-1.
+
+    Index: knob and its value; first the clean world. Columns: local, global, fusion, each the mean
+    of the paired differences and its 95 % interval, in points, as text.
+    """
+    usual, table = {"dataset": "synthetic_clean", "scale": "frozen"}, {}
+    knobs = rows().query("knob != ''").groupby(["knob", "value"]).groups
+    settings = [("none", 0.0, usual)]
+    settings += [(knob, value, usual | {"knob": knob, "value": value}) for knob, value in knobs]
+    for knob, value, where in settings:
+        base = trials(method="baseline", **where)
+        line = {
+            m: difference(trials(method=m, **where), base) for m in ("local", "global", "fusion")
+        }
+        table[knob, value] = {
+            m: f"{d['mean']:+.1f} [{d['low']:+.1f}, {d['high']:+.1f}]" for m, d in line.items()
+        }
+    return pd.DataFrame.from_dict(table, orient="index").rename_axis(["knob", "value"])
+
+
 def trunks(metric: str = "rank1") -> pd.DataFrame:
     """Return the methods on the clean world by trunk (columns), mean ± standard deviation."""
     table = {}
