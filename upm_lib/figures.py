@@ -98,10 +98,11 @@ def knobs(turned: Mapping[str, pd.DataFrame]) -> Picture:
     Args:
         turned: knob -> columns of the knob's own name, method, trial, rank1 (%).
     """
+    top = 20 * np.ceil(max(values["rank1"].max() for values in turned.values()) / 20)
     with panels(WIDTH, 3, len(turned), sharex=False) as (fig, axes):
         for ax, (knob, values) in zip(np.atleast_1d(axes), turned.items(), strict=True):
             fig.alt += _sweep(ax, values, knob, _KNOB_NAMES.get(knob, knob))
-            ax.set(ylim=(0, 100), ylabel="")
+            ax.set(ylim=(0, top), ylabel="")
         np.atleast_1d(axes)[0].set(ylabel="Rank-1 (%)")
         legend_below(fig, handles=np.atleast_1d(axes)[0].get_legend_handles_labels()[0])
     return fig
