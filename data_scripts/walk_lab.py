@@ -56,8 +56,13 @@ WALKER = """
       if (node.scrollHeight > node.clientHeight + 50) return node;
   };
   window.walker = {
-    ready: () => panel()?.context.isReady && panel().content.widgets.length > 3
-      && panel().sessionContext.session?.kernel?.status === 'idle',
+    ready: () => {
+      const kernel = panel()?.sessionContext.session?.kernel;
+      // A first status that was sent before the page listened is lost: ask again.
+      if (kernel?.status === 'unknown') kernel.requestKernelInfo().catch(() => {});
+      return panel()?.context.isReady && panel().content.widgets.length > 3
+        && kernel?.status === 'idle';
+    },
     run: () => {
       jupyterapp.shell.activateById(panel().id);
       window.walker.state = 'running';

@@ -12,6 +12,7 @@ import upm_lib
 ROOT = Path(__file__).resolve().parents[1]
 FILES = {path.stem: path for path in sorted((ROOT / "upm_lib").glob("*.py"))}
 PREPARATIONS = {"_memory", "_torchvision"}  # what must happen before the networks are imported
+SPIN = "GOMP_SPINCOUNT"
 LAST = ("__main__",)  # the command line may import everything
 
 
@@ -78,3 +79,17 @@ def test_a_file_imports_only_from_those_to_its_left() -> None:
 def test_the_bottom_imports_nothing_of_the_package() -> None:
     for name in ("__init__", *PREPARATIONS, "config"):
         assert imported(FILES[name]) == set()
+
+
+def test_how_threads_wait_is_set_unless_the_reader_has_set_it() -> None:
+    show = "import os, upm_lib; print([os.environ.get(n) for n in ('OMP_WAIT_POLICY', {0})])"
+    clean = {n: v for n, v in os.environ.items() if n not in ("OMP_WAIT_POLICY", SPIN)}
+    for given, expected in (
+        ({}, [None, "1000"]),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, ["ACTIVE", None]),
+        ({SPIN: "7"}, [None, "7"]),
+    ):
+        command = [sys.executable, "-c", show.format(repr(SPIN))]
+        environment = clean | given | {"PYTHONPATH": str(ROOT)}
+        said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        assert said.stdout.strip() == str(expected)
