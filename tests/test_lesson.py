@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from upm_lib import demo
+from upm_lib import demo, study
 
 ROOT = Path(__file__).resolve().parents[1]
 EQUATIONS = {1: "02_local", 2: "03_global", **dict.fromkeys(range(3, 10), "02_local")}
@@ -83,3 +83,39 @@ def test_interactive_cells_have_a_still_picture_and_are_not_compared() -> None:
         assert "nbval-ignore-output" in cell.metadata.tags
         (output,) = cell.outputs
         assert set(output.data) & set(PICTURES)
+
+
+def gain(method: str, **where: object) -> float:
+    """Mean Rank-1 of the study over the baseline's, in points."""
+    usual = {"dataset": "synthetic_clean", "scale": "frozen"} | where
+    return (study.trials(method=method, **usual) - study.trials(method="baseline", **usual)).mean()
+
+
+def test_numbers_in_the_text_are_those_of_the_study() -> None:
+    """Words for numbers cannot be computed in a sentence: here they are held to the data."""
+    steps = [{"knob": k, "value": v} for k in ("clutter", "occlusion") for v in (0.4, 0.8)]
+    shifted = {"knob": "vertical_sd", "value": 0.12}
+    eight = {"dataset": "synthetic_eight", "scale": "frozen", "method": "global"}
+    left = study.trials(variant="train_global_head=False", **eight)
+    near = {"metric": "rank20", "dataset": "synthetic_cluttered", "scale": "frozen"}
+    said = {
+        ("04_fusion", "the fusion stays four to nine points above it at every step"): all(
+            4 <= gain("fusion", **step) <= 9 for step in steps
+        ),
+        ("04_fusion", "falls eighteen points below the baseline"): (
+            round(gain("local", **shifted)) == -18
+        ),
+        ("03_global", "eight cameras, training the head is worth eleven points"): (
+            round((study.trials(**eight) - left).mean()) == 11
+        ),
+        ("06_tables", "local-aware features lose ten points of Rank-20"): (
+            round(
+                (study.trials(method="baseline", **near)).mean()
+                - study.trials(method="local", **near).mean()
+            )
+            == 10
+        ),
+    }
+    for (name, words), holds in said.items():
+        assert any(words in cell.source for cell in cells(name)), words
+        assert holds, words

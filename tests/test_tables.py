@@ -87,7 +87,6 @@ def test_only_the_papers_own_data_are_compared(
         ),
     ):
         assert tables.incomparable(one)
-        experiments.measure(one, "histogram")
         assert not {"difference", "within 2 SE"} & set(tables.accuracy(2, one))
     assert "8 tracklets train here, 178 on the real PRID2011" in tables.notes(one)[1]
 
