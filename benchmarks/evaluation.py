@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from benchmarks import timing
-from upm_lib import evaluation
+from upm_lib.retrieval import evaluation
 
 # queries, gallery, people, cameras
 SETS = {"Duke": (702, 2636, 702, 8), "MARS": (1980, 9330, 626, 6), "Market": (3368, 15913, 751, 6)}

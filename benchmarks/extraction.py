@@ -7,8 +7,10 @@ import numpy as np
 import torch
 
 from benchmarks import timing
-from upm_lib import features, model, packing
 from upm_lib.config import Config
+from upm_lib.data import packing
+from upm_lib.learning import model
+from upm_lib.retrieval import features
 
 FRAMES = 256
 TRUNKS = (Config(), Config(backbone="small", height=128, width=64))

@@ -7,9 +7,10 @@ import torch
 
 from benchmarks import evaluation as sizes
 from benchmarks import timing
-from upm_lib import association, evaluation
-from upm_lib.association import Association
 from upm_lib.config import Config
+from upm_lib.learning import association
+from upm_lib.learning.association import Association
+from upm_lib.retrieval import evaluation
 
 START = {"N": 2196, "k": 8, "B": 64, "d": 256, "cameras": 8}
 GROWTH = {

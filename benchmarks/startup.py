@@ -11,7 +11,7 @@ import nbformat
 from nbclient import NotebookClient
 
 from benchmarks import timing
-from upm_lib import demo
+from upm_lib.paper import demo
 
 CODE = ("pass", "import upm_lib", "import torch", "import upm_lib.experiments")
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"

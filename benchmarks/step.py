@@ -8,10 +8,10 @@ from torch import nn
 
 from benchmarks import timing
 from benchmarks.extraction import Packed
-from upm_lib import model, training
-from upm_lib.association import Association
 from upm_lib.config import Config
-from upm_lib.data import Sampler, TrainBatch
+from upm_lib.data.batches import Sampler, TrainBatch
+from upm_lib.learning import model, training
+from upm_lib.learning.association import Association
 
 SETS = {"PRID2011": (178, 2), "DukeMTMC-VideoReID": (2196, 8)}  # tracklets, cameras
 BATCH = 64

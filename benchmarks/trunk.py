@@ -32,12 +32,13 @@ def child(variant: str) -> None:
     """Print the seconds of a step and of inference, and the GFLOP a second of a product."""
     ours = variant.startswith("as the library")
     if not ours:  # leave the allocator as it is
-        sys.modules["upm_lib._memory"] = ModuleType("upm_lib._memory")
+        sys.modules["upm_lib.learning._memory"] = ModuleType("upm_lib.learning._memory")
     import torch
 
     from benchmarks import step, timing
-    from upm_lib import features, model
     from upm_lib.config import Config, preset
+    from upm_lib.learning import model
+    from upm_lib.retrieval import features
 
     layout = torch.contiguous_format if variant == "plain" else torch.channels_last
     network = model.build(Config()).to(memory_format=layout)
@@ -94,9 +95,9 @@ def main() -> None:
         f"seconds: the best of {ROUNDS} processes, of each the median of {RUNS}. Arithmetic limit "
         f"of a training step (forward, backward, SGD): {GFLOP} GFLOP at {speed:.0f} GFLOP/s of a "
         f"product here: {limit:.2f} s. Aim: at most 0.85 s a step on two idle cores, and at most "
-        "0.8 times the plain one. The library keeps freed memory (`upm_lib/_memory.py`), lays maps "
-        "out channels last, lets waiting threads spin for a moment only (`upm_lib/__init__.py`), "
-        "and folds batch normalisation for inference.\n"
+        "0.8 times the plain one. The library keeps freed memory (`upm_lib/learning/_memory.py`), "
+        "lays maps out channels last, lets waiting threads spin for a moment only "
+        "(`upm_lib/__init__.py`), and folds batch normalisation for inference.\n"
     )
     head = (
         "variant", "s a step", "over the library's", "over the limit", "s inference",

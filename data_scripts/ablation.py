@@ -14,8 +14,10 @@ import sys
 
 import numpy as np
 
-from upm_lib import experiments, runs
+from upm_lib import runs
 from upm_lib.config import OFFICIAL, UserError
+from upm_lib.experiments import measuring
+from upm_lib.experiments.bench import Bench, open_bench
 
 # The switches that can act on the demo networks, and the network that shows each. Not here: resize
 # (the demo's frames have the network's size) and restore_bn_statistics (its trunk starts random).
@@ -38,12 +40,12 @@ def cases() -> list[tuple[str, str, dict]]:
     return lines
 
 
-def rank1(bench: experiments.Bench, method: str, trials: int, changes: dict) -> np.ndarray:
+def rank1(bench: Bench, method: str, trials: int, changes: dict) -> np.ndarray:
     """Return Rank-1 in percent of each trial."""
-    return experiments.compare(bench, [method], trials, **changes)["rank1"].to_numpy()
+    return measuring.compare(bench, [method], trials, **changes)["rank1"].to_numpy()
 
 
-def table(bench: experiments.Bench, trials: int) -> str:
+def table(bench: Bench, trials: int) -> str:
     """Return the table as Markdown."""
     text = [
         f"Rank-1 in %, {bench.label} `{bench.config.dataset}`, demo networks, "
@@ -73,7 +75,7 @@ def main() -> int:
     try:
         if arguments.trials < 2:
             raise UserError("a standard deviation needs at least 2 trials")
-        found = table(experiments.open_bench(arguments.dataset), arguments.trials)
+        found = table(open_bench(arguments.dataset), arguments.trials)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -20,10 +20,12 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from upm_lib import canvas, photos, readers, runs
+from upm_lib import runs
 from upm_lib.config import UserError, known, preset
-from upm_lib.packing import decode
-from upm_lib.tracklets import UNKNOWN, Dataset, Tracklet, folders, readable
+from upm_lib.data import catalogue
+from upm_lib.data.packing import decode
+from upm_lib.data.tracklets import UNKNOWN, Dataset, Tracklet, folders, readable
+from upm_lib.pictures import canvas, photos
 
 # Where the set comes from, and on what terms.
 ORIGIN = {
@@ -132,11 +134,11 @@ def report_layout(name: str, root: Path) -> bool:
     """Print which folders and lists are there; return whether all are."""
     whole = True
     print("folders")
-    for place in readers.LAYOUT[name]:
+    for place in catalogue.LAYOUT[name]:
         there = (root / place).exists()
         whole &= there
         print(f"  {place:<28}{'found' if there else 'MISSING'}")
-    if not readers.LAYOUT[name]:
+    if not catalogue.LAYOUT[name]:
         cameras = ", ".join(p.name for p in folders(root)) or "none"
         print(f"  any camera names            found: {cameras}")
     return whole
@@ -144,7 +146,7 @@ def report_layout(name: str, root: Path) -> bool:
 
 def report_counts(dataset: Dataset) -> bool:
     """Print what the set holds beside what it should; return whether they agree."""
-    known, agree = readers.KNOWN[dataset.name], True
+    known, agree = catalogue.KNOWN[dataset.name], True
     print(f"{'counts':<28}{'found':>10}{'known':>10}" if known else "counts")
     for what, found in counts(dataset).items():
         differs = what in known and known[what] != found
@@ -170,9 +172,9 @@ def report_broken(empty: list[str], broken: list[tuple[Tracklet, list[str]]]) ->
 
 def check(name: str, root: Path, out: Path) -> bool:
     """Print the report on a data set and draw its sample; return whether all is fine."""
-    known(readers.NAMES, name, "data set")
+    known(catalogue.NAMES, name, "data set")
     if name == "dukemtmc":
-        readers.confirm_rights()
+        catalogue.confirm_rights()
     if not root.is_dir():
         raise UserError(f"{root} is no folder: give the folder of the data set")
     if name == "ilids_vid" and (root / "i-LIDS-VID").is_dir():
@@ -181,7 +183,7 @@ def check(name: str, root: Path, out: Path) -> bool:
     fine = report_layout(name, root)
     empty: list[str] = []
     try:
-        dataset = readers.read(name, root, preset(name, "paper").min_frames, empty=empty)
+        dataset = catalogue.read(name, root, preset(name, "paper").min_frames, empty=empty)
     except UserError as error:
         print(f"cannot be read: {error}")
         fine = False
@@ -202,7 +204,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("name", metavar="NAME", help=", ".join(readers.NAMES))
+    parser.add_argument("name", metavar="NAME", help=", ".join(catalogue.NAMES))
     parser.add_argument("root", metavar="ROOT", type=Path, help="the folder of the data set")
     parser.add_argument(
         "--out",

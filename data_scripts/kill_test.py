@@ -18,7 +18,10 @@ from pathlib import Path
 
 from safetensors.numpy import load_file
 
-from upm_lib import experiments, synthetic, training
+from upm_lib.experiments import networks
+from upm_lib.experiments.bench import open_bench
+from upm_lib.learning import training
+from upm_lib.synthetic import world
 
 STEPS_A_KILL, LONGEST_LIFE = 40, 1.0  # in a second a core does some 30 steps
 
@@ -27,9 +30,9 @@ def child(root: str, steps: int) -> int:
     """Train what is left to train, with a checkpoint every three steps."""
     training.train = functools.partial(training.train, checkpoint_every=3)
     options = dict(k=2, batch=8, ema=0.999, device="cpu", progress=False)
-    bench = experiments.open_bench(root=root, steps=steps, **options)
+    bench = open_bench(root=root, steps=steps, **options)
     print("begins", flush=True)
-    experiments.find_or_train(bench, bench.config)
+    networks.find_or_train(bench, bench.config)
     return 0
 
 
@@ -59,7 +62,7 @@ def main() -> int:
     chance, steps = random.Random(arguments.seed), STEPS_A_KILL * (arguments.kills + 1)
     with tempfile.TemporaryDirectory() as folder:
         killed, whole = Path(folder, "killed"), Path(folder, "whole")
-        root = synthetic.write(synthetic.World(identities=8, cameras=2, frames=4), f"{folder}/data")
+        root = world.write(world.World(identities=8, cameras=2, frames=4), f"{folder}/data")
         for number in range(1, arguments.kills + 1):
             process = start(killed, root, steps)
             time.sleep(delay := chance.uniform(0, LONGEST_LIFE))

@@ -16,8 +16,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from upm_lib import data, features, model, packing, readers, runs, synthetic, training
+from upm_lib import runs
 from upm_lib.config import Config, preset
+from upm_lib.data import batches, packing
+from upm_lib.data.readers import prid2011
+from upm_lib.learning import model, training
+from upm_lib.retrieval import features
+from upm_lib.synthetic import world
 
 MB = 2**20
 SETTLED = 500  # steps after which everything has been allocated once
@@ -35,9 +40,9 @@ def memory(name: str = "VmRSS") -> int:
 def training_grows(folder: Path, steps: int) -> bool:
     """Train on a small drawn world, with checkpoints; return whether memory grows too much."""
     config = CONFIG.replace(k=2, steps=steps, ema=0.999)
-    root = synthetic.write(synthetic.World(identities=8, cameras=2, frames=4), folder / "data")
-    dataset = readers.read_prid2011(root, 1, config.dataset)
-    half = data.TrainingSet(dataset, packing.Frames(dataset), config)
+    root = world.write(world.World(identities=8, cameras=2, frames=4), folder / "data")
+    dataset = prid2011.read(root, 1, config.dataset)
+    half = batches.TrainingSet(dataset, packing.Frames(dataset), config)
     seen = {}
 
     def look(done: int) -> bool:

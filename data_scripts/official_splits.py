@@ -22,9 +22,9 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from upm_lib import readers, splits
 from upm_lib.config import PAPER, UserError, known, preset
-from upm_lib.tracklets import Dataset, readable
+from upm_lib.data import catalogue, splits
+from upm_lib.data.tracklets import Dataset, readable
 
 COMMIT = "70157b79f6ffb73aa7115e2a5a641c0cc09dd550"
 SOURCE = f"github.com/yanbeic/Deep-Association-Learning, commit {COMMIT}"
@@ -180,7 +180,7 @@ def run(arguments: argparse.Namespace) -> str:
     name = known(sorted({*PAPER, *PUBLISHED}), arguments.dataset, "data set")
     if arguments.export:
         config = preset(name, root=arguments.root)
-        export(readers.load(config), arguments.export)
+        export(catalogue.load(config), arguments.export)
         return f"{TRIALS} drawn splits of {name} are in {arguments.export}"
     files = downloaded_files(name) if arguments.download else local_files(arguments.source, name)
     other = unknown(files, name)

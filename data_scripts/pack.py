@@ -11,14 +11,14 @@ damaged pack anew.
 import argparse
 import sys
 
-from upm_lib import packing, readers
 from upm_lib.config import UserError, preset
-from upm_lib.packing import Frames
+from upm_lib.data import catalogue, packing
+from upm_lib.data.packing import Frames
 
 
 def pack(name: str, root: str | None, verify: bool) -> list[str]:
     """Open the frames of a data set, packed if need be; return lines that describe the pack."""
-    dataset = readers.load(preset(name, root=root), progress=True)
+    dataset = catalogue.load(preset(name, root=root), progress=True)
     frames = Frames(dataset, progress=True)
     text = []
     if verify:

@@ -17,7 +17,9 @@ import cv2
 import nbformat
 from nbclient import NotebookClient
 
-from upm_lib import demo, experiments, runs, study
+from upm_lib import runs
+from upm_lib.experiments.bench import open_bench
+from upm_lib.paper import demo, study
 
 VOLATILE = ("execution", "papermill")
 # The pictures that README.md shows, by their name in figures/demo.
@@ -46,7 +48,7 @@ def execute(path: Path) -> None:
 def demo_table() -> str:
     """Return what the demo measured, as Markdown."""
     lines = ["| method | Rank-1 (%), synthetic |", "|---|---|"]
-    for name, rank1 in demo.results(experiments.open_bench(progress=False)):
+    for name, rank1 in demo.results(open_bench(progress=False)):
         lines.append(f"| {name} | " + ("not run" if rank1 is None else f"{rank1:.0f}") + " |")
     return "\n".join(lines) + "\n"
 

@@ -7,7 +7,7 @@ every k, with average and maximum pooling, with the ImageNet MobileNetV1 of whic
 blocks are trained; beside it the small trunk that starts at random, the global-aware head left as
 it was drawn, and single knobs of the world turned step by step. A finished measurement is found in
 the run store, so an interrupted study goes on; several processes may share the work by --part.
-With --write all that has been measured goes to upm_lib/study.csv and upm_lib/study.json.
+With --write all that has been measured goes to study.csv and study.json in upm_lib/paper.
 """
 
 import argparse
@@ -23,8 +23,12 @@ from typing import Any, NamedTuple
 import pandas as pd
 import torch
 
-from upm_lib import experiments, runs, synthetic
+from upm_lib import runs
 from upm_lib.config import PARTS, UserError, to_json
+from upm_lib.experiments import measuring, networks
+from upm_lib.experiments.bench import Bench, open_bench
+from upm_lib.paper import study
+from upm_lib.synthetic import world
 
 BRANCHES = ("local", "global")
 FUSIONS = ({}, {"normalise_branches": True})
@@ -50,7 +54,7 @@ class Case(NamedTuple):
 
 def cases() -> Iterator[Case]:
     """Yield every case of the study; those of a part share their networks."""
-    for dataset in synthetic.WORLDS:
+    for dataset in world.WORLDS:
         for scale in ("frozen", "demo"):
             part = f"{dataset}-{scale}"
             for method, changes in _methods(scale, dataset):
@@ -79,29 +83,29 @@ def _methods(scale: str, dataset: str) -> Iterator[tuple[str, dict[str, Any]]]:
         yield from (("global", {"head_lr_factor": factor}) for factor in (1.0, 10.0))
 
 
-def bench_of(case: Case, weights: str | None) -> experiments.Bench:
+def bench_of(case: Case, weights: str | None) -> Bench:
     """Open the bench of a case; a turned knob has its world drawn first."""
     root = None
     if case.knob:
-        world = replace(synthetic.WORLDS[case.dataset], **{case.knob: case.value})
-        root = str(runs.store() / "data" / f"{case.dataset}-{synthetic.digest(world)}")
-        synthetic.write(world, Path(root))
+        turned = replace(world.WORLDS[case.dataset], **{case.knob: case.value})
+        root = str(runs.store() / "data" / f"{case.dataset}-{world.digest(turned)}")
+        world.write(turned, Path(root))
     given = {"weights": weights} if case.scale == "frozen" else {}
-    return experiments.open_bench(case.dataset, case.scale, root=root, progress=False, **given)
+    return open_bench(case.dataset, case.scale, root=root, progress=False, **given)
 
 
-def row(case: Case, bench: experiments.Bench, trial: int) -> dict[str, Any]:
+def row(case: Case, bench: Bench, trial: int) -> dict[str, Any]:
     """Measure a case on one trial; one line of the study's table."""
-    record = experiments.measure(bench, case.method, trial, **case.changes)
+    record = measuring.measure(bench, bench.measurement(case.method, trial, **case.changes))
     config = record["config"]
     line = case._asdict() | {"trial": trial, "backbone": config["backbone"]}
     line |= {name: config[name] for name in ("k", *COLUMNS)}
-    line |= {name: round(record[name], 3) for name in experiments.METRICS}
+    line |= {name: round(record[name], 3) for name in measuring.METRICS}
     line |= {"seconds": round(record["seconds"], 1), "right_pairs": None}
     if case.method in ("baseline", *BRANCHES):
-        run = experiments.config_of(bench, case.method, trial, **case.changes)
-        trainer = experiments.find_or_train(bench, run)
-        line["right_pairs"] = round(experiments.right_share(bench, trainer), 4)
+        run = bench.network(case.method, trial, **case.changes)
+        trainer = networks.find_or_train(bench, run)
+        line["right_pairs"] = round(networks.correct_share(bench, trainer), 4)
     return line
 
 
@@ -117,8 +121,8 @@ def run(part: str, trials: int, weights: str | None) -> None:
             bench = bench_of(case, weights)
             lines.append(row(case, bench, trial))
             if case.method in ("baseline", *BRANCHES):
-                made_by = experiments.config_of(bench, case.method, trial, **case.changes)
-                made.add(experiments.folder_of(bench, made_by))
+                made_by = bench.network(case.method, trial, **case.changes)
+                made.add(networks.folder_of(bench, made_by))
         config = to_json(bench.config) | {"weights": Path(weights or "").name or None, "root": None}
         runs.write_json(file, {"rows": lines, "config": config, "versions": runs.versions()})
         for network in made:
@@ -162,7 +166,7 @@ def main() -> int:
         torch.set_num_threads(arguments.threads)
     try:
         if arguments.write:
-            write(Path(experiments.__file__).parent)
+            write(Path(study.__file__).parent)
             return 0
         for part in arguments.part or parts:
             run(part, arguments.trials, arguments.weights)

@@ -7,9 +7,9 @@ import matplotlib
 import pytest
 from trees import both, write_prid
 
-from upm_lib import synthetic
-from upm_lib.readers import read_prid2011
-from upm_lib.tracklets import Dataset
+from upm_lib.data.readers import prid2011
+from upm_lib.data.tracklets import Dataset
+from upm_lib.synthetic import world
 
 matplotlib.use("agg")  # in this process only: kernels started from here draw inline
 
@@ -34,25 +34,25 @@ def run_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_world() -> synthetic.World:
+def tiny_world() -> world.World:
     """Eight people, two cameras, four frames a tracklet."""
-    return synthetic.World(identities=8, cameras=2, frames=4)
+    return world.World(identities=8, cameras=2, frames=4)
 
 
 @pytest.fixture(scope="session")
-def tiny_root(tiny_world: synthetic.World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_root(tiny_world: world.World, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny world on disk, in PRID2011's layout; nobody may write to it."""
-    return synthetic.write(tiny_world, tmp_path_factory.mktemp("drawn") / "tiny world é")
+    return world.write(tiny_world, tmp_path_factory.mktemp("drawn") / "tiny world é")
 
 
 @pytest.fixture
 def few(tmp_path: Path, run_store: Path) -> Dataset:
     """Four people, two cameras, three frames."""
     root = write_prid(tmp_path / "few", both(dict.fromkeys((1, 2, 3, 4), 3)))
-    return read_prid2011(root, 1)
+    return prid2011.read(root, 1)
 
 
 @pytest.fixture(scope="session")
 def tiny(tiny_root: Path) -> Dataset:
     """The tiny drawn world."""
-    return read_prid2011(tiny_root, 1)
+    return prid2011.read(tiny_root, 1)

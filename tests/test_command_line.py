@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from upm_lib import plan, published, readers, runs, tables
+from upm_lib import runs
 from upm_lib.__main__ import main
+from upm_lib.data import catalogue
+from upm_lib.paper import plan, published, tables
 
 FAST = ["--steps", "2", "--device", "cpu"]
 
@@ -69,7 +71,7 @@ def test_a_table_runs_to_the_end_and_is_printed(said, tiny_root: Path) -> None:
 
 @pytest.mark.parametrize("table", [5, 6])
 def test_the_tables_of_counts_need_no_data(said, table: int, monkeypatch) -> None:
-    monkeypatch.setattr(readers, "load", None)
+    monkeypatch.setattr(catalogue, "load", None)
     code, out, _ = said("table", table)
     assert code == 0 and tables.TITLES[table] in out
     assert out.count("uPMnet") == published.published(table).query("row == 'uPMnet'").shape[0] // 2

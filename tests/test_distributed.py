@@ -11,7 +11,10 @@ import two_processes
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from upm_lib import distributed, packing, readers, training
+from upm_lib import distributed
+from upm_lib.data import packing
+from upm_lib.data.readers import prid2011
+from upm_lib.learning import training
 
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -43,7 +46,7 @@ def one(root: Path, store: Path, branch: str) -> dict[str, Tensor]:
     """The state that this process alone comes to, without interruption."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UPM_RUNS", str(store))
-        dataset = readers.read_prid2011(root, min_frames=1, name="synthetic_clean")
+        dataset = prid2011.read(root, min_frames=1, name="synthetic_clean")
         frames = packing.Frames(dataset)
         trainer = two_processes.a_trainer(dataset, frames, branch)
         training.train(trainer)
@@ -134,7 +137,7 @@ def test_shares_follow_one_another_and_leave_nothing_out(
 def test_a_batch_that_does_not_divide_is_refused(
     tiny_root: Path, run_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dataset = readers.read_prid2011(tiny_root, min_frames=1, name="synthetic_clean")
+    dataset = prid2011.read(tiny_root, min_frames=1, name="synthetic_clean")
     frames = packing.Frames(dataset)
     monkeypatch.setattr(distributed, "size", lambda: 3)
     with pytest.raises(training.UserError, match="batch = 8 does not divide over 3 processes"):

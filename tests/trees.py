@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from upm_lib.tracklets import Dataset, Tracklet
+from upm_lib.data.tracklets import Dataset, Tracklet
 
 
 def colour(camera: int, person: int, frame: int) -> tuple[int, int, int]:

@@ -11,10 +11,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from upm_lib import distributed, features, packing, readers, training
+from upm_lib import distributed
 from upm_lib.config import Config, preset
-from upm_lib.data import TrainBatch, TrainingSet
-from upm_lib.tracklets import Dataset
+from upm_lib.data.batches import TrainBatch, TrainingSet, packing
+from upm_lib.data.readers import prid2011
+from upm_lib.data.tracklets import Dataset
+from upm_lib.learning import training
+from upm_lib.retrieval import features
 
 STEPS = 4
 BRANCHES = ("local", "global")
@@ -60,7 +63,7 @@ def main(root: str, out: str) -> None:
     folder = Path(out)
     with distributed.processes():
         with distributed.first_goes_first():
-            dataset = readers.read_prid2011(root, min_frames=1, name="synthetic_clean")
+            dataset = prid2011.read(root, min_frames=1, name="synthetic_clean")
             frames = packing.Frames(dataset)
         for branch in BRANCHES:
             runs = folder / f"run-{branch}"

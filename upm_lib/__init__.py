@@ -1,12 +1,10 @@
 """Unsupervised video person re-identification with part models (uPMnet), in PyTorch.
 
-The modules follow the method from left to right, and each imports only from those before it:
-config -> distributed -> runs -> pedestrian -> scenery -> synthetic -> tracklets -> matlab
--> mars, folder -> readers -> splits, packing -> data -> model -> frozen -> association -> training
--> features -> evaluation -> activation, complexity, published, study -> canvas
--> toyworld, drawings, photos, figures -> experiments -> analysis -> interactive, tables -> plan
--> search -> demo.
-Nothing of it is imported here, so that ``import upm_lib`` costs nothing.
+The library is a house of rooms; a room imports only from those below it, and a file only from
+those before it in its room. From the ground up: config -> distributed -> runs -> synthetic ->
+pictures -> data -> learning -> retrieval -> experiments -> paper -> __main__. The docstring of
+each room says what it is for, what comes in and what goes out. Nothing of it is imported here, so
+that ``import upm_lib`` costs nothing.
 """
 
 import os

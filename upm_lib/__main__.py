@@ -11,6 +11,8 @@ from typing import Any
 
 from upm_lib import __version__
 from upm_lib.config import PAPER, PARTS, SCALES, UserError, preset
+from upm_lib.experiments import measurement, measuring, networks, search
+from upm_lib.experiments.bench import open_bench
 
 STOPPED = 130  # the shell's code for an interrupted command
 
@@ -46,7 +48,7 @@ def _add_demo(commands: argparse._SubParsersAction) -> None:
 
 
 def _demo(arguments: argparse.Namespace) -> None:
-    from upm_lib import demo
+    from upm_lib.paper import demo
 
     demo.run(arguments.dataset)
 
@@ -130,24 +132,24 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> None:
-    from upm_lib import distributed, experiments
+    from upm_lib import distributed
 
     fields = {name: _value(text) for name, text in arguments.fields}
     with distributed.processes():
         first = distributed.rank() == 0
         where = {"root": arguments.root, "splits": arguments.splits, "progress": first}
-        bench = experiments.open_bench(
+        bench = open_bench(
             arguments.dataset, _scale(arguments), **where, **_networks(arguments) | fields
         )
-        config = experiments.config_of(bench, arguments.method, arguments.trial)
-        experiments.find_or_train(bench, config)
+        config = bench.network(arguments.method, arguments.trial)
+        networks.find_or_train(bench, config)
         if bench.dataset.identified:
-            found = experiments.measure(bench, arguments.method, arguments.trial)
+            found = measuring.measure(bench, bench.measurement(arguments.method, arguments.trial))
             text = f"{bench.label}: Rank-1 {found['rank1']:.1f}, mAP {found['mAP']:.1f} %"
         else:
             text = f"{bench.dataset.name} has no identities: trained, not measured"
         if first:
-            print(text, experiments.folder_of(bench, config), sep="\n")
+            print(text, networks.folder_of(bench, config), sep="\n")
 
 
 def _value(text: str) -> Any:
@@ -182,7 +184,8 @@ def _add_table(commands: argparse._SubParsersAction) -> None:
 
 
 def _table(arguments: argparse.Namespace) -> None:
-    from upm_lib import experiments, plan, tables
+
+    from upm_lib.paper import plan, tables
 
     number, dataset = arguments.number, arguments.dataset
     if number not in tables.ACCURACY:
@@ -194,9 +197,9 @@ def _table(arguments: argparse.Namespace) -> None:
         print(tables.text(tables.published_only(number, dataset, arguments.backbone or "")))
         return
     trials = arguments.trials
-    experiments.trial_numbers(trials)  # before the data are read
+    measurement.trial_numbers(trials)  # before the data are read
     where = {"root": arguments.root, "splits": arguments.splits}
-    bench = experiments.open_bench(dataset, scale, **where, **_networks(arguments))
+    bench = open_bench(dataset, scale, **where, **_networks(arguments))
     job = plan.of(bench, number, trials)
     print(*tables.heading(number, bench, trials), *plan.summary(job), "", sep="\n")
     if arguments.dry_run:
@@ -244,12 +247,9 @@ def _add_search(commands: argparse._SubParsersAction) -> None:
 
 
 def _search(arguments: argparse.Namespace) -> None:
-    from upm_lib import experiments, search
 
     out = search.picture_path(arguments.out, arguments.query)
-    bench = experiments.open_bench(
-        "folder", arguments.scale, root=arguments.gallery, **_networks(arguments)
-    )
+    bench = open_bench("folder", arguments.scale, root=arguments.gallery, **_networks(arguments))
     found = search.search(bench, arguments.query, arguments.top, arguments.same_camera)
     print(*search.lines(found), sep="\n")
     print(f"picture: {search.draw(found, out)}")

@@ -19,6 +19,16 @@ from typing import Any
 
 from upm_lib.config import Config, UserError, training_fields
 
+# What decides a training's result, by its place in the package.
+TRAINING_CODE = (
+    "data/splits",
+    "data/packing",
+    "data/batches",
+    "learning/model",
+    "learning/frozen",
+    "learning/association",
+    "learning/training",
+)
 PART = ".part"  # the ending of a file that is being written
 
 
@@ -49,11 +59,10 @@ def training_folder(config: Config, data_digest: str) -> Path:
     Its name ends in a digest of everything that changes the result: config, data, the content of a
     weights file, the library's training code and torch's version.
     """
-    code = ("splits", "packing", "data", "model", "frozen", "association", "training")
     made_of = training_fields(config) | {
         "weights": weights_digest(config),
         "data": data_digest,
-        "code": code_digest(*code),
+        "code": code_digest(*TRAINING_CODE),
         "torch": version("torch"),
     }
     name = f"{config.branch}-k{config.k}-trial{config.trial}"

@@ -1,0 +1,119 @@
+"""Frozen blocks: where the trunk is parted, what is trained, and what the cached maps hold."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from upm_lib.config import Config, UserError
+from upm_lib.data import splits
+from upm_lib.experiments import measuring, networks
+from upm_lib.experiments.bench import Bench, open_bench
+from upm_lib.learning import frozen, model
+from upm_lib.retrieval import features
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Weights of a small trunk that has seen some pictures, so that its statistics fit."""
+    trunk = model.build(Config(backbone="small", height=128, width=64, seed=7)).trunk.train()
+    for module in trunk.modules():
+        module.momentum = None  # of batch normalisation: a plain average
+    with torch.no_grad():
+        trunk(torch.randn(16, 3, 128, 64))
+    state = trunk.state_dict()
+    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    save_file({n: t.contiguous() for n, t in state.items()}, path)
+    return str(path)
+
+
+def small(weights: str, **changes: object) -> Config:
+    return Config(backbone="small", height=128, width=64, weights=weights).replace(**changes)
+
+
+@pytest.fixture
+def bench(tiny_root: Path, run_store: Path, weights: str, one_thread: None) -> Bench:
+    return open_bench(
+        root=str(tiny_root), weights=weights, freeze=4, k=2, batch=8, steps=4, device="cpu",
+        progress=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("branch", ["local", "global"])
+def test_parting_the_trunk_changes_no_output(weights: str, branch: str) -> None:
+    images = torch.randn(3, 3, 128, 64)
+    whole = model.build(small(weights, branch=branch)).eval()
+    parted = model.build(small(weights, branch=branch, freeze=3)).eval()
+    torch.testing.assert_close(parted(images), whole(images))
+    torch.testing.assert_close(parted(parted.frozen(images)), whole(images))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "blocks"), [("mobilenet_v1", 13), ("resnet50", 16), ("resnet50_slim", 16)]
+)
+def test_each_trunk_is_parted_behind_each_block(backbone: str, blocks: int) -> None:
+    config = Config(backbone=backbone, height=128, width=64)
+    images = torch.randn(1, 3, 128, 64)
+    trunk = model.build(config).eval().trunk
+    for freeze in (1, blocks // 2, blocks - 1):
+        frozen_blocks, rest = model.divide(trunk, backbone, freeze)
+        torch.testing.assert_close(rest(frozen_blocks(images)), trunk(images))
+    with pytest.raises(UserError, match=f"has {blocks} blocks, and at least one must be trained"):
+        model.divide(trunk, backbone, blocks)
+
+
+def test_the_cached_maps_are_the_frozen_blocks_output_to_half_precision(bench: Bench) -> None:
+    maps = frozen.FrozenMaps(bench.frames, bench.config, CPU)
+    index = np.array([63, 0, 17])
+    blocks = model.build(bench.config).frozen
+    with torch.inference_mode():
+        wanted = blocks(bench.frames.batch(index, bench.config, CPU))
+    got = maps.batch(index, bench.config, CPU)
+    assert got.dtype == torch.float32
+    assert got.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(got, wanted, rtol=2e-3, atol=1e-4)
+
+
+def test_the_maps_are_computed_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = frozen.FrozenMaps(bench.frames, bench.config, CPU).maps[:]
+    monkeypatch.setattr(frozen, "_compute", lambda *_: pytest.fail("computed again"))
+    config = bench.config.replace(k=4, branch="global", trial=2, lr=0.1)
+    assert (frozen.FrozenMaps(bench.frames, config, CPU).maps == first).all()
+
+
+@pytest.mark.parametrize("changes", [{"freeze": 3}, {"resize": "legacy"}, {"weights": "imagenet"}])
+def test_what_changes_the_maps_changes_their_name(bench: Bench, changes: dict) -> None:
+    other = bench.config.replace(**changes)
+    assert frozen._path(bench.frames, other) != frozen._path(bench.frames, bench.config)
+
+
+@pytest.mark.parametrize("method", ["local", "global"])
+def test_training_leaves_the_frozen_blocks_alone_and_moves_the_rest(
+    bench: Bench, method: str
+) -> None:
+    config = bench.network(method)
+    start = model.build(config).state_dict()
+    end = networks.find_or_train(bench, config).network.state_dict()
+    moved = {name for name, value in start.items() if not torch.equal(end[name], value)}
+    assert moved
+    assert not any(name.startswith("frozen.") for name in moved)
+    convolutions = {n for n in start if n.startswith("trunk.") and start[n].ndim == 4}
+    assert convolutions <= moved, convolutions - moved
+
+
+def test_features_from_maps_are_those_from_frames(bench: Bench) -> None:
+    config = bench.network("local")
+    network = networks.find_or_train(bench, config).result
+    got, _ = measuring.trial_vectors(bench, bench.measurement("local"))
+    halves = splits.split(bench.dataset, 1)
+    wanted = features.tracklet_features([network], bench.frames, halves.probe, bench.config)
+    torch.testing.assert_close(got, wanted, rtol=0, atol=2e-3)
+
+
+def test_freezing_without_weights_is_refused() -> None:
+    with pytest.raises(UserError, match="give weights, or freeze = 0"):
+        Config(freeze=2)

@@ -1,0 +1,160 @@
+"""The published counts to the last digit, the printing rule, and the honest count by hand."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from upm_lib.config import Config
+from upm_lib.learning import model
+from upm_lib.paper import complexity
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "complexity.json").read_text())
+CELLS = GOLDEN["cells"]
+PROFILED = GOLDEN["measured"] + [
+    entry for entry in GOLDEN["other"] if entry["graph"] == "tower" and entry["batch"] == 1
+]
+BACKBONES = {"resnet_v1_50": "resnet50", "mobilenet_v1": "mobilenet_v1"}
+
+
+def name(entry: dict) -> str:
+    what = entry.get("row") or f"{entry['relation']}-{entry['k']}"
+    return f"{entry['model']}-{what}-{entry['dataset']}"
+
+
+@pytest.mark.parametrize("entry", PROFILED, ids=name)
+def test_formula_equals_profiler(entry: dict) -> None:
+    size = complexity.TRAINING_SETS[entry["dataset"]]
+    count = complexity.published_convention(
+        BACKBONES[entry["model"]],
+        entry["relation"],
+        entry["k"],
+        size.num_tracklets,
+        size.num_cameras,
+    )
+    assert (count.flops, count.params) == (entry["flops"], entry["params"])
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=name)
+def test_table_cell_as_printed(cell: dict) -> None:
+    where = BACKBONES[cell["model"]], cell["row"], cell["dataset"]
+    count = complexity.table_row(*where)
+    assert (count.flops, count.params) == (cell["flops"], cell["params"])
+    assert complexity.printed_row(*where) == (cell["paper_flops_G"], cell["paper_params_M"])
+
+
+def test_there_are_fourteen_cells_and_rounding_would_miss_some() -> None:
+    assert len(CELLS) == 14
+    missed = 0
+    for cell in CELLS:
+        count = complexity.table_row(BACKBONES[cell["model"]], cell["row"], cell["dataset"])
+        digits = 2 if cell["row"] == "DAL" else 1
+        rounded = round(count.flops / 1e9, 1), round(count.params / 1e6, digits)
+        missed += rounded != (cell["paper_flops_G"], cell["paper_params_M"])
+    assert missed == sum(not cell["rounded_equals_paper"] for cell in CELLS) > 0
+
+
+def test_local_count_is_linear_in_k() -> None:
+    flops = [
+        complexity.published_convention("resnet50", "local", k, 300, 2).flops for k in (1, 2, 4)
+    ]
+    assert flops[2] - flops[1] == 2 * (flops[1] - flops[0])
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "printed"),
+    [
+        (4.673257295, 1, 4.6),
+        (5.458901, 2, 5.45),
+        (4.35, 2, 4.35),
+        (10.0, 1, 10.0),
+        (-1.29, 1, -1.2),
+    ],
+)
+def test_as_printed_truncates(value: float, digits: int, printed: float) -> None:
+    assert complexity.as_printed(value, digits) == printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("mobilenet_v1", "global", 4, 178, 2), "k = 8 only, not k = 4"),
+        (("resnet50", "local", 3, 178, 2), "k = 3 does not divide"),
+        (("resnet18", "local", 8, 178, 2), "unknown backbone 'resnet18'"),
+        (("resnet50", "both", 8, 178, 2), "unknown branch 'both'"),
+        (("resnet50", "local", 8, 0, 2), "need a tracklet"),
+    ],
+)
+def test_convention_refuses_with_a_sentence(arguments: tuple, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        complexity.published_convention(*arguments)
+
+
+def test_other_refusals() -> None:
+    with pytest.raises(ValueError, match="unknown row"):
+        complexity.table_row("resnet50", "fused", "PRID2011")
+    with pytest.raises(ValueError, match="unknown data set"):
+        complexity.table_row("resnet50", "local", "MARS")
+    with pytest.raises(ValueError, match="cannot print"):
+        complexity.as_printed(float("nan"), 1)
+    with pytest.raises(ValueError, match="at least one pixel"):
+        complexity.honest_count(nn.Conv2d(3, 4, 1), 0, 128)
+
+
+def tiny() -> nn.Sequential:
+    """Two convolutions and a linear layer, small enough to count by hand."""
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, stride=2, padding=1, bias=False),  # 8x4 -> 4x2
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Conv2d(4, 4, 3, padding=1, groups=4, bias=False),  # depthwise
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4, 5),
+    )
+
+
+def test_honest_count_by_hand() -> None:
+    network = tiny()
+    network[3].requires_grad_(False)
+    network.train()
+    network[0].eval()  # a frozen part keeps its own mode
+    statistics = network[1].running_mean.clone()
+    honest = complexity.honest_count(network, 8, 4)
+    assert honest.multiply_adds == 4 * 2 * 4 * 3 * 9 + 4 * 2 * 4 * 9 + 4 * 5
+    assert honest.trainable_params == 4 * 3 * 9 + 2 * 4 + 4 * 5 + 5
+    assert [m.training for m in network] == [False] + 6 * [True] and network.training
+    assert torch.equal(network[1].running_mean, statistics)
+
+
+def test_honest_count_restores_modes_after_a_failure() -> None:
+    network = nn.Sequential(nn.Conv2d(4, 4, 1))  # wrong number of input channels
+    with pytest.raises(RuntimeError):
+        complexity.honest_count(network, 8, 4)
+    assert network.training and network[0].training
+
+
+def test_anchor_bytes() -> None:
+    assert complexity.anchor_bytes(2, 3, 5) == 2 * 2 * 3 * 5 * 4
+    duke = complexity.TRAINING_SETS["DukeMTMC-VideoReID"].num_tracklets
+    assert complexity.anchor_bytes(8, duke, 2048) == 287_834_112
+
+
+@pytest.mark.parametrize(
+    ("backbone", "multiply_adds", "params"),
+    [("mobilenet_v1", 370_753_536, 3_206_976), ("resnet50_slim", 2_272_788_480, 23_508_032)],
+)
+def test_our_trunks_cost_what_the_published_ones_do(
+    backbone: str, multiply_adds: int, params: int
+) -> None:
+    count = complexity.honest_count(model.build(Config(backbone=backbone, k=1)))
+    assert count == complexity.Honest(multiply_adds, params)
+
+
+def test_our_global_head_has_the_published_parameters() -> None:
+    c, reduced, k = 2048, 256, 8
+    network = model.build(Config(backbone="resnet50_slim", branch="global", k=k))
+    head = complexity.honest_count(network).trainable_params - 23_508_032
+    assert head == (k + 1) * (reduced * c + reduced) + k * (2 * reduced * reduced + 2 * reduced)

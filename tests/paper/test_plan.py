@@ -1,0 +1,263 @@
+"""The plan of a table: what it needs, what is shared and done, time and disk; and running it."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from upm_lib import runs
+from upm_lib.config import PAPER, UserError, preset
+from upm_lib.experiments import networks
+from upm_lib.experiments.bench import Bench, open_bench
+from upm_lib.learning import training
+from upm_lib.paper import plan, tables
+
+
+@pytest.fixture
+def bench(run_store: Path, tiny_root: Path) -> Bench:
+    return open_bench(
+        "synthetic_clean", device="cpu", progress=False, root=str(tiny_root), steps=4, batch=8, k=2
+    )
+
+
+@pytest.fixture
+def steps_done(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The training steps of this test, one entry each."""
+    done: list[int] = []
+    step: Callable = training.Trainer.train_step
+
+    def counted(trainer: training.Trainer) -> None:
+        done.append(trainer.step)
+        step(trainer)
+
+    monkeypatch.setattr(training.Trainer, "train_step", counted)
+    return done
+
+
+@pytest.fixture
+def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No step is made only to be timed."""
+    monkeypatch.setattr(plan, "timed_step", lambda bench, config: 0.5)
+
+
+# ---------------------------------------------------------------- what is needed
+
+
+@pytest.mark.parametrize(
+    ("table", "measurements", "networks"),
+    [(1, 1, 2), (2, 4, 3), (3, 6, 4), (4, 12, 8)],
+)
+def test_a_table_needs_each_network_once(
+    bench: Bench, table: int, measurements: int, networks: int
+) -> None:
+    job = plan.of(bench, table)
+    assert (job.measurements, len(job.missing), len(job.tasks)) == (
+        measurements,
+        measurements,
+        networks,
+    )
+    three = plan.of(bench, table, "1,3,5")
+    assert (three.measurements, len(three.tasks)) == (3 * measurements, 3 * networks)
+    assert {task.config.trial for task in three.tasks} == {1, 3, 5}
+
+
+def test_planning_trains_and_writes_nothing(bench: Bench, steps_done: list[int]) -> None:
+    before = sorted(runs.store().rglob("*"))
+    for table in tables.ACCURACY:
+        plan.of(bench, table, 2)
+    assert sorted(runs.store().rglob("*")) == before
+    assert steps_done == []
+
+
+@pytest.mark.parametrize("table", [0, 5, 7])
+def test_a_table_that_cannot_be_run_gets_a_sentence(bench: Bench, table: int) -> None:
+    with pytest.raises(UserError, match=f"unknown table to run '{table}'.*known are 1, 2, 3, 4"):
+        plan.of(bench, table)
+
+
+# ---------------------------------------------------------------- running
+
+
+def test_a_table_runs_to_the_end_and_tables_share_what_they_have_in_common(
+    bench: Bench, steps_done: list[int], untimed: None, capsys: pytest.CaptureFixture
+) -> None:
+    plan.run(plan.of(bench, 2))
+    assert len(steps_done) == 3 * 4, "baseline, local, global"
+    assert (tables.accuracy(2, bench)["trials"] == 1).all()
+    said = capsys.readouterr().out.splitlines()
+    assert [re.match(r"network (\d) of 3: ", line)[1] for line in said] == ["1", "2", "3"]
+    assert all(re.search(r"; about \d+ s left$", line) for line in said)
+
+    assert plan.of(bench, 1).missing == (), "its only row is Table 2's last"
+    four = plan.of(bench, 4)
+    assert len(four.missing) == 12 - 4, "k = 1 local, and all of k = 2"
+    left = {(t.config.branch, t.config.k) for t in four.tasks if t.left}
+    assert left == {("global", 1), ("local", 4), ("global", 4), ("local", 8), ("global", 8)}
+
+    steps_done.clear()
+    plan.run(plan.of(bench, 2))
+    assert (steps_done, capsys.readouterr().out) == ([], "")
+
+
+def test_what_was_interrupted_goes_on(
+    bench: Bench, steps_done: list[int], untimed: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = bench.network("local")
+    save = training.save_checkpoint
+
+    def train_two_steps(trainer: training.Trainer, folder: Path, **_: object) -> None:
+        trainer.train_step()
+        trainer.train_step()
+        save(trainer, folder)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "train", train_two_steps)
+        with pytest.raises(KeyboardInterrupt):
+            plan.run(plan.of(bench, 1))
+    job = plan.of(bench, 1)
+    assert [(task.config.branch, task.done) for task in job.tasks] == [("local", 2), ("global", 0)]
+    assert plan.listing(job)["begun"].to_dict() == {"local, k=2": 1, "global, k=2": 0}
+    steps_done.clear()
+    plan.run(job)
+    assert steps_done == [2, 3, 0, 1, 2, 3]
+    assert networks.steps_done(bench, config) == 4
+
+
+# ---------------------------------------------------------------- estimates
+
+
+def test_time_is_taken_from_finished_runs_of_the_same_cost_on_the_same_device(
+    bench: Bench, steps_done: list[int]
+) -> None:
+    local, other = (bench.network("local", k=k) for k in (2, 4))
+    networks.find_or_train(bench, local)
+    file = networks.folder_of(bench, local) / "speed.json"
+    runs.write_json(file, {"steps": 4, "seconds": 10.0, "device": "cpu"})
+    steps_done.clear()
+    assert plan.Speeds(bench)(other) == (2.5, "finished runs"), "another k costs the same"
+    assert steps_done == []
+
+    seconds, source = plan.Speeds(bench)(bench.network("global"))
+    assert source == "a timed step" and 0 < seconds < 60, "another branch does not"
+    runs.write_json(file, {"steps": 4, "seconds": 10.0, "device": "a GPU"})
+    assert plan.Speeds(bench)(other)[1] == "a timed step", "another device does not"
+
+
+def test_a_step_is_timed_once_for_each_cost(bench: Bench, steps_done: list[int]) -> None:
+    speeds = plan.Speeds(bench)
+    for k in (1, 2, 4):
+        speeds(bench.network("local", k=k))
+    assert len(steps_done) == 3, "one that warms up, two that are timed"
+    assert networks.steps_done(bench, bench.network("local")) == 0
+
+
+def test_the_time_left_is_steps_times_seconds_and_the_passes_of_extraction(bench: Bench) -> None:
+    job = plan.of(bench, 1)
+
+    def speeds(config: object) -> tuple[float, str]:
+        return 2.0, "made up"
+
+    # Two networks of 4 steps; each sees the 32 test frames once, a third of a step's 8 frames.
+    expected = 2 * 4 * 2.0 + 2 * 32 * 2.0 / 8 / 3
+    assert plan.seconds_left(bench, list(job.tasks), job.missing, speeds) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"optimiser": "rmsprop", "ema": 0.999}, {"optimiser": "sgd", "lr": 1e-3}],
+    ids=lambda c: c.get("optimiser", "adam"),
+)
+@pytest.mark.parametrize("method", ["local", "global"])
+def test_the_disk_that_is_announced_is_what_the_checkpoints_take(
+    bench: Bench, method: str, changes: dict
+) -> None:
+    config = bench.network(method, **changes)
+    trainer = networks.find_or_train(bench, config)
+    (file,) = networks.folder_of(bench, config).glob("step-*")
+    assert trainer.step == 4
+    announced = plan.checkpoint_bytes(bench, config)
+    assert announced == pytest.approx(training.KEEP * file.stat().st_size, rel=0.03)
+
+
+def test_frozen_blocks_are_on_disk_but_have_no_slots(bench: Bench) -> None:
+    whole = bench.config.replace(backbone="mobilenet_v1", k=1)
+    part = whole.replace(weights="somewhere", freeze=11)
+    trained = 1_593_856  # of blocks 12 and 13: depthwise, pointwise, scale and shift
+    every = 3_206_976  # parameters of the trunk
+    difference = plan.checkpoint_bytes(bench, whole) - plan.checkpoint_bytes(bench, part)
+    assert difference == training.KEEP * 2 * 4 * (every - trained)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.4, "0 s"),
+        (89.4, "89 s"),
+        (90, "2 min"),
+        (3599, "1 h 00 min"),
+        (12_000, "3 h 20 min"),
+        (4e5, "5 days"),
+    ],
+)
+def test_times_are_said_as_people_say_them(seconds: float, text: str) -> None:
+    assert plan.duration(seconds) == text
+
+
+def test_the_listing_has_one_line_a_network_and_the_summary_says_where_times_come_from(
+    bench: Bench, untimed: None
+) -> None:
+    job = plan.of(bench, 3, "1-2")
+    assert len(job.tasks) == 8
+    found = plan.listing(job)
+    assert list(found.index) == ["local, k=2", "global, k=2", "local, k=2, gmp", "global, k=2, gmp"]
+    assert (found["trials"] == "1-2").all() and (found["steps left"] == 8).all()
+    assert (found["finished"] == 0).all()
+    lines = plan.summary(job)
+    assert lines[0] == "12 measurements, 0 of them done"
+    assert re.match(
+        r"8 networks to train: about \d+ s on this machine's cpu \(from a timed step\) and",
+        lines[1],
+    )
+
+
+def test_the_overview_has_all_tables_that_are_measured(bench: Bench, untimed: None) -> None:
+    found = plan.overview(bench, "1-2")
+    assert list(found.index) == [tables.TITLES[t] for t in tables.ACCURACY]
+    assert found["measurements"].tolist() == [2, 8, 12, 24]
+    assert found["networks to train"].tolist() == [4, 6, 8, 16]
+    assert (found["done"] == 0).all() and found["time"].str.match(r"\d+ s").all()
+    plan.run(plan.of(bench, 1, "1-2"))
+    after = plan.overview(bench, "1-2")
+    assert after.iloc[0].tolist() == [2, 2, 0, "", ""]
+    assert after["done"].tolist() == [2, 2, 2, 2], "all four tables hold the fused k = 2"
+    assert after["networks to train"].tolist() == [0, 2, 4, 12]
+
+
+# ---------------------------------------------------------------- what to expect of a preset
+
+
+@pytest.mark.parametrize("dataset", PAPER)
+def test_every_paper_preset_says_what_to_expect_and_how_that_was_arrived_at(
+    bench: Bench, dataset: str
+) -> None:
+    config = preset(dataset, "paper")
+    line, *rest = plan.expectation(
+        bench.__class__(config, None, None, torch.device("cpu"), scale="paper")
+    )
+    assert "an estimate, not measured" in line
+    steps, frames, passes, gigas, teras = re.search(
+        r"from (\d+) steps x (\d+) frames x (\d) passes x ([\d.]+) GFLOP at an assumed (\d+) TFLOP",
+        line,
+    ).groups()
+    assert (int(steps), int(frames)) == (config.steps, 64)
+    minutes = int(steps) * int(frames) * int(passes) * float(gigas) / 1e3 / int(teras) / 60
+    assert re.search(r": (\d+) min a network", line)[1] == f"{minutes:.0f}"
+    published = {"prid2011": "92.0", "ilids_vid": "63.1", "dukemtmc": "83.6"}
+    assert [r[-4:] for r in rest] == ([published[dataset]] if dataset in published else [])
+
+
+def test_other_scales_promise_nothing(bench: Bench) -> None:
+    assert plan.expectation(bench) == []

@@ -1,0 +1,292 @@
+"""Figures: arrays in, a styled figure out, nothing left behind in pyplot or in rcParams."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from picture_files import check_figure
+
+from upm_lib.pictures import canvas, charts, photos
+
+RNG = np.random.default_rng(0)
+METHODS = ("baseline", "local", "fusion")
+TURNED = {"k": "clutter"}
+ONE = {"method": ["fusion"], "dataset": ["synthetic"]}
+
+
+def frames(n: int, height: int = 16, width: int = 8) -> np.ndarray:
+    return RNG.integers(0, 256, (n, height, width, 3), dtype=np.uint8)
+
+
+def history(networks: tuple[str, ...] = ("local", "global")) -> pd.DataFrame:
+    rows = [(t, n, 1 / (t + 1), t / 4, np.nan) for n in networks for t in range(4)]
+    return pd.DataFrame(rows, columns=["step", "network", "loss", "top_share", "cyclic_share"])
+
+
+def trials(n: int = 3) -> pd.DataFrame:
+    rows = [(k, m, 50.0 + k + t, t) for k in (1, 2, 4) for m in METHODS for t in range(n)]
+    return pd.DataFrame(rows, columns=["k", "method", "rank1", "trial"])
+
+
+def ranked() -> tuple:
+    galleries = {m: [list(frames(5)) for _ in range(2)] for m in METHODS}
+    right = {m: [[True, False, False, True, False]] * 2 for m in METHODS}
+    return list(frames(2)), galleries, right
+
+
+def two(points: np.ndarray) -> dict[str, np.ndarray]:
+    return {"before": points, "after": 2 * points}
+
+
+def shares() -> pd.DataFrame:
+    rows = [(m, k, 60.0 - k, 70.0 - 2 * k) for m in ("local", "global") for k in (1, 2, 4, 8)]
+    return pd.DataFrame(rows, columns=["method", "k", "consistent", "right"])
+
+
+DRAW = {
+    "contact_sheet": lambda: photos.contact_sheet([frames(9), frames(2)], ["a", "b"], title="t"),
+    "stripes": lambda: photos.stripes(frames(1)[0], (1, 3)),
+    "lengths": lambda: charts.lengths({"A": [5, 9, 30], "B": [30, 31]}),
+    "lengths, 8 cameras": lambda: charts.lengths({c: [20, 20 + c] for c in range(8)}),
+    "histories": lambda: charts.histories(history()),
+    "knobs, one trial": lambda: charts.knobs({"k": trials(1)}),
+    "knobs": lambda: charts.knobs({"k": trials(), "clutter": trials().rename(columns=TURNED)}),
+    "cmc_curves": lambda: charts.cmc_curves({m: RNG.random((10, 30)) for m in METHODS}),
+    "bars": lambda: charts.bars(pd.DataFrame(ONE | {"rank1_mean": 50.0, "rank1_std": np.nan})),
+    "gain": lambda: charts.gain(pd.DataFrame(ONE | {"kind": "published", "gain": -1.0})),
+    "ranked_lists": lambda: photos.ranked_lists(*ranked()),
+    "activation_maps": lambda: photos.activation_maps(frames(2), {"local": RNG.random((2, 8, 4))}),
+    "distance_matrix": lambda: charts.distance_matrix(RNG.random((3, 4))),
+    "embedding": lambda: charts.embedding(two(RNG.random((4, 2))), [1, 1, 2, 2], ["A", "B"] * 2),
+    "pair_shares": lambda: charts.pair_shares(shares()),
+    "part_ranks": lambda: charts.part_ranks({"local": [10, 50]}, {"local": 60.0}),
+    "lookalikes": lambda: photos.lookalikes([frames(2)] * 8, range(1, 9), 8, ["0.1"] * 8),
+}
+
+
+PLAIN = DRAW["distance_matrix"]
+
+
+def texts(fig: Figure) -> list[str]:
+    return [text.get_text() for ax in fig.axes for text in ax.texts]
+
+
+@pytest.mark.parametrize("name", DRAW)
+def test_figure_fits_the_page_is_readable_and_leaves_no_state_behind(name):
+    check_figure(DRAW[name])
+
+
+def test_jupyter_can_show_a_figure_without_pyplot():
+    assert PLAIN()._repr_png_()[0].startswith(b"\x89PNG")
+
+
+def test_save_without_folder_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert canvas.save(PLAIN(), "plain", None) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("draw", ["histories", "part_ranks", "contact_sheet"])
+def test_saving_twice_gives_the_same_bytes_and_no_other_file(tmp_path, draw):
+    fig = DRAW[draw]()
+    first = canvas.save(fig, draw, tmp_path / "new" / "folder").read_bytes()
+    path = canvas.save(fig, draw, tmp_path / "new" / "folder")
+    assert path == tmp_path / "new" / "folder" / f"{draw}.png"
+    assert path.read_bytes() == first
+    assert list(path.parent.iterdir()) == [path]
+    assert b"Software" not in first and b"tEXt" not in first
+
+
+def test_failed_save_keeps_the_old_file(tmp_path, monkeypatch):
+    path = canvas.save(PLAIN(), "plain", tmp_path)
+    old = path.read_bytes()
+
+    def broken(self, file, **_):
+        file.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Figure, "savefig", broken)
+    with pytest.raises(OSError, match="disk full"):
+        canvas.save(PLAIN(), "plain", tmp_path)
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == old
+
+
+def test_every_method_and_camera_has_its_own_colour_and_name():
+    assert set(canvas.COLOURS) == {*canvas.METHOD_NAMES, "A", "B"}
+    assert len(set(canvas.COLOURS.values())) == 8
+    assert canvas.METHOD_NAMES["baseline"] == "baseline (k = 1)"
+
+
+def test_contact_sheet_shows_all_frames_of_a_short_tracklet_and_a_few_of_a_long_one():
+    (ax,) = photos.contact_sheet([frames(30), frames(2)], ["long", "short"], frames=5).axes
+    assert len(ax.images) == 5 + 2
+    assert {"long", "short"} <= set(texts(ax.figure))
+
+
+def test_stripes_cut_the_frame_without_loss():
+    frame = frames(1, height=17)[0]
+    (ax,) = photos.stripes(frame, (4,)).axes
+    assert np.array_equal(np.concatenate([image.get_array() for image in ax.images]), frame)
+    assert [f"$x_{i}$" for i in (1, 2, 3, 4)] == [t for t in texts(ax.figure) if "x_" in t]
+
+
+def test_lengths_count_every_tracklet_and_mark_the_rule():
+    (ax,) = charts.lengths({"A": [5, 9, 30, 30], "B": [30, 31]}, more_than=27).axes
+    assert sum(patch.get_height() for patch in ax.patches) == 6
+    assert set(ax.lines[0].get_xdata()) == {27.5}
+    assert "more than 27" in ax.get_xlabel()
+
+
+def test_lengths_may_all_be_equal():
+    (ax,) = charts.lengths({"A": [30, 30], "B": [30]}).axes
+    assert sorted(patch.get_height() for patch in ax.patches) == [1, 2]
+
+
+def test_histories_draw_one_line_a_network_and_shares_in_percent():
+    loss, top, cyclic = charts.histories(history()).axes
+    assert len(loss.lines) == len(top.lines) == len(cyclic.lines) == 2
+    assert top.lines[0].get_ydata().max() == 75
+    assert to_hex(loss.lines[0].get_color()).upper() == canvas.COLOURS["local"]
+
+
+def test_histories_show_the_right_share_dotted_when_it_is_known():
+    cyclic = charts.histories(history(("local",)).assign(right_share=0.5)).axes[2]
+    assert [line.get_linestyle() for line in cyclic.lines] == ["-", ":"]
+
+
+def test_knobs_have_a_band_only_with_several_trials():
+    many, one = (charts.knobs({"k": values}).axes[0] for values in (trials(), trials(1)))
+    assert len(many.lines) == len(one.lines) == len(METHODS)
+    extents = [sum(np.ptp(c.get_paths()[0].vertices[:, 1]) for c in many.collections)]
+    assert len(many.collections) == len(METHODS) and extents[0] > 0
+    assert all(np.isnan(c.get_paths()[0].vertices).any() for c in one.collections if c.get_paths())
+
+
+def test_knobs_have_a_panel_each_and_tell_the_means():
+    fig = DRAW["knobs"]()
+    first, second = fig.axes
+    assert len(first.lines) == len(second.lines) == len(METHODS)
+    assert second.get_xlabel() == "clutter (share of tracklets)"
+    assert "baseline (k = 1): Rank-1 in % by k {1: 52.0, 2: 53.0, 4: 55.0}" in fig.alt
+
+
+@pytest.mark.parametrize("shape", [(10, 30), (1, 30), (30,), (2, 5)])
+def test_cmc_curves_stop_at_rank_twenty_or_earlier(shape):
+    (ax,) = charts.cmc_curves({"local": np.full(shape, 0.5), "new method": np.ones(shape)}).axes
+    assert [line.get_label() for line in ax.lines] == ["local-aware", "new method"]
+    assert len(ax.lines[0].get_xdata()) == min(20, shape[-1])
+    assert set(ax.lines[0].get_ydata()) == {50}
+
+
+def test_bars_say_not_run_for_a_missing_number():
+    table = pd.DataFrame(
+        {
+            "method": ["local", "fusion", "local"],
+            "dataset": ["PRID2011", "PRID2011", "synthetic"],
+            "rank1_mean": [91.5, np.nan, 70.0],
+            "rank1_std": [1.0, 2.0, np.nan],
+        }
+    )
+    assert sorted(texts(charts.bars(table))) == ["", "70.0", "91.5", "not run"]
+
+
+def test_gain_hatches_what_was_measured_and_signs_the_numbers():
+    kinds = ["measured (synthetic)", "published", "published"]
+    table = pd.DataFrame({"method": ["local", "local", "fusion"], "kind": kinds})
+    table = table.assign(dataset=["synthetic", "iLIDS-VID", "iLIDS-VID"], gain=[4.0, -2.5, 1.0])
+    (ax,) = charts.gain(table).axes
+    assert sorted(texts(ax.figure)) == ["", "+1.0", "+4.0", "\u22122.5"]
+    assert {bar.get_height() for bar in ax.patches if bar.get_hatch()} == {4.0}
+    assert ax.get_xticklabels()[0].get_text() == "iLIDS-VID\npublished"
+
+
+def test_right_and_wrong_matches_differ_in_line_style_not_only_in_colour():
+    probes, galleries, right = ranked()
+    (ax,) = photos.ranked_lists(probes, galleries, right).axes
+    boxes = [patch for patch in ax.patches if isinstance(patch, Rectangle)]
+    styles = [(to_hex(box.get_edgecolor()), str(box.get_linestyle())) for box in boxes]
+    assert len(boxes) == 2 * 5 * len(METHODS)
+    assert len(set(styles)) == 2 and len({line for _, line in styles}) == 2
+    flags = [flag for p in range(2) for m in METHODS for flag in right[m][p]]
+    assert {s for s, flag in zip(styles, flags, strict=True) if flag} == {("#009e73", "-")}
+
+
+def test_ranked_lists_print_distances_when_given():
+    probes, galleries, right = ranked()
+    distances = {m: [[0.125] * 5] * 2 for m in METHODS}
+    shown = texts(photos.ranked_lists(probes, galleries, right, distances=distances))
+    assert shown.count("0.12") == 2 * 5 * len(METHODS)
+
+
+def test_activation_maps_lay_one_map_over_each_frame():
+    maps = {"local": RNG.random((3, 8, 4)), "fusion": RNG.random((3, 8, 4))}
+    board, bar = photos.activation_maps(frames(3), maps).axes
+    assert len(board.images) == 3 + 2 * 2 * 3
+    assert [i.get_clim() for i in board.images if i.get_alpha()] == [(0, 1)] * 6
+    assert bar.get_ylim() == (0, 1)
+
+
+def test_distance_matrix_is_drawn_as_it_is():
+    d = RNG.random((3, 4))
+    assert np.array_equal(charts.distance_matrix(d).axes[0].images[0].get_array(), d)
+
+
+def test_embedding_joins_the_points_of_a_person_and_marks_the_cameras():
+    points = np.array([[0.0, 0], [0, 1], [5, 0], [5, 1]])
+    fig = charts.embedding(two(points), ["x", "x", "y", "y"], ["A", "B"] * 2)
+    before, after = fig.axes
+    assert [line.get_xydata().tolist() for line in before.lines] == [
+        [[0, 0], [0, 1]],
+        [[5, 0], [5, 1]],
+    ]
+    assert [ax.get_title() for ax in fig.axes] == ["before", "after"]
+    assert len(after.lines) == 2
+    assert [t.get_text() for t in fig.legends[0].get_texts()] == ["camera A", "camera B"]
+    assert "4 of 4 points lie nearest to one of the same person" in fig.alt
+
+
+def test_pair_shares_draw_both_shares_against_k():
+    found, right = charts.pair_shares(shares()).axes
+    assert [line.get_ydata().tolist() for line in right.lines] == [[68, 66, 62, 54]] * 2
+    assert found.lines[0].get_ydata().tolist() == [59, 58, 56, 52]
+    assert [t.get_text() for t in found.get_xticklabels()] == ["1", "2", "4", "8"]
+
+
+def test_part_ranks_run_from_head_to_foot():
+    fig = charts.part_ranks({"local": [10, 50], "global": [30, 35]}, {"local": 60.0, "global": 55})
+    (ax,) = fig.axes
+    assert ax.yaxis_inverted()
+    assert ax.lines[0].get_xydata().tolist() == [[10, 1], [50, 2]]
+    assert set(ax.lines[1].get_xdata()) == {60}
+
+
+def test_lookalikes_frame_the_same_stripe_in_both_pictures():
+    (ax,) = photos.lookalikes([frames(2), frames(2)], [1, 4], 4, ["0.1", "0.2"]).axes
+    first, same, last, _ = [p for p in ax.patches if isinstance(p, Rectangle)]
+    assert first.get_y() == same.get_y()
+    picture = ax.images[0].get_extent()  # left, right, bottom, top in a board's downward inches
+    assert first.get_height() == pytest.approx((picture[2] - picture[3]) / 4)
+    assert last.get_y() - first.get_y() == pytest.approx(3 * first.get_height())
+    assert {"part 1: 0.1", "part 4: 0.2"} <= set(texts(ax.figure))
+
+
+def test_alt_text_is_the_plain_text_and_the_metadata_of_the_picture():
+    drawing, photograph = PLAIN(), DRAW["stripes"]()
+    assert repr(drawing) == f"<Picture: {drawing.alt}>"
+    assert drawing._repr_png_()[1] == {"alt": drawing.alt}
+    assert photograph._repr_png_() is None
+    assert photograph._repr_jpeg_()[1] == {"alt": photograph.alt}
+    assert photograph.alt == "One frame cut into equal horizontal stripes, for k = 1, 3."
+
+
+def test_alt_text_tells_the_numbers():
+    assert "local-aware: in the end loss 0.52" in charts.histories(history()).alt
+    gain = charts.gain(pd.DataFrame(ONE | {"kind": "published", "gain": -1.0}))
+    assert gain.alt == "fused: published synthetic \u22121.0. "
+    missing = pd.DataFrame(ONE | {"rank1_mean": np.nan, "rank1_std": np.nan})
+    assert charts.bars(missing).alt == "fused: synthetic not run. "
+    curve = charts.cmc_curves({"local": [0.25, 0.5, 1.0]})
+    assert curve.alt == "local-aware: 25 % at rank 1, 100 % at 3. "

@@ -1,0 +1,127 @@
+"""Activation maps: unit channel weights, ReLU, each frame scaled to [0, 1]."""
+
+import numpy as np
+import pytest
+import torch
+
+from upm_lib.config import Config
+from upm_lib.data.packing import Frames
+from upm_lib.learning import model
+from upm_lib.retrieval.activation import activation_map, activation_maps, gradient_weights
+
+
+def toy(*channels: list[list[float]]) -> torch.Tensor:
+    return torch.tensor([channels])
+
+
+def test_channels_are_summed_with_unit_weights() -> None:
+    f = toy([[1.0, 0.0], [0.0, 4.0]], [[1.0, 1.0], [0.0, 0.0]])
+    expected = torch.tensor([[[0.5, 0.25], [0.0, 1.0]]])  # sums 2, 1, 0, 4
+    torch.testing.assert_close(activation_map(f), expected)
+
+
+def test_relu_acts_on_the_sum_not_on_the_channels() -> None:
+    f = toy([[3.0, -1.0], [1.0, -5.0]], [[-1.0, -1.0], [1.0, 4.0]])
+    expected = torch.tensor([[[1.0, 0.0], [1.0, 0.0]]])  # sums 2, -2, 2, -1
+    torch.testing.assert_close(activation_map(f), expected)
+
+
+def test_every_frame_has_its_own_range() -> None:
+    f = torch.randn(5, 7, 8, 4, generator=torch.Generator().manual_seed(0))
+    f = f * torch.tensor([1e-3, 1.0, 1e3, 5.0, 0.1])[:, None, None, None]
+    found = activation_map(f)
+    assert found.shape == (5, 8, 4)
+    torch.testing.assert_close(found.amin((1, 2)), torch.zeros(5))
+    torch.testing.assert_close(found.amax((1, 2)), torch.ones(5))
+    torch.testing.assert_close(activation_map(f[2:3])[0], found[2])
+
+
+@pytest.mark.parametrize("value", [2.5, 0.0, -1.0])
+def test_a_map_without_contrast_is_all_zero(value: float) -> None:
+    assert torch.equal(activation_map(torch.full((2, 3, 8, 4), value)), torch.zeros(2, 8, 4))
+
+
+def test_negative_sums_are_all_zero_whatever_their_contrast() -> None:
+    f = -1 - torch.rand(1, 3, 8, 4, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(activation_map(f), torch.zeros(1, 8, 4))
+
+
+@pytest.mark.parametrize("row", range(8))
+def test_the_brightest_row_is_the_strongest_one(row: int) -> None:
+    f = torch.rand(1, 16, 8, 4, generator=torch.Generator().manual_seed(row))
+    f[:, :, row] += 1
+    assert int(activation_map(f)[0].mean(1).argmax()) == row
+
+
+class RowsOfRed(torch.nn.Module):
+    """A trunk whose only channel is the mean red of each cell of the map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.scale * torch.nn.functional.adaptive_avg_pool2d(images[:, :1], (8, 4))
+
+
+def test_maps_of_frames_have_the_size_of_the_crops_and_show_the_right_rows() -> None:
+    frames = Frames.__new__(Frames)
+    frames.pixels = np.zeros((3, 40, 20, 3), np.uint8)
+    for number in range(3):  # frame n is red in the rows 10 n .. 10 n + 9, blue elsewhere
+        frames.pixels[number, 10 * number : 10 * number + 10, :, 0] = 255
+        frames.pixels[number, ..., 2] = 255 - frames.pixels[number, ..., 0]
+    network = model.UPMNet(RowsOfRed(), model.LocalAware(1, 8)).train()
+    config = Config(height=128, width=64, backbone="small")
+    maps = activation_maps(network, frames, np.array([2, 0]), config)
+    assert maps.shape == (2, 40, 20)
+    assert maps.dtype == np.float32
+    assert maps.min() >= 0
+    assert maps.max() <= 1
+    assert 20 <= maps[0].mean(1).argmax() < 30
+    assert 0 <= maps[1].mean(1).argmax() < 10
+    assert all(p.grad is None for p in network.parameters())
+
+
+def network(branch: str, k: int = 4) -> model.UPMNet:
+    config = Config(height=128, width=64, backbone="small", branch=branch, k=k, c_reduced=16)
+    return model.build(config).eval()
+
+
+def map_of(c: int = 256) -> torch.Tensor:
+    return torch.rand(3, c, 8, 4, generator=torch.Generator().manual_seed(1))
+
+
+def test_weights_scale_the_channels_before_the_sum() -> None:
+    f = toy([[1.0, 0.0], [0.0, 4.0]], [[1.0, 1.0], [0.0, 0.0]])
+    weights = torch.tensor([[1.0, -3.0]])
+    expected = torch.tensor([[[0.0, 0.0], [0.0, 1.0]]])  # sums -2, -3, 0, 4
+    torch.testing.assert_close(activation_map(f, weights), expected)
+
+
+@pytest.mark.parametrize("k", [1, 2, 8])
+def test_the_local_aware_head_weighs_all_channels_alike_so_both_maps_agree(k: int) -> None:
+    f = map_of()
+    weights = gradient_weights(network("local", k), f)
+    torch.testing.assert_close(weights, torch.full((3, 256), k / 32))  # k stripes of 32 / k cells
+    torch.testing.assert_close(activation_map(f, weights), activation_map(f))
+
+
+def test_the_global_aware_head_weighs_channels_as_finite_differences_say() -> None:
+    net, f = network("global").double(), map_of().double()
+    weights, step = gradient_weights(net, f), 1e-6
+    with torch.no_grad():
+        for q in (0, 7, 200):
+            moved = f.clone()
+            moved[:, q] += step  # all 32 cells, so the difference is 32 times the mean gradient
+            slope = (net.head(moved) - net.head(f)).sum((1, 2)) / step / 32
+            torch.testing.assert_close(weights[:, q], slope, rtol=1e-4, atol=1e-7)
+    assert (weights < 0).any() and (weights > 0).any()
+    assert not torch.allclose(activation_map(f, weights), activation_map(f), atol=0.05)
+
+
+def test_gradient_weights_leave_no_gradient_behind() -> None:
+    net, f = network("global"), map_of()
+    with torch.no_grad():
+        gradient_weights(net, f)
+    assert not f.requires_grad
+    assert all(p.grad is None for p in net.parameters())

@@ -1,0 +1,118 @@
+"""Reading anyone's own tracklets, with or without identities."""
+
+import csv
+from collections.abc import Collection
+from pathlib import Path
+
+from upm_lib.config import UserError
+from upm_lib.data.tracklets import (
+    UNKNOWN,
+    Dataset,
+    Found,
+    arranged,
+    folders,
+    images,
+    readable,
+    refuse_empty,
+)
+
+EXPECTED = ", while CAMERA/TRACKLET/frames is expected"
+
+
+def read(
+    root: str | Path,
+    min_frames: int = 1,
+    name: str = "folder",
+    *,
+    empty: list[str] | None = None,
+) -> Dataset:
+    """Read anyone's own tracklets: ``CAMERA/TRACKLET/frames``, folders of any name.
+
+    Identities are optional: ``identities.csv`` in the root, with the columns camera, tracklet and
+    person. Without it all tracklets train, features and search work, and nothing can be evaluated.
+    With it, half of the people, drawn anew for each trial, train, and the others test. If there
+    are two cameras and each person is in both, one camera is searched in the other. Otherwise each
+    test person's first tracklet in each camera is a query (if another camera saw the person too),
+    the gallery is all test tracklets, and the same person in the same camera is junk. Tracklets
+    that the list leaves out, or gives no person, train; they are never searched or found.
+
+    People may have names; they are numbered from 1 in sorted order. ``empty`` gathers the tracklets
+    without a picture; None: the first one is refused.
+
+    Raises UserError if the folders are not as described, or the list does not fit them.
+    """
+    root = Path(root).expanduser()
+    with readable():
+        if not root.is_dir():
+            state = "is a file, not a folder" if root.is_file() else "does not exist"
+            raise UserError(f"{root} {state}: give the folder that contains CAMERA/TRACKLET/frames")
+        frames = _frames(root, empty)
+        person = _people(root / "identities.csv", frames.keys())
+    found = [
+        Found("", camera, person.get((camera, tracklet), UNKNOWN), files)
+        for (camera, tracklet), files in frames.items()
+        if len(files) >= min_frames
+    ]
+    if not found:
+        raise UserError(
+            f"{root} holds no tracklet of at least {min_frames} frames: its frames are expected "
+            "as CAMERA/TRACKLET/0001.jpg (or set min_frames lower)"
+        )
+    return arranged(name, root, found)
+
+
+def _frames(root: Path, empty: list[str] | None) -> dict[tuple[str, str], tuple[str, ...]]:
+    """Return the frames of each (camera, tracklet), in sorted order."""
+    frames = {}
+    if images(root, root) and not folders(root):
+        raise UserError(
+            f"{root} holds pictures itself{EXPECTED}; did you mean {root.parent.parent}?"
+        )
+    for camera in folders(root):
+        tracklets = folders(camera)
+        if images(root, camera):
+            meant = "" if tracklets else f"; did you mean {root.parent}?"
+            raise UserError(f"{camera} holds pictures itself{EXPECTED}{meant}")
+        if not tracklets:
+            raise UserError(f"{camera} holds no tracklet{EXPECTED}; fill it or remove it")
+        for tracklet in tracklets:
+            frames[camera.name, tracklet.name] = files = images(root, tracklet)
+            if not files and folders(tracklet):
+                raise UserError(f"{tracklet} holds folders{EXPECTED}; did you mean {camera}?")
+            if not files:
+                refuse_empty(root, tracklet, empty)
+    return frames
+
+
+def _people(path: Path, tracklets: Collection[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """Return the person of each (camera, tracklet) that the list of identities names."""
+    if not path.is_file():
+        return {}
+    lines = path.read_bytes().decode("utf-8-sig", "replace").splitlines()
+    try:
+        return _numbered(path, csv.DictReader(lines), tracklets)
+    except csv.Error as error:
+        raise UserError(f"{path} is no table of comma-separated values ({error})") from error
+
+
+def _numbered(
+    path: Path, rows: csv.DictReader, tracklets: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], int]:
+    columns = ("camera", "tracklet", "person")
+    if lacking := [c for c in columns if c not in (rows.fieldnames or ())]:
+        raise UserError(
+            f"{path} lacks the column {lacking[0]}: its first line must be {','.join(columns)}"
+        )
+    names: dict[tuple[str, str], str] = {}
+    for row in rows:
+        camera, tracklet, person = ((row[c] or "").strip() for c in columns)
+        where = f"{path}, line {rows.line_num}: {camera}/{tracklet}"
+        if (camera, tracklet) not in tracklets:
+            raise UserError(f"{where} is no tracklet of this folder: correct or remove the line")
+        if (camera, tracklet) in names:
+            raise UserError(f"{where} is listed twice: a tracklet is of one person")
+        names[camera, tracklet] = person
+    numbers = {name: n for n, name in enumerate(sorted({*names.values()} - {""}), 1)}
+    if len(numbers) == 1:
+        raise UserError(f"{path} names one person: an evaluation needs two, one of them to train")
+    return {key: numbers[name] for key, name in names.items() if name}

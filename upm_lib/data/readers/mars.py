@@ -1,0 +1,128 @@
+"""Reading MARS (Zheng et al., ECCV 2016): pictures in folders, tracklets in lists beside them."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from upm_lib.config import UserError
+from upm_lib.data.readers import matlab
+from upm_lib.data.tracklets import UNKNOWN, Dataset, Found, arranged, check_root, readable
+
+INFO = (
+    "train_name.txt",
+    "test_name.txt",
+    "tracks_train_info.mat",
+    "tracks_test_info.mat",
+    "query_IDX.mat",
+)
+FRAME = re.compile(r"(?:\d{4}|00-1)C\dT\d+F\d+\.jpg")  # person, camera, tracklet, frame
+
+
+def read(root: str | Path, name: str = "mars") -> Dataset:
+    """Read MARS with its official division.
+
+    ``bbox_train`` and ``bbox_test`` hold the frames, ``bbox_train/0001/0001C1T0001F001.jpg``.
+    The lists in ``info`` say which belong together: in ``train_name.txt`` and ``test_name.txt`` a
+    frame's name a line; in ``tracks_train_info.mat`` and ``tracks_test_info.mat`` a row
+    (first frame, last frame, person, camera) for each tracklet; in ``query_IDX.mat`` the rows of
+    the test tracklets that are queries. All count from 1.
+
+    Junk (folder 00-1, person -1), which is neither right nor wrong, is left out. The distractors
+    (folder 0000) stay: finding one is a mistake. As in the owner's script a query is also part of
+    the gallery of the others, although the usual count of the gallery, 9,330, is without them.
+
+    Args:
+        root: the folder that contains bbox_train, bbox_test and info.
+        name: of the data set.
+
+    Raises UserError if a folder or list is missing, or a list is not what it should be.
+    """
+    root = Path(root).expanduser()
+    with readable():
+        return _read(root, name)
+
+
+def _read(root: Path, name: str) -> Dataset:
+    check_root(root, "bbox_train", "bbox_test", "info")
+    info = root / "info"
+    lacking = [file for file in INFO if not (info / file).is_file()]
+    if lacking:
+        raise UserError(
+            f"{info} lacks {', '.join(lacking)}: the owner publishes the lists apart from the "
+            "pictures, put all five there"
+        )
+    found = [Found("train", *t) for t in _tracks(info, "train")]
+    tests = _tracks(info, "test")
+    queries = _queries(info / "query_IDX.mat", [person for _, person, _ in tests])
+    for row, track in enumerate(tests, 1):
+        if track[1] != UNKNOWN:
+            found.append(Found("query" if row in queries else "gallery", *track))
+    return arranged(name, root, found, queries_in_gallery=True)
+
+
+def _tracks(info: Path, part: str) -> list[tuple[int, int, tuple[str, ...]]]:
+    """Return camera, person and frames of the tracklets of a part, in the order of its list."""
+    names = _names(info / f"{part}_name.txt")
+    path = info / f"tracks_{part}_info.mat"
+    tracks = []
+    for row, (first, last, person, camera) in enumerate(_matrix(path, 4).tolist(), 1):
+        if not 1 <= first <= last <= len(names):
+            raise UserError(
+                f"{path}, row {row}: frames {first} to {last} are not among the {len(names)} of "
+                f"{part}_name.txt; take both lists from one source"
+            )
+        chosen = names[first - 1 : last]
+        start = f"{'00-1' if person == UNKNOWN else f'{person:04d}'}C{camera}T"
+        strange = [n for n in chosen if not n.startswith(start)]
+        if strange:
+            raise UserError(
+                f"{path}, row {row} is of person {person} and camera {camera}, but its frame "
+                f"{strange[0]} is not; take both lists from one source"
+            )
+        tracks.append((camera, person, tuple(f"bbox_{part}/{n[:4]}/{n}" for n in chosen)))
+    return tracks
+
+
+def _names(path: Path) -> list[str]:
+    """Return the frames' names; their form leaves no way out of the root."""
+    lines = path.read_bytes().decode("ascii", "replace").splitlines()
+    names = [line.strip() for line in lines]
+    while names and not names[-1]:
+        names.pop()
+    for number, name in enumerate(names, 1):
+        if not FRAME.fullmatch(name):
+            raise UserError(
+                f"{path}, line {number}: {name[:80]!r} is no frame's name such as "
+                "0001C1T0001F001.jpg; take the owner's list"
+            )
+    return names
+
+
+def _queries(path: Path, people: list[int]) -> set[int]:
+    """Return the rows of the test tracklets that are queries, from 1."""
+    rows = _matrix(path).ravel().tolist()
+    for row in rows:
+        if not 1 <= row <= len(people) or people[row - 1] == UNKNOWN:
+            raise UserError(
+                f"{path} names test tracklet {row}, which is junk or not among the {len(people)} "
+                "of tracks_test_info.mat; take both lists from one source"
+            )
+    if len(set(rows)) < len(rows):
+        raise UserError(f"{path} names a tracklet twice: take the owner's list")
+    return set(rows)
+
+
+def _matrix(path: Path, columns: int | None = None) -> np.ndarray:
+    """Return the one matrix of whole numbers [rows, columns] in a MATLAB file."""
+    try:
+        found = [*matlab.matrices(path.read_bytes()).values()]
+    except ValueError as error:
+        raise UserError(f"{path} is no list of MARS ({error}): take the owner's") from error
+    matrix = found[0] if len(found) == 1 else np.empty((0, 0))
+    wanted = f"of {columns} columns " if columns else ""
+    whole = matrix.size and columns in (None, matrix.shape[1])
+    # Beyond 2**31 a float no longer stands for one row, and nothing here counts so far.
+    if not whole or not (abs(matrix) < 2**31).all() or (matrix != np.trunc(matrix)).any():
+        raise UserError(f"{path} must hold one matrix {wanted}of whole numbers: take the owner's")
+    return matrix.astype(np.int64)

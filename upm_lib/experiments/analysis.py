@@ -1,0 +1,148 @@
+"""What only a controlled world can show: right and wrong pairs, single parts, features in a plane.
+
+Everything here looks at finished networks with the true identities at hand; training has neither.
+Shapes: F frames, N tracklets, P probe and G gallery tracklets, k parts, c or d numbers a feature.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from upm_lib.config import MAP_ROWS, PARTS, Config
+from upm_lib.data import splits
+from upm_lib.data.tracklets import UNKNOWN
+from upm_lib.experiments import measuring, networks
+from upm_lib.experiments.bench import Bench
+from upm_lib.learning import model
+from upm_lib.learning.association import Association, unit
+from upm_lib.retrieval import evaluation, features
+
+
+def row_features(bench: Bench, network: model.UPMNet, tracklets: np.ndarray) -> Tensor:
+    """Mean over a tracklet's frames of the mean of each row of the trunk's map: [N, 8, c]."""
+    index = bench.frames.of(tracklets)
+    c = next(reversed(list(network.trunk.parameters()))).shape[0]  # of the last batch norm
+    by_row = model.UPMNet(network.trunk, model.LocalAware(c, MAP_ROWS), network.frozen)
+    frames = networks.source_of(bench, bench.config)
+    rows = features.extract(by_row, frames, index, bench.config)
+    owner = bench.frames.tracklet[index]
+    return torch.stack([rows[torch.from_numpy(owner == t)].mean(0) for t in tracklets])
+
+
+def stripe_features(rows: Tensor, k: int) -> Tensor:
+    """Average the 8 rows [N, 8, c] in k stripes and scale to length 1: [k, N, c]."""
+    return unit(rows.unflatten(1, (k, rows.shape[1] // k)).mean(2)).transpose(0, 1)
+
+
+def cyclic_pairs(anchors: Tensor, cameras: np.ndarray, config: Config) -> np.ndarray:
+    """Return the cyclically consistent partner of each tracklet, -1 for none: [k, N].
+
+    Args:
+        anchors: of each part and tracklet [k, N, d].
+        cameras: of the tracklets [N], integers from 0.
+        config: of the association.
+    """
+    k, n, d = anchors.shape
+    objective = Association(k, d, torch.as_tensor(cameras), config)
+    objective.place(anchors)
+    return objective.cyclic_match(torch.arange(n)).numpy()
+
+
+def pair_shares(
+    bench: Bench, network: model.UPMNet, ks: Sequence[int] = PARTS, trial: int = 1
+) -> pd.DataFrame:
+    """Pair the training tracklets of a finished network by k stripes, for several k.
+
+    The network stays the same; only the stripes over which its map is averaged change, so that the
+    rows differ in nothing but what a stripe can tell.
+
+    Returns:
+        Columns k, consistent and right: in percent, the share of tracklets and parts that find a
+        partner, and the share of these partners that are the same person, where both are known.
+    """
+    tracklets = splits.split(bench.dataset, trial).train
+    people = bench.people(tracklets)
+    cameras = bench.cameras(tracklets)
+    rows, table = row_features(bench, network, tracklets), []
+    for k in ks:
+        match = cyclic_pairs(stripe_features(rows, k), cameras, bench.config)
+        found = (match >= 0) & (people != UNKNOWN) & (people[match.clip(0)] != UNKNOWN)
+        right = (people[match.clip(0)] == people) & found
+        share = right.sum() / found.sum() if found.any() else np.nan
+        table.append({"k": k, "consistent": 100 * (match >= 0).mean(), "right": 100 * share})
+    return pd.DataFrame(table)
+
+
+def part_vectors(bench: Bench, method: str, trial: int = 1) -> tuple[Tensor, Tensor]:
+    """Unit vectors of every single part of one network: of probes [k, P, d], gallery [k, G, d]."""
+    (network,) = networks.of(bench, bench.measurement(method, trial))
+    halves = measuring.searched(bench, trial)
+    found = []
+    for side in (halves.probe, halves.gallery):
+        index = bench.frames.of(side)
+        source = networks.source_of(bench, bench.config)
+        frames = unit(features.extract(network, source, index, bench.config))
+        owner, how = bench.frames.tracklet[index], bench.config.tracklet_pool
+        pooled = [features.pool_tracklets(part, owner, how) for part in frames.unbind(1)]
+        found.append(torch.stack(pooled)[:, np.argsort(np.argsort(side))])
+    return found[0], found[1]
+
+
+def part_rank1(bench: Bench, method: str, trial: int = 1) -> np.ndarray:
+    """Rank-1 in percent of each part alone [k], top part first."""
+    halves = splits.split(bench.dataset, trial)
+    sides = zip(*part_vectors(bench, method, trial), strict=True)
+    found = [measuring.rank(bench, halves, pair, bench.config.probes) for pair in sides]
+    return np.array([100 * ranking.cmc(1)[0] for ranking in found])
+
+
+def lookalikes(bench: Bench, method: str, trial: int = 1) -> pd.DataFrame:
+    """Return, for each part, two different test people whose part is most alike.
+
+    A person appears once: parts are served in the order in which their nearest pair is found, and
+    some get none where there are fewer people than two a part.
+
+    Returns:
+        One row a part, top part first, columns part (from 1), probe and gallery (tracklets),
+        distance (of the part) and whole (of all parts together), both in 0..2.
+    """
+    halves = splits.split(bench.dataset, trial)
+    pairs = zip(*part_vectors(bench, method, trial), strict=True)
+    apart = torch.stack([evaluation.distances(*pair) for pair in pairs]).numpy()  # [k, P, G]
+    whole = np.sqrt((apart**2).mean(0))
+    first, second = bench.people(halves.probe), bench.people(halves.gallery)
+    left = np.where(first[:, None] == second, np.inf, apart)
+    table: list[dict] = []
+    for _ in apart:
+        part, p, g = np.unravel_index(left.argmin(), left.shape)
+        if not np.isfinite(left[part, p, g]):
+            break
+        row = {"part": part + 1, "probe": halves.probe[p], "gallery": halves.gallery[g]}
+        table.append(row | {"distance": apart[part, p, g], "whole": whole[p, g]})
+        left[part] = np.inf
+        shown = (first[p], second[g])
+        left[:, np.isin(first, shown)] = left[:, :, np.isin(second, shown)] = np.inf
+    return pd.DataFrame(table).sort_values("part", ignore_index=True)
+
+
+def plane(vectors: Tensor) -> np.ndarray:
+    """Project vectors [N, D] on their first two principal components [N, 2]."""
+    centred = (vectors - vectors.mean(0)).double()
+    left, size, _ = torch.linalg.svd(centred, full_matrices=False)
+    return (left[:, :2] * size[:2]).numpy()
+
+
+def toy_parts(k: int, people: int = 6, seed: int = 0) -> Tensor:
+    """Anchors in the plane of toy people seen by two cameras, for k stripes: [k, 2 people, 2].
+
+    Each of a person's 8 rows has one of four colours, which are directions in the plane; a camera
+    sees every row turned by a few degrees of noise. A stripe is the average over its rows.
+    """
+    draw = np.random.default_rng(seed)
+    colours = np.radians(draw.choice([20, 65, 110, 155], (people, MAP_ROWS)))
+    seen = np.concatenate([colours, colours]) + np.radians(draw.normal(0, 6, (2 * people, 8)))
+    rows = torch.from_numpy(np.stack([np.cos(seen), np.sin(seen)], -1)).float()
+    return stripe_features(rows, k)

@@ -1,0 +1,195 @@
+"""Measuring: vectors of a trial's tracklets, their ranks, and the record that is kept of them.
+
+A record lies in the run store under a key of all that it is made from, so nothing is done twice and
+no change of config, data or code serves an old result.
+"""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from upm_lib import runs
+from upm_lib.config import EVALUATION_FIELDS, UserError, to_json
+from upm_lib.data import splits
+from upm_lib.experiments import networks
+from upm_lib.experiments.bench import Bench
+from upm_lib.experiments.measurement import METHODS, Measurement, trial_numbers
+from upm_lib.retrieval import evaluation, features
+
+# In percent; "mAP" is by the trapezoid rule of the paper, the last by that of the toolboxes.
+METRICS = ("rank1", "rank5", "rank20", "mAP", "mAP_mean_precision")
+
+# ---------------------------------------------------------------- vectors
+
+
+def vectors(bench: Bench, measurement: Measurement, tracklets: NDArray[np.int64]) -> Tensor:
+    """Return the unit vectors [T, D] of any tracklets, by the networks of a measurement."""
+    if measurement.method == "histogram":
+        return features.colour_histogram(bench.frames, tracklets)
+    found = networks.of(bench, measurement)
+    source = networks.source_of(bench, measurement.config)
+    return features.tracklet_features(found, source, tracklets, measurement.config)
+
+
+def trial_vectors(bench: Bench, measurement: Measurement) -> tuple[Tensor, Tensor]:
+    """Return unit vectors of the probe [P, D] and gallery [G, D] tracklets of a trial."""
+    halves = searched(bench, measurement.config.trial)
+    both = vectors(bench, measurement, np.r_[halves.probe, halves.gallery])
+    return both[: len(halves.probe)], both[len(halves.probe) :]
+
+
+def searched(bench: Bench, trial: int) -> splits.Trial:
+    """Return a trial in which somebody is searched; raise UserError if nothing can be evaluated."""
+    halves = splits.split(bench.dataset, trial)
+    if not bench.dataset.identified:
+        raise UserError(
+            f"{bench.dataset.root} has no identities, so nobody can tell which match is correct: "
+            "write an identities.csv with the columns camera,tracklet,person to evaluate "
+            "(training, features and search work without)"
+        )
+    if not len(halves.probe):
+        raise UserError(
+            f"{bench.dataset.root}: no test person of trial {trial} is seen by two cameras, so "
+            "nothing can be evaluated: identify more tracklets in identities.csv"
+        )
+    return halves
+
+
+# ---------------------------------------------------------------- ranks
+
+
+def rank(
+    bench: Bench, halves: splits.Trial, pair: tuple[Tensor, Tensor], probes: str
+) -> evaluation.Ranking:
+    """Rank by the protocol of the data set: two cameras, or query and gallery with junk."""
+    sides = (halves.probe, halves.gallery)
+    people = [bench.people(side) for side in sides]
+    if bench.dataset.protocol == "two cameras":
+        return evaluation.rank_two_cameras(*pair, *people, probes)
+    cameras = [bench.cameras(side) for side in sides]
+    return evaluation.rank(*pair, *people, *cameras)
+
+
+def ranked(
+    bench: Bench, measurement: Measurement, probes: Sequence[int], top: int = 5
+) -> tuple[list[list[NDArray[np.uint8]]], list[list[bool]]]:
+    """Return, for some probes of a trial, the images that rank first and whether they are correct.
+
+    Junk (section 4.1: the same person in the same camera, where queries are searched in a gallery)
+    ranks last.
+
+    Args:
+        bench: the data.
+        measurement: method and trial.
+        probes: places in the trial's list of probes.
+        top: how many images a probe gets.
+    """
+    halves = searched(bench, measurement.config.trial)
+    probe, gallery = trial_vectors(bench, measurement)
+    distances = evaluation.distances(probe[list(probes)], gallery)
+    if bench.dataset.protocol == "query and gallery":
+        chosen = halves.probe[list(probes)]
+        same = [bench.people(side) for side in (chosen, halves.gallery)]
+        seen = [bench.cameras(side) for side in (chosen, halves.gallery)]
+        junk = (same[0][:, None] == same[1]) & (seen[0][:, None] == seen[1])
+        distances[torch.from_numpy(junk)] = torch.inf
+    order = torch.argsort(distances, dim=1, stable=True)[:, :top]
+    found = [halves.gallery[row] for row in order.numpy()]
+    people = bench.people(halves.probe[list(probes)])
+    correct = [(bench.people(f) == p).tolist() for f, p in zip(found, people, strict=True)]
+    return [bench.images(f) for f in found], correct
+
+
+# ---------------------------------------------------------------- records
+
+
+def measure(bench: Bench, measurement: Measurement) -> dict[str, Any]:
+    """Return the metrics of a method on one trial, from the store if they are there.
+
+    The record holds rank1, rank5, rank20, mAP (trapezoid rule), mAP_mean_precision (all in
+    percent), the CMC up to rank 20, the config, the seconds of this call and the versions.
+    """
+    if record := find(bench, measurement):
+        return record
+    config = measurement.config
+    began = time.perf_counter()
+    halves = searched(bench, config.trial)
+    found = rank(bench, halves, trial_vectors(bench, measurement), config.probes)
+    cmc = found.cmc(20)
+    record = {
+        "dataset": config.dataset,
+        "synthetic": bench.is_synthetic,
+        "method": measurement.method,
+        "trial": config.trial,
+        "k": config.k,
+        "cmc": cmc.tolist(),
+        **{f"rank{r}": 100 * float(cmc[r - 1]) for r in (1, 5, 20)},
+        "mAP": 100 * float(np.nanmean(found.average_precision("trapezoid"))),
+        "mAP_mean_precision": 100 * float(np.nanmean(found.average_precision("mean_precision"))),
+        "seconds": time.perf_counter() - began,
+        "config": to_json(config),
+        "versions": runs.versions(),
+        "source": "measured",
+    }
+    runs.write_json(_path(bench, measurement), record)
+    return record
+
+
+def find(bench: Bench, measurement: Measurement) -> dict[str, Any] | None:
+    """Return the record that :func:`measure` stored, or None if it has not been run."""
+    path = _path(bench, measurement)
+    return runs.read_json(path) if path.is_file() else None
+
+
+def _path(bench: Bench, measurement: Measurement) -> Path:
+    config = measurement.config
+    name = f"{measurement.method}-k{config.k}-trial{config.trial}-{key(bench, measurement)}.json"
+    return runs.store() / "results" / config.dataset / name
+
+
+def key(bench: Bench, measurement: Measurement) -> str:
+    """Return a digest of what vectors rest on: the networks' runs, the pooling, and the code."""
+    behind = measurement.networks or (measurement.config,)
+    made_of = {
+        "runs": [networks.folder_of(bench, config).name for config in behind],
+        "fields": [getattr(measurement.config, name) for name in EVALUATION_FIELDS],
+        "code": runs.code_digest("retrieval/features", "retrieval/evaluation"),
+    }
+    return runs.digest(made_of)
+
+
+def compare(
+    bench: Bench, methods: Sequence[str] = METHODS, trials: int | str = 1, **changes: Any
+) -> pd.DataFrame:
+    """Measure several methods on trials: one row a method and trial.
+
+    ``trials`` is read by :func:`upm_lib.experiments.measurement.trial_numbers`.
+    """
+    if isinstance(methods, str):
+        raise UserError(f"methods is a list of names, such as [{methods!r}]")
+    rows = [
+        measure(bench, bench.measurement(method, trial, **changes))
+        for trial in trial_numbers(trials)
+        for method in methods
+    ]
+    return pd.DataFrame(rows)[["method", "trial", "k", *METRICS, "cmc"]]
+
+
+def summary(rows: pd.DataFrame, by: str = "method") -> pd.DataFrame:
+    """Return metrics in percent, mean ± standard deviation if there are several trials.
+
+    Args:
+        rows: from :func:`compare`.
+        by: the column that names the lines; they keep the order in which they first appear.
+    """
+    groups = rows.groupby(by, sort=False)[list(METRICS)]
+    mean, spread, several = groups.mean(), groups.std(), groups.size() > 1
+    table = mean.map("{:.1f}".format)
+    return table.where(~several, table + " ± " + spread.map("{:.1f}".format), axis=0)

@@ -1,0 +1,166 @@
+"""Finding the tracklets of one's own cameras that look like a given one; no identity is needed."""
+
+import difflib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from upm_lib import runs
+from upm_lib.config import UserError
+from upm_lib.data.packing import Frames
+from upm_lib.data.tracklets import UNKNOWN, Dataset, Tracklet, images, readable
+from upm_lib.experiments import measuring, networks
+from upm_lib.experiments.bench import Bench
+from upm_lib.pictures import canvas, photos
+from upm_lib.retrieval import evaluation, features
+
+
+class Found(NamedTuple):
+    """The best matches of a query, nearest first."""
+
+    query: str
+    image: np.ndarray  # of the query, uint8 RGB [h, w, 3]
+    searched: int  # tracklets
+    names: list[str]
+    distances: list[float]  # between vectors of unit length: 0 (the same) to 2
+    images: list[np.ndarray]
+
+
+def search(bench: Bench, query: str, top: int = 5, same_camera: bool = False) -> Found:
+    """Rank the tracklets of the other cameras by their distance to a query (section 3.5).
+
+    The local-aware and the global-aware network of the gallery are found in the run store, or
+    trained now on its tracklets.
+
+    Args:
+        bench: the gallery.
+        query: a tracklet of the gallery as CAMERA/TRACKLET, or a folder of frames anywhere.
+        top: how many matches to return.
+        same_camera: search the query's own camera too; of a folder elsewhere the camera is not
+            known, and all are searched.
+
+    Raises UserError for a query that is neither, and if nothing is left to be searched.
+    """
+    if top < 1:
+        raise UserError(f"top must be at least 1, not {top}")
+    place = place_of(bench.dataset, query)
+    camera_of = np.array([t.camera for t in bench.dataset.tracklets])
+    candidates = np.arange(len(camera_of))
+    if place is not None:
+        others = candidates != place if same_camera else camera_of != camera_of[place]
+        candidates = candidates[others]
+    if not len(candidates):
+        raise UserError(
+            f"{bench.dataset.root} has no tracklet of another camera than that of {query}: "
+            "give --same-camera to search that one"
+        )
+    frames = Frames(one_tracklet(Path(query).expanduser())) if place is None else None
+    vectors = gallery_vectors(bench)
+    vector = query_vector(bench, frames) if frames else vectors[place : place + 1]
+    distance = evaluation.distances(vector, vectors[candidates])[0]
+    nearest = torch.argsort(distance, stable=True)[:top]
+    chosen = candidates[nearest.numpy()]
+    names = tracklet_names(bench.dataset)
+    image = frames.pixels[len(frames.pixels) // 2] if frames else bench.images([place])[0]
+    distances = distance[nearest].tolist()
+    return Found(
+        query, image, len(candidates), [names[c] for c in chosen], distances, bench.images(chosen)
+    )
+
+
+def tracklet_names(dataset: Dataset) -> list[str]:
+    """Return the folder of each tracklet below the root, such as cam1/0007."""
+    return [Path(t.frames[0]).parent.as_posix() for t in dataset.tracklets]
+
+
+def place_of(dataset: Dataset, query: str) -> int | None:
+    """Return the index of a query that is a tracklet of the gallery; None for another folder.
+
+    Raises UserError if it is neither.
+    """
+    names, folder = tracklet_names(dataset), Path(query).expanduser()
+    name = Path(query).as_posix()
+    if name not in names and folder.resolve().is_relative_to(dataset.root.resolve()):
+        name = folder.resolve().relative_to(dataset.root.resolve()).as_posix()
+    if name in names:
+        return names.index(name)
+    if not folder.is_dir():
+        near = difflib.get_close_matches(name, names, 1) or names[:1]
+        raise UserError(
+            f"{query} is neither a tracklet of {dataset.root} nor a folder: give one such as "
+            f"{near[0]}, or a folder of frames"
+        )
+    return None
+
+
+def one_tracklet(folder: Path) -> Dataset:
+    """Return a folder of frames as a data set of one tracklet, of nobody and no camera."""
+    with readable():
+        files = images(folder, folder)
+    if not files:
+        raise UserError(f"{folder} holds no pictures: give a folder with the frames of a tracklet")
+    return Dataset("query", folder, (Tracklet(UNKNOWN, 0, files),), ("",))
+
+
+def query_vector(bench: Bench, frames: Frames) -> Tensor:
+    """Return the fused vector [1, D] of a tracklet from elsewhere."""
+    both = networks.of(bench, bench.measurement("fusion", bench.config.trial))
+    return features.tracklet_features(both, frames, np.array([0]), bench.config)
+
+
+def gallery_vectors(bench: Bench) -> Tensor:
+    """Return the fused vectors [T, D] of all tracklets; computed once and kept in the run store."""
+    fusion = bench.measurement("fusion", bench.config.trial)
+    name = f"{bench.config.dataset}-k{bench.config.k}-{measuring.key(bench, fusion)}.npy"
+    path = runs.store() / "vectors" / name
+    if not path.is_file():
+        everything = np.arange(len(bench.dataset.tracklets))
+        vectors = measuring.vectors(bench, fusion, everything)
+        with runs.replacing(path) as temporary, temporary.open("wb") as file:
+            np.save(file, vectors.numpy())
+    return torch.from_numpy(np.load(path))
+
+
+# ---------------------------------------------------------------- what is shown
+
+
+def lines(found: Found) -> list[str]:
+    """Return the ranked list in words."""
+    width = max(len("tracklet"), *(len(name) for name in found.names))
+    rows = enumerate(zip(found.names, found.distances, strict=True), 1)
+    return [
+        f"query {found.query}: the best of {found.searched} tracklets searched",
+        f"rank  {'tracklet':<{width}}  distance (0 to 2)",
+        *(f"{rank:>4}  {name:<{width}}  {distance:.3f}" for rank, (name, distance) in rows),
+    ]
+
+
+def picture_path(out: str | None, query: str) -> Path:
+    """Return where the picture goes: the file asked for, or one named for the query in the store.
+
+    Raises UserError for a name that no PNG file can have.
+    """
+    if out is None:
+        return runs.store() / "search" / ("-".join(Path(query).parts[-2:]).strip("/") + ".png")
+    path = Path(out).expanduser()
+    if path.suffix != ".png" or path.is_dir():
+        raise UserError(f"{out} cannot be the picture: give the name of a file that ends in .png")
+    return path
+
+
+def draw(found: Found, path: Path) -> Path:
+    """Write the ranked list as a PNG file and return its path."""
+    labels = [
+        "\n".join([*map(_short, name.split("/")), f"{distance:.3f}"])
+        for name, distance in zip(found.names, found.distances, strict=True)
+    ]
+    fig = photos.best_matches(found.image, found.images, labels, title=f"query {found.query}")
+    return canvas.save(fig, path.stem, path.parent)
+
+
+def _short(name: str, most: int = 18) -> str:
+    """Return a name as it fits below a picture."""
+    return name if len(name) <= most else name[: most - 3] + "..."

@@ -1,0 +1,129 @@
+"""Pictures with sliders: live where ipywidgets and a kernel are at hand, else the first picture."""
+
+import base64
+import html
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from upm_lib.config import PARTS
+from upm_lib.experiments import analysis, measuring
+from upm_lib.experiments.bench import Bench
+from upm_lib.pictures import photos, toyworld
+from upm_lib.pictures.canvas import Picture
+from upm_lib.retrieval import evaluation
+
+TOP = 5  # gallery images a probe gets
+
+
+class Explorer:
+    """A picture that follows sliders.
+
+    Jupyter gets both: the widget, and the first picture for where no widget can be shown (a page
+    without kernel, a converted notebook, an environment without ipywidgets).
+
+    Args:
+        draw: takes one value of every choice by name and returns a picture.
+        choices: name -> the values of its slider, the first one is where it begins.
+    """
+
+    def __init__(self, draw: Callable[..., Picture], **choices: Sequence[Any]) -> None:
+        self.draw, self.choices = draw, choices
+
+    def first(self) -> Picture:
+        """Return the picture of the first value of every choice."""
+        return self.draw(**{name: values[0] for name, values in self.choices.items()})
+
+    def widget(self) -> Any:
+        """Return the sliders over the picture; raises ImportError without ipywidgets."""
+        import ipywidgets
+
+        view = ipywidgets.HTML()
+        sliders = {
+            name: ipywidgets.SelectionSlider(options=values, description=name)
+            for name, values in self.choices.items()
+        }
+
+        def show(_: Any = None) -> None:
+            view.value = _as_html(self.draw(**{n: slider.value for n, slider in sliders.items()}))
+
+        for slider in sliders.values():
+            slider.observe(show, names="value")
+        show()
+        return ipywidgets.VBox([*sliders.values(), view])
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        picture = self.first()
+        mime, (content, about) = _encoded(picture)
+        data: dict[str, Any] = {"text/plain": repr(picture), mime: content}
+        try:
+            data |= self.widget()._repr_mimebundle_()
+        except ImportError:
+            return data, {mime: about}
+        return data | {"text/plain": repr(picture)}, {mime: about}
+
+
+def _encoded(picture: Picture) -> tuple[str, tuple[bytes, dict[str, str]]]:
+    if picture.photographic:
+        return "image/jpeg", picture._repr_jpeg_()
+    return "image/png", picture._repr_png_()
+
+
+def _as_html(picture: Picture) -> str:
+    mime, (content, _) = _encoded(picture)
+    source = f"data:{mime};base64,{base64.b64encode(content).decode()}"
+    return f'<img alt="{html.escape(picture.alt)}" src="{source}">'
+
+
+def ranked_list(
+    bench: Bench, methods: Sequence[str] = ("baseline", "fusion"), trial: int = 1, first: int = 0
+) -> Explorer:
+    """Let the reader pick a probe and see its ranked list and the distances, by method.
+
+    Args:
+        bench: the data.
+        methods: of ``measurement.METHODS``.
+        trial: its number.
+        first: place of the probe that is shown first.
+    """
+    halves = measuring.searched(bench, trial)
+    apart = {}
+    for method in methods:
+        apart[method] = evaluation.distances(
+            *measuring.trial_vectors(bench, bench.measurement(method, trial))
+        )
+    people = bench.people(halves.gallery)
+    person = bench.people(halves.probe)
+
+    def draw(probe: int) -> Picture:
+        lists, right, shown = {}, {}, {}
+        for method, distances in apart.items():
+            order = np.argsort(distances[probe].numpy(), kind="stable")[:TOP]
+            lists[method] = [bench.images(halves.gallery[order])]
+            right[method] = [(people[order] == person[probe]).tolist()]
+            shown[method] = [distances[probe][order].tolist()]
+        image = bench.images(halves.probe[[probe]])
+        return photos.ranked_lists(image, lists, right, distances=shown)
+
+    places = list(range(len(halves.probe)))
+    return Explorer(draw, probe=places[first:] + places[:first])
+
+
+def toy_parts(bench: Bench, people: int = 6, seed: int = 4) -> Explorer:
+    """Let the reader choose k in a toy world and see which cyclic pairs are right.
+
+    Args:
+        bench: for the config of the association.
+        people: how many, seen by two cameras each.
+        seed: of their colours.
+    """
+    cameras = np.repeat([0, 1], people)
+    names = [chr(ord("a") + n) for n in range(people)] * 2
+
+    def draw(k: int) -> Picture:
+        anchors = analysis.toy_parts(k, people, seed)
+        match = analysis.cyclic_pairs(anchors, cameras, bench.config)
+        return toyworld.part_worlds(anchors, ["AB"[c] for c in cameras], names, match)
+
+    return Explorer(draw, k=[*reversed(PARTS)])

@@ -1,0 +1,420 @@
+"""The networks: a trunk with an 8x4 map, its stripes, and the two heads of sections 3.2-3.3.
+
+Shapes: B frames, H x W pixels, c channels of the map, k parts, c' reduced channels.
+"""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from upm_lib.config import MAP_COLUMNS, MAP_ROWS, Config, UserError
+from upm_lib.learning import _memory, _torchvision  # noqa: F401  (before timm, which imports torchvision)
+
+import timm  # isort: skip
+import torchvision.models  # isort: skip
+
+# ---------------------------------------------------------------- pooling and heads
+
+
+def part_pool(f: Tensor, k: int, pool: str = "gap") -> Tensor:
+    """Pool k equal horizontal stripes of a map (section 3.2).
+
+    Args:
+        f: map of the trunk [B, c, 8, 4].
+        k: number of stripes, a divisor of 8; k = 1 pools the whole map.
+        pool: "gap" (mean over the stripe) or "gmp" (maximum).
+
+    Returns:
+        x_1 .. x_k as [B, k, c], top stripe first, not normalised.
+    """
+    if f.shape[2] % k:
+        raise UserError(f"k = {k} does not divide the {f.shape[2]} rows of the map")
+    rows = f.unflatten(2, (k, f.shape[2] // k))  # [B, c, k, 8/k, 4]
+    pooled = rows.mean((3, 4)) if pool == "gap" else rows.amax((3, 4))
+    return pooled.transpose(1, 2)
+
+
+class LocalAware(nn.Module):
+    """Local-aware module, Eq. (1): the part features as they are, x_i^l = x_i.
+
+    Maps [B, c, 8, 4] to [B, k, c]. With k = 1 this is the baseline, plain DAL.
+    """
+
+    def __init__(self, c: int, k: int, pool: str = "gap") -> None:
+        super().__init__()
+        self.k, self.pool, self.dim = k, pool, c
+
+    def forward(self, f: Tensor) -> Tensor:
+        """Return [B, k, c]."""
+        return part_pool(f, self.k, self.pool)
+
+
+class GlobalAware(nn.Module):
+    """Global-aware module, Eq. (2): x_i^g = ReLU(BN(conv([x^_i ; x^_0]))) + x^_0.
+
+    x^_0 .. x^_k are the whole-map and part features reduced to c' channels by 1x1 convolutions.
+    Every part has weights of its own, so the k convolutions on 1x1 maps are one batched product.
+    Maps [B, c, 8, 4] to [B, k, c'].
+
+    Args:
+        c: channels of the map.
+        k: number of parts.
+        c_reduced: c'.
+        pool: "gap" or "gmp".
+        activation: "relu" (paper) or "relu6" (published code).
+        bn_eps, bn_momentum: of the batch normalisation; momentum 0 freezes its moving statistics.
+    """
+
+    def __init__(
+        self,
+        c: int,
+        k: int,
+        c_reduced: int = 256,
+        pool: str = "gap",
+        activation: str = "relu",
+        bn_eps: float = 1e-5,
+        bn_momentum: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.k, self.pool, self.dim = k, pool, c_reduced
+        self.reduce_weight = nn.Parameter(torch.empty(k + 1, c_reduced, c))
+        self.reduce_bias = nn.Parameter(torch.zeros(k + 1, c_reduced))
+        self.relate_weight = nn.Parameter(torch.empty(k, c_reduced, 2 * c_reduced))
+        for weight in (self.reduce_weight, self.relate_weight):
+            nn.init.trunc_normal_(weight, std=weight.shape[-1] ** -0.5)
+        self.bn = nn.BatchNorm1d(k * c_reduced, eps=bn_eps, momentum=bn_momentum)
+        self.activation = F.relu if activation == "relu" else F.relu6
+
+    def forward(self, f: Tensor) -> Tensor:
+        """Return [B, k, c']."""
+        x = torch.cat([part_pool(f, 1, self.pool), part_pool(f, self.k, self.pool)], dim=1)
+        x_hat = torch.einsum("bic,ioc->bio", x, self.reduce_weight) + self.reduce_bias
+        x_0, parts = x_hat[:, :1], x_hat[:, 1:]  # [B, 1, c'], [B, k, c']
+        pairs = torch.cat([parts, x_0.expand_as(parts)], dim=2)  # [B, k, 2c']
+        related = torch.einsum("bic,ioc->bio", pairs, self.relate_weight)
+        related = self.bn(related.flatten(1)).unflatten(1, (self.k, self.dim))
+        return self.activation(related) + x_0
+
+
+class UPMNet(nn.Module):
+    """A trunk and one head: frames [B, 3, H, W] in [-1, 1] to part features [B, k, dim].
+
+    The features are not normalised; association learning and fusion do that. The first blocks of
+    the trunk may be frozen: ``frozen`` then holds them with the statistics they came with, and
+    ``trunk`` holds the rest.
+    """
+
+    def __init__(
+        self, trunk: nn.Module, head: LocalAware | GlobalAware, frozen: nn.Module | None = None
+    ) -> None:
+        super().__init__()
+        self.trunk, self.head = trunk, head
+        self.frozen = None if frozen is None else frozen.eval().requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "UPMNet":
+        """Set the mode of all but the frozen blocks, which stay in evaluation mode."""
+        super().train(mode)
+        if self.frozen is not None:
+            self.frozen.eval()
+        return self
+
+    @property
+    def k(self) -> int:
+        """Number of parts."""
+        return self.head.k
+
+    @property
+    def dim(self) -> int:
+        """Length of one part feature: c (local-aware) or c' (global-aware)."""
+        return self.head.dim
+
+    def map(self, images: Tensor) -> Tensor:
+        """Return the map f [B, c, 8, 4] of frames [B, 3, H, W].
+
+        What the frozen blocks make of the frames is accepted as well: it has more than 3 channels.
+        """
+        if self.frozen is not None and images.shape[1] == 3:
+            images = self.frozen(images)
+        return self.trunk(images)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the part features [B, k, dim] of what :meth:`map` takes."""
+        return self.head(self.map(images))
+
+    def decayed(self) -> Iterator[nn.Parameter]:
+        """Yield the weights that weight decay acts on: ordinary convolutions, nothing else.
+
+        Not depthwise convolutions, batch normalisation or biases, as in the published code.
+        """
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d) and module.groups == 1 and module.weight.requires_grad:
+                yield module.weight
+            if isinstance(module, GlobalAware) and module.reduce_weight.requires_grad:
+                yield from (module.reduce_weight, module.relate_weight)
+
+
+# ---------------------------------------------------------------- trunks
+
+
+def _mobilenet_v1(stride: int) -> tuple[nn.Module, int]:
+    net = timm.create_model("mobilenetv1_100", pretrained=False, pad_type="same")
+    if stride == 16:
+        net.blocks[4][0].conv_dw.stride = (1, 1)
+    trunk = OrderedDict(conv_stem=net.conv_stem, bn1=net.bn1, blocks=net.blocks)
+    return nn.Sequential(trunk), 1024
+
+
+def _resnet50(stride: int) -> tuple[nn.Module, int]:
+    net = torchvision.models.resnet50(weights=None)
+    if stride == 16:
+        net.layer4[0].conv2.stride = net.layer4[0].downsample[0].stride = (1, 1)
+    names = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
+    return nn.Sequential(OrderedDict((name, getattr(net, name)) for name in names)), 2048
+
+
+def _resnet50_slim(stride: int) -> tuple[nn.Module, int]:
+    """ResNet50 as TensorFlow's slim arranges it: the last unit of blocks 1 to 3 has the stride."""
+    trunk, c = _resnet50(32)
+    trunk.maxpool = nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.MaxPool2d(3, 2))  # 'same'
+    for first, last in ((2, 1), (3, 2), (4, 3)):
+        entry = getattr(trunk, f"layer{first}")[0]
+        entry.conv2.stride = entry.downsample[0].stride = (1, 1)
+        if last == 3 and stride == 16:
+            continue
+        unit = getattr(trunk, f"layer{last}")[-1]
+        unit.conv2.stride = (2, 2)
+        unit.downsample = nn.MaxPool2d(1, 2)  # the identity shortcut, subsampled
+    return trunk, c
+
+
+def _separable(c_in: int, c_out: int, stride: int) -> nn.Sequential:
+    """One block of MobileNetV1: a depthwise and a pointwise convolution, each with BN and ReLU6."""
+    return nn.Sequential(
+        nn.Conv2d(c_in, c_in, 3, stride, 1, groups=c_in, bias=False),
+        nn.BatchNorm2d(c_in),
+        nn.ReLU6(inplace=True),
+        nn.Conv2d(c_in, c_out, 1, bias=False),
+        nn.BatchNorm2d(c_out),
+        nn.ReLU6(inplace=True),
+    )
+
+
+def _small(stride: int) -> tuple[nn.Module, int]:
+    """The first seven blocks of MobileNetV1 at half width: deeper ones do not learn in minutes."""
+    if stride != 16:
+        raise UserError("the small trunk takes 128x64 frames: set height = 128 and width = 64")
+    stem = nn.Sequential(
+        nn.Conv2d(3, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU6(inplace=True)
+    )
+    plan = ((32, 1), (64, 2), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1))
+    blocks, c = [], 16
+    for c_out, block_stride in plan:
+        blocks.append(_separable(c, c_out, block_stride))
+        c = c_out
+    return nn.Sequential(OrderedDict(stem=stem, blocks=nn.Sequential(*blocks))), c
+
+
+_TRUNKS = {
+    "mobilenet_v1": _mobilenet_v1,
+    "resnet50": _resnet50,
+    "resnet50_slim": _resnet50_slim,
+    "small": _small,
+}
+# (eps, momentum) of the batch normalisation; momentum is 1 - TensorFlow's decay.
+_BATCH_NORM = {
+    "mobilenet_v1": (1e-3, 3e-4),
+    "resnet50": (1e-5, 0.1),
+    "resnet50_slim": (1e-5, 3e-3),
+    "small": (1e-5, 0.1),
+}
+
+
+def build(config: Config) -> UPMNet:
+    """Build the network of a config, with its weights loaded; random parts follow ``config.seed``.
+
+    Raises UserError for an input the trunk does not take, and for weights that are missing or
+    belong to another architecture.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        trunk, c = _TRUNKS[config.backbone](config.height // MAP_ROWS)
+        head = _head(config, c)
+    eps, momentum = _BATCH_NORM[config.backbone]
+    for module in trunk.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps = eps
+            module.momentum = momentum if config.bn_momentum is None else config.bn_momentum
+    if config.weights is not None:
+        load_trunk_weights(trunk, config.backbone, config.weights, config.restore_bn_statistics)
+    if not config.freeze:
+        return UPMNet(trunk, head)
+    frozen, rest = divide(trunk, config.backbone, config.freeze)
+    return UPMNet(rest, head, frozen)
+
+
+def divide(trunk: nn.Module, backbone: str, freeze: int) -> tuple[nn.Sequential, nn.Sequential]:
+    """Part a trunk behind its first blocks: what is frozen, and the rest.
+
+    Raises UserError if nothing would be left.
+    """
+    parts = dict(trunk.named_children())
+    stages = [parts.pop(name) for name in list(parts) if name.startswith(("blocks", "layer"))]
+    if backbone == "mobilenet_v1":  # its blocks come in stages, ResNet50's in layers
+        stages = list(stages[0])
+    blocks = [block for stage in stages for block in stage]
+    if freeze >= len(blocks):
+        raise UserError(
+            f"freeze = {freeze}: the trunk {backbone} has {len(blocks)} blocks, and at least one "
+            "must be trained"
+        )
+    before = (*parts.values(), *blocks[:freeze])
+    return nn.Sequential(*before), nn.Sequential(*blocks[freeze:])
+
+
+def _head(config: Config, c: int) -> LocalAware | GlobalAware:
+    if config.branch == "local":
+        return LocalAware(c, config.k, config.pool)
+    eps, momentum = _BATCH_NORM[config.backbone]
+    momentum = momentum if config.bn_momentum is None else config.bn_momentum
+    head = GlobalAware(
+        c,
+        config.k,
+        config.c_reduced,
+        config.pool,
+        config.head_activation,
+        bn_eps=eps,
+        # The published code leaves the head as it was drawn, its moving statistics too.
+        bn_momentum=momentum if config.train_global_head else 0.0,
+    )
+    return head.requires_grad_(config.train_global_head)
+
+
+# ---------------------------------------------------------------- weights
+
+
+def load_trunk_weights(
+    trunk: nn.Module, backbone: str, weights: str, restore_bn_statistics: bool = True
+) -> None:
+    """Load trained weights into a trunk, in place.
+
+    Args:
+        trunk: from :func:`build`.
+        backbone: its name in the config.
+        weights: "imagenet" (downloaded on first use) or a local .safetensors or .pth file; for
+            mobilenet_v1 with the names of the public file google/mobilenet_v1_1.0_224, for ResNet50
+            with torchvision's names.
+        restore_bn_statistics: False leaves moving means at 0 and variances at 1.
+    """
+    state = _imagenet(backbone) if weights == "imagenet" else _read_state(weights)
+    wanted = trunk.state_dict()
+    if backbone == "mobilenet_v1":
+        names = _mobilenet_names(list(wanted))
+    else:
+        names = {name: name for name in wanted}
+    missing = [n for n in names.values() if n not in state and "num_batches" not in n]
+    if missing:
+        raise UserError(
+            f"the weights {weights} do not fit the trunk {backbone}: {len(missing)} of "
+            f"{len(names)} tensors are missing, the first is {missing[0]!r}"
+        )
+    loaded = {}
+    for name, value in wanted.items():
+        keep = "num_batches" in name or ("running_" in name and not restore_bn_statistics)
+        new = value if keep else state[names[name]]
+        if new.shape != value.shape:
+            raise UserError(
+                f"the weights {weights} do not fit the trunk {backbone}: {names[name]!r} has shape "
+                f"{tuple(new.shape)}, the trunk needs {tuple(value.shape)}"
+            )
+        loaded[name] = new
+    trunk.load_state_dict(loaded)
+
+
+def _mobilenet_names(ours: list[str]) -> dict[str, str]:
+    """Map timm's names to those of the public file, which counts the 27 convolutions in order."""
+    layers = list(dict.fromkeys(n.rsplit(".", 1)[0] for n in ours))
+    theirs = {}
+    for number, layer in enumerate(layers):
+        unit = "conv_stem" if number < 2 else f"layer.{number // 2 - 1}"
+        kind = "convolution" if number % 2 == 0 else "normalization"
+        theirs[layer] = f"mobilenet_v1.{unit}.{kind}"
+    return {n: f"{theirs[n.rsplit('.', 1)[0]]}.{n.rsplit('.', 1)[1]}" for n in ours}
+
+
+def _read_state(weights: str) -> dict[str, Tensor]:
+    path = Path(weights).expanduser()
+    if not path.is_file():
+        raise UserError(
+            f"no weights at {weights}: give a .safetensors or .pth file, or 'imagenet' to download"
+        )
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)  # executes nothing
+        return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    except Exception as error:  # the readers raise many kinds; the advice is the same
+        raise UserError(
+            f"{weights} is not a readable weights file ({type(error).__name__}): give a "
+            ".safetensors file, or a .pth file that holds tensors and nothing else"
+        ) from error
+
+
+# Of the trunk of MobileNetV1 1.0_224 (TensorFlow models, slim), whose numbers the download must be.
+MOBILENET_DIGEST = "8e393daa8324ac71c13232cdfe0d213cccfd3ff4ce2f1fa5e3f2849e45d57570"
+
+
+def pinned(state: dict[str, Tensor], digest: str, source: str) -> dict[str, Tensor]:
+    """Return downloaded MobileNetV1 weights if they are, number by number, the known ones.
+
+    Args:
+        state: tensors under the public names.
+        digest: SHA-256, hexadecimal, over name, shape and content of the trunk's tensors; the
+            file's header, its classifier and its counters of batches are free.
+        source: where they come from, for the message.
+
+    Raises UserError otherwise.
+    """
+    found = hashlib.sha256()
+    for name, value in sorted(state.items()):
+        if name.startswith("mobilenet_v1.") and "num_batches" not in name:
+            found.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+            found.update(value.contiguous().numpy().tobytes())
+    if found.hexdigest() != digest:
+        raise UserError(
+            f"the weights from {source} are not the known ones (their SHA-256 is "
+            f"{found.hexdigest()}, not {digest}): give the path of a file that you trust as weights"
+        )
+    return state
+
+
+def _imagenet(backbone: str) -> dict[str, Tensor]:
+    try:
+        if backbone == "mobilenet_v1":
+            from huggingface_hub import hf_hub_download
+
+            file = hf_hub_download("google/mobilenet_v1_1.0_224", "model.safetensors")
+            return pinned(_read_state(file), MOBILENET_DIGEST, file)
+        if backbone == "resnet50":
+            names = torchvision.models.ResNet50_Weights
+            # The file's name holds its digest; a file in the cache is not checked again, hence
+            # nothing but tensors is read from it.
+            options = dict(progress=False, check_hash=True, weights_only=True)
+            return names.IMAGENET1K_V1.get_state_dict(**options)
+    except UserError:
+        raise
+    except Exception as error:  # any of a dozen network errors: the advice is the same
+        raise UserError(
+            f"the ImageNet weights of {backbone} could not be downloaded "
+            f"({type(error).__name__}): fetch the file on a machine with network access and "
+            "give its path as weights"
+        ) from error
+    raise UserError(f"there is no public source of weights for {backbone}: give a local file")
+
+
+assert MAP_ROWS == 2 * MAP_COLUMNS  # frames are twice as high as wide, and so is the map

@@ -1,0 +1,372 @@
+"""Training: one visible step, the schedules, checkpoints, and the loop that resumes.
+
+Training knows the objective only as a module with ``forward(features, tracklet) -> (loss, share)``
+and ``update(features, tracklet, warm) -> share``, so another unsupervised method fits in its place.
+"""
+
+import hashlib
+import json
+import math
+import re
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from tqdm.auto import tqdm
+
+from upm_lib import config as configs
+from upm_lib import distributed, runs
+from upm_lib.config import Config, UserError
+from upm_lib.data.batches import TrainingSet
+from upm_lib.learning import model
+from upm_lib.learning.association import Association
+
+# After upm_lib.learning.model, which prepares torchvision, which timm imports.
+from timm.optim import RMSpropTF  # isort: skip
+from timm.utils import ModelEmaV3  # isort: skip
+
+
+class NotFinite(UserError, FloatingPointError):
+    """The training has left the finite numbers."""
+
+
+# One value a step each; "gradient" is the largest of all elements, before decay and clipping.
+HISTORY = ("loss", "top_share", "cyclic_share", "gradient")
+CHECKPOINT = re.compile(r"step-(\d{8})-([0-9a-f]{16})\.safetensors")
+SLOT = re.compile(r"optimiser\.\d+\.\w+")  # one tensor of the optimiser's state
+KEEP = 2  # checkpoints on disk
+
+
+def pick_device(name: str | None = None) -> torch.device:
+    """Return the named device; None means this process's GPU if there is one, else the CPU."""
+    if name is None:
+        name = distributed.local_device() if torch.cuda.is_available() else "cpu"
+    kind = str(name).split(":")[0]
+    configs.known(("cpu", "cuda"), kind, "device")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"device {name!r} is not available here: use 'cpu' or leave it out")
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"unknown device {name!r}: use 'cpu', 'cuda' or 'cuda:1'") from error
+
+
+# ---------------------------------------------------------------- schedules
+
+
+def learning_rate(config: Config, step: int, frames: int) -> float:
+    """Return the learning rate of a step, counted from 0 (section 4.1).
+
+    Args:
+        config: schedule, lr, steps, batch.
+        step: number of updates done so far.
+        frames: number of training frames; the staircase falls by 0.94 every two epochs.
+    """
+    if config.schedule == "staircase":
+        every = max(1, int(frames / config.batch * 2))
+        return config.lr * 0.94 ** (step // every)
+    if config.schedule == "halves":
+        return config.lr * config.lr_factors[step > config.steps // 2]
+    rise = min(1.0, (step + 1) / 20)
+    return config.lr * rise * 0.5 * (1 + math.cos(math.pi * step / config.steps))
+
+
+def ema_decay(config: Config, updates: int) -> float:
+    """Return the decay of the moving average after some updates: it starts low and rises."""
+    return min(config.ema, (1 + updates) / (10 + updates))
+
+
+def optimiser_of(network: model.UPMNet, config: Config) -> torch.optim.Optimizer:
+    """Return the optimiser of section 4.1 (RMSProp or SGD), or Adam for the short demo runs."""
+    groups = [
+        {"params": list(network.trunk.parameters()), "factor": 1.0},
+        {
+            "params": [p for p in network.head.parameters() if p.requires_grad],
+            "factor": config.head_lr_factor,
+        },
+    ]
+    groups = [group for group in groups if group["params"]]
+    if config.optimiser == "rmsprop":  # TensorFlow's: epsilon inside the root, slot starts at 1
+        return RMSpropTF(groups, lr=config.lr, alpha=0.9, eps=1.0, momentum=0.9)
+    if config.optimiser == "sgd":
+        return torch.optim.SGD(groups, lr=config.lr, momentum=0.9, nesterov=True)
+    return torch.optim.Adam(groups, lr=config.lr)
+
+
+# ---------------------------------------------------------------- one step
+
+
+class Trainer:
+    """Everything a training run consists of: network, objective, optimiser, moving average, step.
+
+    Several processes (:mod:`upm_lib.distributed`) share the frames of each batch and hold the same
+    state; ``config.batch`` is the global batch.
+
+    Args:
+        config: what to train.
+        data: the training half of a trial.
+        device: where.
+    """
+
+    def __init__(self, config: Config, data: TrainingSet, device: torch.device) -> None:
+        if config.batch % distributed.size():
+            raise UserError(
+                f"batch = {config.batch} does not divide over {distributed.size()} processes: "
+                "choose a multiple of their number"
+            )
+        self.config, self.data, self.device = config, data, device
+        network = model.build(config)
+        self.network = network.to(device, memory_format=torch.channels_last).train()
+        self.parallel: nn.Module = self.network  # what a step calls
+        if distributed.size() > 1:
+            distributed.synchronise(self.network)
+            self.parallel = DistributedDataParallel(self.network)
+        self.objective: nn.Module = Association(
+            self.network.k, self.network.dim, data.camera_of, config
+        ).to(device)
+        self.optimiser = optimiser_of(self.network, config)
+        self.decayed = list(self.network.decayed()) if config.weight_decay else []
+        # The moving average covers the weights; batch norm's statistics are copied as they are.
+        self.ema = ModelEmaV3(self.network, exclude_buffers=True) if config.ema else None
+        epoch = int(data.sampler.steps_per_epoch)
+        self.warmup_steps = math.ceil(epoch * config.warmup_epochs)
+        self.step = 0
+        self.history = torch.full((config.steps, len(HISTORY)), torch.nan, device=device)
+
+    def train_step(self) -> None:
+        """Forward, loss, backward, clip, optimiser, moving average, anchors: one step.
+
+        The loss reads the anchors as they stood before the step; they move last.
+        """
+        images, tracklet = self.data.batch(self.step, self.device)
+        features, tracklet = map(distributed.gather, (self._features(images), tracklet))
+        loss, top_share = self.objective(features, tracklet)
+        self.optimiser.zero_grad(set_to_none=True)
+        # Each process has the gradient through its own frames, and their mean is taken: we want
+        # the sum.
+        (loss * distributed.size()).backward()
+        gradient = self._decay_and_clip()
+        rate = learning_rate(self.config, self.step, len(self.data.frame))
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate * group["factor"]
+        self.optimiser.step()
+        warm = self.step < self.warmup_steps
+        cyclic_share = self.objective.update(features, tracklet, warm)
+        self.history[self.step] = torch.stack([loss.detach(), top_share, cyclic_share, gradient])
+        self.step += 1
+        if self.ema:
+            self.ema.decay = ema_decay(self.config, self.step)
+            self.ema.update(self.network)
+
+    def _features(self, images: Tensor) -> Tensor:
+        """Part features [b, k, dim] of a share; on a GPU the network computes in bfloat16."""
+        with torch.autocast(self.device.type, torch.bfloat16, self.device.type == "cuda"):
+            features = self.parallel(images)
+        return features.to(next(self.network.parameters()).dtype)
+
+    def _decay_and_clip(self) -> Tensor:
+        """Add the gradient of weight decay, then clip element by element, in this order.
+
+        Returns the largest absolute element before both: clipping makes an infinite one finite, and
+        without this record nobody would know.
+        """
+        found = [p.grad for p in self.network.parameters() if p.grad is not None]
+        largest = torch.stack(torch._foreach_norm(found, torch.inf)).max()  # NaN if one is
+        if self.decayed:
+            gradients = [p.grad for p in self.decayed]
+            torch._foreach_add_(gradients, self.decayed, alpha=self.config.weight_decay)
+        nn.utils.clip_grad_value_(self.network.parameters(), self.config.clip)
+        return largest
+
+    @property
+    def result(self) -> model.UPMNet:
+        """The network to evaluate: the moving average if there is one."""
+        return self.ema.module if self.ema else self.network
+
+    def log(self) -> pd.DataFrame:
+        """Return the history, one row a step: step, loss, top_share, cyclic_share, gradient."""
+        values = self.history[: self.step].cpu().numpy()
+        return pd.DataFrame(values, columns=list(HISTORY)).rename_axis("step").reset_index()
+
+    def check_finite(self) -> None:
+        """Raise NotFinite for a loss or gradient so far, or a weight or statistic now, that is not.
+
+        The sentence names the first such step and the frames of its batch, by their numbers.
+        """
+        advice = (
+            f"lower the learning rate (now {self.config.lr}); the last checkpoint before it is kept"
+        )
+        names = ("loss", "gradient")
+        history = self.history[: self.step, [HISTORY.index(name) for name in names]]
+        bad = (~history.isfinite()).nonzero()
+        if len(bad):
+            step, column = bad[0].tolist()
+            frames = ", ".join(map(str, self.data.frame[self.data.sampler(step)]))
+            raise NotFinite(
+                f"the {names[column]} of step {step} is not finite, its batch holds the frames "
+                f"{frames}: {advice}"
+            )
+        state = self.network.state_dict()
+        finite = torch.stack([tensor.isfinite().all() for tensor in state.values()])
+        if not finite.all():
+            name = list(state)[int((~finite).nonzero()[0])]
+            raise NotFinite(f"{name} is not finite after {self.step} steps: {advice}")
+
+    # ------------------------------------------------------------ state on disk
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return every tensor of the run's state under a flat name."""
+        modules = {"network": self.network, "objective": self.objective}
+        if self.ema:
+            modules["ema"] = self.ema.module
+        state = {f"{m}.{n}": t for m, mod in modules.items() for n, t in mod.state_dict().items()}
+        for number, slots in self.optimiser.state_dict()["state"].items():
+            state |= {f"optimiser.{number}.{n}": t for n, t in slots.items()}
+        return state | {"history": self.history}
+
+    def load_tensors(self, state: dict[str, Tensor], step: int) -> None:
+        """Put back what :meth:`tensors` returned after a number of steps."""
+        parts: dict[str, dict[str, Tensor]] = {}
+        for name, value in state.items():
+            part, _, rest = name.partition(".")
+            parts.setdefault(part, {})[rest] = value
+        self.network.load_state_dict(parts["network"])
+        self.objective.load_state_dict(parts["objective"])
+        if self.ema:
+            self.ema.module.load_state_dict(parts["ema"])
+        slots: dict[int, dict[str, Tensor]] = {}
+        for name, value in parts.get("optimiser", {}).items():
+            number, slot = name.split(".")
+            slots.setdefault(int(number), {})[slot] = value
+        groups = self.optimiser.state_dict()["param_groups"]
+        self.optimiser.load_state_dict({"state": slots, "param_groups": groups})
+        self.history.copy_(parts["history"][""])
+        self.step = step
+
+
+# ---------------------------------------------------------------- checkpoints
+
+
+def save_checkpoint(trainer: Trainer, folder: Path) -> Path:
+    """Write the run's state to ``folder/step-NUMBER-DIGEST.safetensors``; keep the last two.
+
+    The file is complete or absent: it is written beside, flushed and moved. Its name carries the
+    SHA-256 of its content, so a damaged file is recognised. A state that is not finite is never
+    saved: NotFinite is raised.
+    """
+    trainer.check_finite()
+    tensors = {n: t.detach().cpu().contiguous() for n, t in trainer.tensors().items()}
+    about = {"step": str(trainer.step), "config": json.dumps(configs.to_json(trainer.config))}
+    content = save(tensors, metadata=about)
+    path = folder / f"step-{trainer.step:08d}-{_digest(content)}.safetensors"
+    with runs.replacing(path) as temporary:
+        temporary.write_bytes(content)
+    for old in _checkpoints(folder)[:-KEEP]:
+        old.unlink()
+    return path
+
+
+def load_checkpoint(trainer: Trainer, folder: Path) -> bool:
+    """Restore the newest undamaged checkpoint; False if there is none.
+
+    A damaged one is passed over with a warning; one of another config raises UserError.
+    """
+    for path in reversed(_checkpoints(folder)):
+        step, digest = CHECKPOINT.fullmatch(path.name).groups()
+        if _digest(path.read_bytes()) != digest:
+            warnings.warn(f"{path.name} is damaged: using the checkpoint before it", stacklevel=2)
+            continue
+        theirs, tensors = _read_checkpoint(path)
+        if not _same_training(theirs, trainer.config):
+            raise UserError(f"{path} belongs to another config: remove it or its folder")
+        if not _same_data(tensors, trainer):
+            raise UserError(f"{path} belongs to other data: remove it or its folder")
+        trainer.load_tensors(tensors, int(step))
+        return True
+    return False
+
+
+def _read_checkpoint(path: Path) -> tuple[Config, dict[str, Tensor]]:
+    """Read a checkpoint's config and tensors; nothing in it is executed, whoever wrote it."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            theirs = configs.from_json(json.loads(file.metadata()["config"]))
+            return theirs, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise UserError(
+            f"{path} is no checkpoint of this program ({type(error).__name__}): remove it or its "
+            "folder"
+        ) from error
+
+
+def _same_training(one: Config, other: Config) -> bool:
+    """Whether two configs train the same; where the starting weights lay does not matter."""
+    fields = [configs.training_fields(c) | {"weights": bool(c.weights)} for c in (one, other)]
+    return fields[0] == fields[1]
+
+
+def _same_data(tensors: dict[str, Tensor], trainer: Trainer) -> bool:
+    """Whether a checkpoint is of the trainer's tracklets; a fresh optimiser has no slots yet."""
+    ours = trainer.tensors()
+    shapes = all(n in tensors and tensors[n].shape == t.shape for n, t in ours.items())
+    shapes &= all(SLOT.fullmatch(n) for n in tensors.keys() - ours.keys())
+    return shapes and torch.equal(tensors["objective.camera_of"], ours["objective.camera_of"].cpu())
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.glob("step-*") if CHECKPOINT.fullmatch(p.name))
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+# ---------------------------------------------------------------- the loop
+
+
+def train(
+    trainer: Trainer,
+    folder: Path | None = None,
+    checkpoint_every: int = 500,
+    progress: bool | str = False,
+    stop: Callable[[int], bool] | None = None,
+) -> None:
+    """Train to the last step, from the newest checkpoint in folder if there is one.
+
+    Of several processes, the first writes the checkpoints and shows the bar; all read them.
+
+    Args:
+        trainer: fresh.
+        folder: where checkpoints go; None keeps none.
+        checkpoint_every: steps.
+        progress: show a bar; a text is its title.
+        stop: called with the number of steps done; True ends early, without a last checkpoint.
+    """
+    if folder is not None:
+        load_checkpoint(trainer, folder)
+        distributed.agree(trainer.step, "the checkpoint to go on from")
+    if trainer.step == trainer.config.steps:
+        return
+    title = progress if isinstance(progress, str) else "training"
+    progress = progress and distributed.rank() == 0
+    bar = tqdm(total=trainer.config.steps, initial=trainer.step, desc=title, disable=not progress)
+    with bar:
+        while trainer.step < trainer.config.steps:
+            trainer.train_step()
+            done = trainer.step
+            if done % 10 == 0 or done == trainer.config.steps:
+                trainer.check_finite()
+                loss, top, cyclic, _ = trainer.history[done - 1].tolist()
+                bar.set_postfix_str(f"loss {loss:.3f}, own first {top:.0%}, cyclic {cyclic:.0%}")
+                bar.update(done - bar.n)
+            if stop is not None and stop(done):
+                break
+            due = done % checkpoint_every == 0 or done == trainer.config.steps
+            if folder is not None and due and distributed.rank() == 0:
+                save_checkpoint(trainer, folder)

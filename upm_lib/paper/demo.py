@@ -1,0 +1,101 @@
+"""The main job: run the six notebooks on the embedded data, keep pages and figures, sum up."""
+
+import logging
+import os
+import time
+import warnings
+from pathlib import Path
+
+import nbformat
+import papermill
+from nbconvert import HTMLExporter
+from tqdm import tqdm
+
+from upm_lib import runs
+from upm_lib.config import UserError, known
+from upm_lib.experiments import measurement, measuring
+from upm_lib.experiments.bench import Bench, open_bench
+from upm_lib.pictures import canvas
+from upm_lib.synthetic import world
+
+NOTEBOOKS = ("01_data", "02_local", "03_global", "04_fusion", "05_cam", "06_tables")
+
+
+def run(dataset: str = "synthetic_clean", **parameters: object) -> Path:
+    """Execute the notebooks in order with papermill and return the folder of the results.
+
+    Executed notebooks and an HTML page of each go to ``demo/`` in the run store, figures at print
+    size to ``figures/demo/`` in the checkout.
+    """
+    known(world.WORLDS, dataset, "embedded data set")
+    root = runs.repo_root()
+    if root is None:
+        raise UserError("the notebooks are part of the checkout: clone the repository to run them")
+    logging.getLogger("papermill").setLevel(logging.WARNING)
+    out = runs.store() / "demo"
+    out.mkdir(parents=True, exist_ok=True)
+    parameters = {"dataset": dataset, "figures_dir": str(root / "figures" / "demo"), **parameters}
+    began = time.perf_counter()
+    for name in tqdm(NOTEBOOKS, desc="notebooks", unit="notebook"):
+        papermill.execute_notebook(
+            root / "notebooks" / f"{name}.ipynb",
+            out / f"{name}.ipynb",
+            parameters,
+            cwd=root / "notebooks",
+            progress_bar=False,
+        )
+        _write_page(out / f"{name}.ipynb")
+    bench = open_bench(progress=False, **parameters)
+    _say(summary(bench), time.perf_counter() - began, out, root / "figures/demo")
+    return out
+
+
+def drop_widgets(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Remove live widgets from a notebook, in place, and return it: what they show still is left.
+
+    Without the kernel that made it a widget is an empty box, also where its picture stands beside.
+    """
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+    return notebook
+
+
+def _write_page(notebook: Path) -> None:
+    exporter = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about alt texts and cell ids of the template
+        body, _ = exporter.from_notebook_node(drop_widgets(nbformat.read(notebook, as_version=4)))
+    with runs.replacing(notebook.with_suffix(".html")) as temporary:
+        temporary.write_text(body, encoding="utf-8")
+
+
+def results(bench: Bench) -> list[tuple[str, float | None]]:
+    """Return (name, Rank-1 in percent of trial 1) of every method; None where it is not run."""
+    found = [
+        (canvas.METHOD_NAMES[m], measuring.find(bench, bench.measurement(m)))
+        for m in measurement.METHODS
+    ]
+    balanced = measuring.find(bench, bench.measurement("fusion", normalise_branches=True))
+    found.append(("fused, each branch scaled first", balanced))
+    return [(name, record["rank1"] if record else None) for name, record in found]
+
+
+def summary(bench: Bench) -> list[str]:
+    """Return the lines of the closing table."""
+    people = len(bench.dataset.people) // 2
+    lines = [f"Rank-1 in %, {bench.label} {bench.config.dataset!r}, {people} test people, 1 trial:"]
+    for name, rank1 in [*results(bench), ("chance", 100 / people)]:
+        lines.append(f"  {name:<32} " + ("not run" if rank1 is None else f"{rank1:5.1f}"))
+    return lines
+
+
+def _say(lines: list[str], seconds: float, out: Path, pictures: Path) -> None:
+    here = Path.cwd()
+    shown = [Path(os.path.relpath(path, here)) for path in (out, pictures)]
+    print("", *lines, "", sep="\n")
+    print(f"Six notebooks in {seconds:.0f} s. Look next at:")
+    print(f"  {shown[0]}/01_data.html ... 06_tables.html   the lesson, with your results")
+    print(f"  {shown[1]}/   the figures at print size")
+    print("  make lab   to read and change the notebooks in JupyterLab")

@@ -1,0 +1,328 @@
+"""What a table of the paper needs on a data set, with time and disk; and doing it to the end.
+
+A plan holds what is missing: measurements without a record, and the networks they rest on. What
+tables have in common (Table 4's row k = 1 is Table 2's baseline) is one network and one record.
+Times are estimates, and say where they come from.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import median
+
+import pandas as pd
+import torch
+
+from upm_lib import runs
+from upm_lib.config import Config, from_json, known
+from upm_lib.data import batches, splits
+from upm_lib.experiments import measurement, measuring, networks
+from upm_lib.experiments.bench import Bench
+from upm_lib.learning import model, training
+from upm_lib.paper import complexity, published, tables
+from upm_lib.paper.tables import Row
+
+# What a step's time depends on, beside the device; the parts and the data cost next to nothing.
+COST = ("backbone", "branch", "freeze", "height", "width", "batch")
+# Forward and backward of a frame cost about three times the forward alone.
+PASSES = 3
+# Assumed, not measured: what a large GPU sustains in float32 training, in FLOPs a second. The
+# depthwise convolutions of MobileNetV1 wait for memory most of the time.
+SUSTAINED = {"mobilenet_v1": 2e12, "resnet50": 8e12, "resnet50_slim": 8e12}
+
+
+@dataclass(frozen=True)
+class Task:
+    """A network that has to be trained, or trained further."""
+
+    config: Config
+    done: int  # steps that are safe in a checkpoint
+
+    @property
+    def left(self) -> int:
+        """Steps still to do."""
+        return self.config.steps - self.done
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A table on a bench: the measurements that lack a record, and the networks they rest on."""
+
+    bench: Bench
+    table: int
+    trials: int | str
+    missing: tuple[tuple[Row, int], ...]  # row and trial
+    tasks: tuple[Task, ...]  # every network of the missing measurements, finished ones too
+
+    @property
+    def measurements(self) -> int:
+        """How many the whole table has."""
+        return len(tables.rows(self.table)) * len(measurement.trial_numbers(self.trials))
+
+
+def of(bench: Bench, table: int, trials: int | str = 1) -> Plan:
+    """Return what Table 1, 2, 3 or 4 still needs on the bench's data; nothing is trained.
+
+    Raises UserError for another table, for trials that are none or that the data lack, and for data
+    without identities.
+    """
+    known(tables.ACCURACY, str(table), "table to run")
+    missing, networks = [], {}
+    for trial in measurement.trial_numbers(trials):
+        measuring.searched(bench, trial)
+        for row in tables.rows(int(table)):
+            if measuring.find(bench, bench.measurement(row.method, trial, **row.changes)):
+                continue
+            missing.append((row, trial))
+            for config in networks_of(bench, row, trial):
+                networks[networks.folder_of(bench, config)] = config
+    tasks = tuple(Task(c, networks.steps_done(bench, c)) for c in networks.values())
+    return Plan(bench, int(table), trials, tuple(missing), tasks)
+
+
+def networks_of(bench: Bench, row: Row, trial: int) -> list[Config]:
+    """Return the configs of the networks behind a row: two for "fusion", one otherwise."""
+    methods = ("local", "global") if row.method == "fusion" else (row.method,)
+    return [bench.network(method, trial, **row.changes) for method in methods]
+
+
+def run(plan: Plan) -> None:
+    """Train and measure what is missing, trial by trial, and say how much time is left.
+
+    It may be stopped at any time; a new plan of the same table then goes on where it ended.
+    """
+    tasks = {networks.folder_of(plan.bench, task.config): task for task in plan.tasks}
+    left = {folder: task for folder, task in tasks.items() if task.left}
+    speeds = Speeds(plan.bench)
+    for number, (row, trial) in enumerate(plan.missing):
+        for config in networks_of(plan.bench, row, trial):
+            task = left.get(networks.folder_of(plan.bench, config))
+            if task is None:
+                continue
+            rest = seconds_left(plan.bench, list(left.values()), plan.missing[number:], speeds)
+            place = f"network {len(tasks) - len(left) + 1} of {len(tasks)}"
+            print(f"{place}: {name_of(config)}, trial {trial}; about {duration(rest)} left")
+            networks.find_or_train(plan.bench, config)
+            del left[networks.folder_of(plan.bench, config)]
+            speeds.look()
+        measuring.measure(plan.bench, plan.bench.measurement(row.method, trial, **row.changes))
+
+
+# ---------------------------------------------------------------- time
+
+
+class Speeds:
+    """Seconds that a training step takes on the bench's device: measured, never looked up.
+
+    From the finished runs in the store that cost the same; without one, a step is timed.
+    """
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench, self.timed = bench, {}
+        self.look()
+
+    def look(self) -> None:
+        """Take note of the runs that have been finished meanwhile."""
+        self.kept: dict[tuple[object, ...], list[float]] = {}
+        for kind, seconds in finished(self.bench.device):
+            self.kept.setdefault(kind, []).append(seconds)
+
+    def __call__(self, config: Config) -> tuple[float, str]:
+        """Return seconds a step and where they come from."""
+        kind = cost(config)
+        if kind in self.kept:
+            return median(self.kept[kind]), "finished runs"
+        if kind not in self.timed:
+            self.timed[kind] = timed_step(self.bench, config)
+        return self.timed[kind], "a timed step"
+
+
+def cost(config: Config) -> tuple[object, ...]:
+    """Return what tells configs of different speed apart."""
+    return tuple(getattr(config, name) for name in COST)
+
+
+def finished(device: torch.device) -> Iterator[tuple[tuple[object, ...], float]]:
+    """Yield cost and seconds a step of the runs in the store that this kind of device has made."""
+    for file in (runs.store() / "training").glob("*/*/speed.json"):
+        about = file.with_name("config.json")
+        speed = runs.read_json(file)
+        if about.is_file() and speed["device"] == networks.device_name(device):
+            yield cost(from_json(runs.read_json(about))), speed["seconds"] / speed["steps"]
+
+
+def timed_step(bench: Bench, config: Config) -> float:
+    """Return the seconds that a training step takes on the bench's data; nothing is kept.
+
+    Where blocks are frozen, one batch is put through them first, so that no maps of all frames
+    are made for an estimate.
+    """
+    half = batches.TrainingSet(bench.dataset, bench.frames, config)
+    trainer = training.Trainer(config, half, bench.device)
+    batch = half.batch(0, bench.device)
+    if config.freeze:
+        with torch.no_grad():
+            batch = batch._replace(frames=trainer.network.frozen(batch.frames))
+    half.batch = lambda step, device: batch
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        trainer.train_step()
+        float(trainer.history[trainer.step - 1, 0])  # waits for the device
+        seconds.append(time.perf_counter() - began)
+    return min(seconds[1:])  # the first one warms up
+
+
+def seconds_left(
+    bench: Bench, tasks: list[Task], missing: tuple[tuple[Row, int], ...], speeds: Speeds
+) -> float:
+    """Return the estimated seconds of training some networks and of some measurements."""
+    total = sum(task.left * speeds(task.config)[0] for task in tasks)
+    for row, trial in missing:
+        halves = splits.split(bench.dataset, trial)
+        frames = sum(
+            len(bench.dataset.tracklets[t].frames) for side in halves[1:] for t in side.tolist()
+        )
+        for config in networks_of(bench, row, trial):
+            total += frames * speeds(config)[0] / config.batch / PASSES
+    return total
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it: "40 s", "12 min", "3 h 20 min", "5 days"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds >= 48 * 3600:
+        return f"{seconds / 86400:.0f} days"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
+
+
+# ---------------------------------------------------------------- disk
+
+
+def checkpoint_bytes(bench: Bench, config: Config) -> int:
+    """Return what a training run keeps on disk: its last two checkpoints, from their shapes.
+
+    Network, moving average, the optimiser's slots, anchors and history.
+    """
+    with torch.device("meta"):
+        network = model.build(config.replace(weights=None, freeze=0))
+        if config.freeze:
+            frozen, rest = model.divide(network.trunk, config.backbone, config.freeze)
+            network = model.UPMNet(rest, network.head, frozen)
+    state = _bytes(network.state_dict().values())
+    trained = _bytes(p for p in network.parameters() if p.requires_grad)
+    slots = 1 if config.optimiser == "sgd" else 2
+    state += (state if config.ema else 0) + slots * trained
+    tracklets = len(splits.split(bench.dataset, config.trial).train)
+    state += complexity.anchor_bytes(network.k, tracklets, network.dim)
+    state += config.steps * len(training.HISTORY) * torch.float32.itemsize
+    return training.KEEP * state
+
+
+def _bytes(tensors: Iterator[torch.Tensor]) -> int:
+    return sum(t.numel() * t.element_size() for t in tensors)
+
+
+def disk_left(plan: Plan) -> int:
+    """Return the bytes that the networks to be trained will add to the run store."""
+    return sum(checkpoint_bytes(plan.bench, t.config) for t in plan.tasks if not t.done)
+
+
+def size(count: float) -> str:
+    """Return a number of bytes as people say it."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+# ---------------------------------------------------------------- words
+
+
+def name_of(config: Config) -> str:
+    """Return the name of a network among those of a table."""
+    name = f"{config.branch}, k={config.k}"
+    return name if config.pool == "gap" else f"{name}, {config.pool}"
+
+
+def listing(plan: Plan) -> pd.DataFrame:
+    """Return the networks of a plan, those of different trials on one line.
+
+    Columns: trials, how many of them are finished and begun, steps left, estimated time and disk.
+    """
+    speeds, lines = Speeds(plan.bench), {}
+    for name in dict.fromkeys(name_of(t.config) for t in plan.tasks):
+        tasks = [t for t in plan.tasks if name_of(t.config) == name]
+        steps = sum(t.left for t in tasks)
+        lines[name] = {
+            "trials": tables.trials_text(sorted({t.config.trial for t in tasks})),
+            "finished": sum(not t.left for t in tasks),
+            "begun": sum(0 < t.done < t.config.steps for t in tasks),
+            "steps left": steps,
+            "time": duration(steps * speeds(tasks[0].config)[0]) if steps else "",
+            "disk": size(sum(checkpoint_bytes(plan.bench, t.config) for t in tasks)),
+        }
+    return pd.DataFrame.from_dict(lines, orient="index").rename_axis("network")
+
+
+def summary(plan: Plan) -> list[str]:
+    """Return the plan in words: what is left, how long it takes, what to expect of it."""
+    left = [task for task in plan.tasks if task.left]
+    done = plan.measurements - len(plan.missing)
+    lines = [f"{plan.measurements} measurements, {done} of them done"]
+    if plan.missing:
+        speeds = Speeds(plan.bench)
+        seconds = seconds_left(plan.bench, left, plan.missing, speeds)
+        source = speeds((left or plan.tasks)[0].config)[1]
+        device = networks.device_name(plan.bench.device)
+        lines.append(
+            f"{len(left)} networks to train: about {duration(seconds)} on this machine's {device} "
+            f"(from {source}) and {size(disk_left(plan))} of disk"
+        )
+    return [*lines, *expectation(plan.bench)]
+
+
+def overview(bench: Bench, trials: int | str = 1) -> pd.DataFrame:
+    """Return what Tables 1 to 4 still need on the bench's data, one line each.
+
+    Columns: measurements, how many of them are done, networks to train, estimated time and disk.
+    """
+    speeds, lines = Speeds(bench), {}
+    for table in tables.ACCURACY:
+        job = of(bench, table, trials)
+        left = [task for task in job.tasks if task.left]
+        seconds = seconds_left(bench, left, job.missing, speeds)
+        lines[tables.TITLES[table]] = {
+            "measurements": job.measurements,
+            "done": job.measurements - len(job.missing),
+            "networks to train": len(left),
+            "time": duration(seconds) if job.missing else "",
+            "disk": size(disk_left(job)) if left else "",
+        }
+    return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def expectation(bench: Bench) -> list[str]:
+    """Return what a preset promises: the time of a network on one large GPU, the published value.
+
+    The time is an estimate from the network's multiply-adds and an assumed sustained speed. The
+    values are given at the paper's scale and for real data only.
+    """
+    config = bench.config
+    if bench.scale != "paper":
+        return []
+    network = model.build(config.replace(weights=None, freeze=0))
+    flops = 2 * complexity.honest_count(network, config.height, config.width).multiply_adds
+    total = config.steps * config.batch * PASSES * flops
+    rate = SUSTAINED[config.backbone]
+    work = (
+        f"{config.steps} steps x {config.batch} frames x {PASSES} passes x {flops / 1e9:.2f} GFLOP"
+    )
+    line = (
+        f"expected on one large GPU (an estimate, not measured): {duration(total / rate)} a "
+        f"network, from {work} at an assumed {rate / 1e12:.0f} TFLOP/s"
+    )
+    name = tables.COUNTERPART.get(config.dataset, "")
+    whole = published.value(1, "uPMnet", published.UNSTATED, name, "rank1")
+    if whole is None or bench.is_synthetic:
+        return [line]
+    return [line, f"published for the whole method on {name}: Rank-1 {whole:.1f}"]

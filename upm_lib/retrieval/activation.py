@@ -1,0 +1,75 @@
+"""Where a network looks: activation maps as in section 4.6 (Fig. 8), and gradient-weighted."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from upm_lib.config import Config
+from upm_lib.data.packing import Frames
+from upm_lib.learning.model import UPMNet
+
+
+def activation_map(f: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Sum the channels of a map with their weights, apply ReLU, and scale each frame to [0, 1].
+
+    Section 4.6 gives every channel the weight 1, so that the map shows what the trunk responds to
+    and not what a classifier would; a map without any contrast is all zero.
+
+    Args:
+        f: maps of the trunk [B, c, h, w].
+        weights: of the channels [B, c]; None: all 1, as in section 4.6.
+
+    Returns:
+        [B, h, w] in [0, 1].
+    """
+    total = (f if weights is None else f * weights[..., None, None]).sum(1).relu()
+    low, high = total.amin((1, 2), keepdim=True), total.amax((1, 2), keepdim=True)
+    return (total - low) / (high - low).clamp_min(1e-12)
+
+
+def gradient_weights(network: UPMNet, f: Tensor) -> Tensor:
+    """Weight each channel by the mean gradient of the summed part features (Grad-CAM).
+
+    Not in the paper: the published script draws such maps. The score is the sum of all numbers of
+    all part features, as the head gives them, since there is no class to choose. The sum of
+    averages has the same gradient in every channel, so for the local-aware head all weights are
+    equal and the map is that of section 4.6; the global-aware head's convolutions weigh them.
+
+    Args:
+        network: in evaluation mode, so that frames do not depend on each other.
+        f: maps of its trunk [B, c, h, w].
+
+    Returns:
+        [B, c], of either sign.
+    """
+    with torch.enable_grad():
+        leaf = f.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(network.head(leaf).sum(), leaf)
+    return slope.mean((2, 3))
+
+
+def activation_maps(
+    network: UPMNet,
+    frames: Frames,
+    index: np.ndarray,
+    config: Config,
+    by_gradient: bool = False,
+) -> np.ndarray:
+    """Return the activation maps of some frames at the size of the crops: [n, h, w] in [0, 1].
+
+    Args:
+        network: is set to evaluation mode.
+        frames: of the data set.
+        index: which of them [n].
+        config: of the input's size.
+        by_gradient: weigh channels by :func:`gradient_weights` instead of 1.
+    """
+    network.eval()
+    device = next(network.parameters()).device
+    with torch.no_grad():
+        f = network.map(frames.batch(index, config, device))
+    maps = activation_map(f, gradient_weights(network, f) if by_gradient else None)
+    size = frames.pixels.shape[1:3]
+    large = F.interpolate(maps[:, None], size, mode="bilinear", align_corners=False)
+    return large[:, 0].cpu().numpy()

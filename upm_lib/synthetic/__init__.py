@@ -1,0 +1,7 @@
+"""People drawn by code, who stand in for data sets that nobody may hand on.
+
+In: the settings of a world (how many people, cameras and frames; clutter, occlusion, shifts). Out:
+a folder of pictures in the layout of a real data set. This room knows how people look and nothing
+of networks. May use nothing of the library but the errors of ``config``.
+Files: pedestrian -> scenery -> world.
+"""

@@ -1,0 +1,302 @@
+"""Walking people drawn by code: a controlled world for video person re-identification.
+
+Every person is a look (stature, build, skin, hair, garments with a pattern, shoes, a bag) worn by
+an articulated skeleton that walks, drawn into the 128 x 64 crops that a person detector would
+deliver and seen by several cameras, each with its own scene, light, colour cast, blur and usual
+viewing direction. Nothing has to be downloaded, the truth is known for every frame, and each
+difficulty of the real task (change of colours between cameras, change of view, loose boxes,
+passers-by, things in front) is one knob of :class:`World`. Every random number comes from a stream
+named by the seed, its purpose, the person and the camera: more people change nobody else, and
+turning one knob leaves all the rest as it was, so that two worlds differ in nothing but the knob
+under study.
+"""
+
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm.auto import tqdm
+
+from upm_lib.synthetic.pedestrian import HEIGHT, WIDTH, Figure, H, Look, Pose, W, draw_look, pick
+from upm_lib.synthetic.scenery import MARGIN, PAN_W, SCENES, Barrier, panorama
+
+RENDERER_VERSION = 1
+MAX_CAMERAS = 8
+
+
+@dataclass(frozen=True)
+class World:
+    """Knobs of a drawn world; a share of the crop is meant wherever a size or a shift is given.
+
+    Attributes:
+        identities: number of people.
+        cameras: number of cameras, at most 8.
+        frames: frames of a tracklet.
+        seed: another seed gives other people, walks and scenes.
+        camera_gap: 0 gives every camera the same colours, 1 the strongest gammas and casts.
+        yaw_mix: 0 lets all cameras see people from one side, 1 each from a side of its own.
+        yaw_sd: standard deviation of a tracklet's viewing direction, in radians.
+        illumination: standard deviation of a tracklet's log gain, log gamma and log cast.
+        colour_jitter: standard deviation of a garment's colour around its palette entry, of 255.
+        jitter: standard deviation of the box's shift from frame to frame.
+        scale_sd: standard deviation of a tracklet's log scale.
+        vertical_sd: standard deviation of a tracklet's vertical shift.
+        clutter: share of tracklets with one to three other walkers behind.
+        occlusion: share of tracklets with something in front for 30 to 50 % of the time.
+        shared_garments: probability that a top or bottom has one of a few common colours.
+        seen_by: number of cameras that see a person, drawn for each; 0: all of them. With it the
+            world is written with an official division, in DukeMTMC-VideoReID's layout.
+    """
+
+    identities: int = 200
+    cameras: int = 2
+    frames: int = 8
+    seed: int = 0
+    camera_gap: float = 0.3
+    yaw_mix: float = 0.5
+    yaw_sd: float = 0.5
+    illumination: float = 0.04
+    colour_jitter: float = 14.0
+    jitter: float = 0.03
+    scale_sd: float = 0.05
+    vertical_sd: float = 0.0
+    clutter: float = 0.0
+    occlusion: float = 0.0
+    shared_garments: float = 0.5
+    seen_by: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse counts that cannot be drawn."""
+        if self.identities < 1 or self.frames < 1 or not 1 <= self.cameras <= MAX_CAMERAS:
+            raise ValueError(
+                f"a world needs people, frames and 1 to {MAX_CAMERAS} cameras, got {self}"
+            )
+        if not 0 <= self.seen_by <= self.cameras:
+            raise ValueError(f"a person is seen by 0 (all) to {self.cameras} cameras, got {self}")
+
+
+WORLDS: dict[str, World] = {
+    "synthetic_clean": World(),
+    "synthetic_cluttered": World(clutter=0.4, occlusion=0.4, vertical_sd=0.11, scale_sd=0.13),
+    "synthetic_eight": World(cameras=8, seen_by=3),
+}
+
+_STREAMS = ("look", "walk", "box", "light", "noise", "clutter", "occlusion", "scene", "route")
+_FOOT = 242  # row of the feet in an aligned crop
+_STATURE = 222  # rows of a person of average height
+_CAMERA_YAW = (-0.3, 1.3, -1.4, 2.5, 0.6, -2.3, 3.1, 0.1)
+
+
+def _stream(world: World, purpose: str, person: int = 0, camera: int = 0) -> tuple[int, ...]:
+    """The name of the random stream of one purpose, person and camera."""
+    return world.seed, _STREAMS.index(purpose), person, camera
+
+
+def _rng(world: World, purpose: str, person: int = 0, camera: int = 0) -> np.random.Generator:
+    return np.random.default_rng(_stream(world, purpose, person, camera))
+
+
+# ------------------------------------------------------------------------------ tracklets
+
+
+def _walk(world: World, person: int, camera: int) -> tuple[Pose, np.ndarray]:
+    """The pose, and column and row of the panorama at the crop's corner, frame by frame.
+
+    Gait, direction and place come from one stream, the looseness of the box from another.
+    """
+    rng, box = _rng(world, "walk", person, camera), _rng(world, "box", person, camera)
+    frames = np.arange(world.frames)
+    yaw = 0.45 + world.yaw_mix * _CAMERA_YAW[camera] + world.yaw_sd * rng.standard_normal()
+    yaw = yaw + 0.03 * (frames - world.frames / 2) * rng.standard_normal()
+    cadence = 0.95 + 0.35 * rng.random()
+    phase = 2 * math.pi * rng.random() + cadence * frames
+    start, pace = rng.random(), 9 + 6 * rng.random()
+    scale = math.exp(world.scale_sd * float(np.clip(box.standard_normal(), -2.2, 2.2)))
+    sink = float(np.clip(world.vertical_sd * box.standard_normal(), -0.23, 0.23)) * H
+    shake = world.jitter * np.clip(box.standard_normal((world.frames, 2)), -2.5, 2.5)
+    shift = shake * (W, 0.25 * H) + (0, sink)
+    foot = np.array([W / 2, _FOOT + (scale - 1) * (_FOOT - H / 2)]) + shift
+    travel = pace * frames * np.sin(yaw)
+    room = PAN_W - W - 40 - np.ptp(travel)
+    column = 20 + start * room + travel - travel.min()
+    offset = np.stack([column, np.full(world.frames, MARGIN)], axis=-1) - shift
+    light = SCENES[camera][3][5]
+    return Pose(yaw, phase, foot, _STATURE * scale, light), np.rint(offset).astype(int)
+
+
+def _look(world: World, rng: np.random.Generator) -> Look:
+    return draw_look(rng, world.shared_garments, world.colour_jitter)
+
+
+def _stranger(world: World, rng: np.random.Generator, own: Pose, middle: float, near: bool,
+              pace: float) -> Figure:  # fmt: skip
+    """A walker nearer or farther than the person, at the crop's middle at one frame."""
+    share = rng.uniform(1.1, 1.25) if near else rng.uniform(0.72, 0.85)
+    frames, way = np.arange(world.frames), 1 if rng.random() < 0.5 else -1
+    x = W * (rng.uniform(0.35, 0.65) if near else rng.uniform(-0.1, 1.1))
+    row = own.foot[0, 1] + (22 if near else -150 * (1 - share))
+    foot = np.stack([x + way * pace * (frames - middle), np.full(world.frames, row)], axis=-1)
+    yaw = np.full(world.frames, way * (math.pi / 2 - 0.4 * rng.random()))
+    phase = 2 * math.pi * rng.random() + 1.1 * frames
+    return Figure(_look(world, rng), Pose(yaw, phase, foot, own.size * share, own.light))
+
+
+def _behind(world: World, person: int, camera: int, own: Pose) -> list[Figure]:
+    """One to three walkers behind the person, in a share of the tracklets, farthest first."""
+    rng = _rng(world, "clutter", person, camera)
+    if rng.random() >= world.clutter:
+        return []
+    figures = [
+        _stranger(world, rng, own, world.frames / 2, False, rng.uniform(2, 8))
+        for _ in range(rng.integers(1, 4))
+    ]
+    return sorted(figures, key=lambda figure: figure.pose.size)
+
+
+def _in_front(world: World, person: int, camera: int, own: Pose, slide: np.ndarray) -> list:
+    """What stands or passes in front: pairs of the frames concerned and a thing to paint."""
+    rng = _rng(world, "occlusion", person, camera)
+    if rng.random() >= world.occlusion:
+        return []
+    found = []
+    for _ in range(rng.integers(1, 3)):
+        length = max(1, round(rng.uniform(0.3, 0.5) * world.frames))
+        first = int(rng.integers(world.frames - length + 1))
+        kind = pick(rng, ("walker", "railing", "pole", "wall"))
+        if kind == "walker":
+            pace = rng.uniform(0.5, 0.8) * W / length
+            thing = _stranger(world, rng, own, first + (length - 1) / 2, True, pace)
+        else:
+            thing = Barrier(kind, rng, slide - slide[first])
+        found.append((range(first, first + length), thing))
+    return found
+
+
+def _curves(world: World, person: int, camera: int) -> np.ndarray:
+    """Tone curves of a tracklet, frame by frame: uint8 [frames, 256, 3]."""
+    rng = _rng(world, "light", person, camera)
+    drift = np.exp(world.illumination * rng.standard_normal(5))
+    flicker = np.exp(0.25 * world.illumination * rng.standard_normal(world.frames))
+    gamma, gain, *cast, _ = SCENES[camera][3]
+    power = gamma**world.camera_gap * drift[0]
+    colour = (gain * np.array(cast)) ** world.camera_gap * drift[1] * drift[2:]
+    level = (np.arange(256) / 255.0) ** power
+    curves = 255 * level[None, :, None] * colour * flicker[:, None, None]
+    return np.rint(np.clip(curves, 0, 255)).astype(np.uint8)
+
+
+def render_tracklet(world: World, person: int, camera: int) -> np.ndarray:
+    """Draw one walk past one camera.
+
+    Args:
+        world: the knobs.
+        person: number of the person, from 1.
+        camera: number of the camera, from 0.
+
+    Returns:
+        RGB frames, uint8 [frames, 128, 64, 3].
+    """
+    if not (1 <= person <= world.identities and 0 <= camera < world.cameras):
+        raise ValueError(f"no person {person} or no camera {camera} in {world}")
+    pose, offset = _walk(world, person, camera)
+    figure = Figure(_look(world, _rng(world, "look", person)), pose)
+    behind = _behind(world, person, camera, pose)
+    front = _in_front(world, person, camera, pose, offset[:, 0])
+    curves, noise = _curves(world, person, camera), _rng(world, "noise", person, camera)
+    scene = panorama(_stream(world, "scene", camera=camera), camera)
+    frames = np.empty((world.frames, HEIGHT, WIDTH, 3), dtype=np.uint8)
+    for frame, (column, row) in enumerate(offset):
+        canvas = scene[row : row + H, column : column + W].copy()
+        for layer in (*behind, figure, *(it for window, it in front if frame in window)):
+            layer.paint(canvas, frame)
+        small = cv2.resize(canvas, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
+        soft = cv2.GaussianBlur(small, (3, 3), 0.5 + 0.1 * (camera % 3))
+        toned = cv2.LUT(soft, curves[frame][None])
+        grain = np.rint(2.5 * noise.standard_normal(toned.shape, dtype=np.float32))
+        frames[frame] = np.clip(toned + grain, 0, 255)
+    return frames
+
+
+# ----------------------------------------------------------------------------------- disk
+
+
+def digest(world: World) -> str:
+    """A short name of a world's pictures: changes with every knob and with the renderer."""
+    knobs = json.dumps({"renderer": RENDERER_VERSION, **asdict(world)}, sort_keys=True)
+    return hashlib.sha256(knobs.encode()).hexdigest()[:12]
+
+
+def route(world: World, person: int) -> tuple[int, ...]:
+    """The cameras that see a person, in the order of the visits."""
+    if not world.seen_by:
+        return tuple(range(world.cameras))
+    order = _rng(world, "route", person).permutation(world.cameras)
+    return tuple(order[: world.seen_by].tolist())
+
+
+def _two_camera_names(world: World) -> Iterator[tuple[int, int, str]]:
+    """Person, camera and PRID2011's name of the frames of each tracklet, to be given a number."""
+    for camera in range(world.cameras):
+        for person in range(1, world.identities + 1):
+            folder = f"multi_shot/cam_{'abcdefgh'[camera]}/person_{person:04d}"
+            yield person, camera, folder + "/{0:04d}.png"
+
+
+def _divided_names(world: World) -> Iterator[tuple[int, int, str]]:
+    """As DukeMTMC-VideoReID names them: the first half of the people trains.
+
+    Of the others all tracklets are the gallery, and the first one is the query too.
+    """
+    for person in range(1, world.identities + 1):
+        for visit, camera in enumerate(route(world, person)):
+            subsets = ("train",)
+            if person > world.identities // 2:
+                subsets = ("gallery",) if visit else ("query", "gallery")
+            place = f"{person:04d}/{visit + 1:04d}/{person:04d}_C{camera + 1}"
+            for subset in subsets:
+                yield person, camera, f"{subset}/{place}" + "_F{0:04d}_X{0:05d}.png"
+
+
+def write(world: World, root: Path, progress: bool = False) -> Path:
+    """Draw a whole world to disk in a real data set's layout, or leave it alone where it exists.
+
+    The folder appears under its name only when it is complete. Where every camera sees everybody,
+    the layout is PRID2011's, ``root/multi_shot/cam_a/person_0001/0001.png``; else that of
+    DukeMTMC-VideoReID, ``root/train/0001/0001/0001_C6_F0001_X00001.png``, beside ``query`` and
+    ``gallery``.
+
+    Args:
+        world: the knobs.
+        root: folder to create.
+        progress: show a progress bar.
+
+    Returns:
+        ``root``.
+    """
+    root = Path(root)
+    if root.exists():
+        return root
+    partial = root.with_name(f".{root.name}.{os.getpid()}.part")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        names = list((_divided_names if world.seen_by else _two_camera_names)(world))
+        for person, camera, name in tqdm(names, "drawing", disable=not progress):
+            (partial / name).parent.mkdir(parents=True, exist_ok=True)
+            for number, frame in enumerate(render_tracklet(world, person, camera), start=1):
+                file = str(partial / name.format(number))
+                if not cv2.imwrite(file, frame[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1]):
+                    raise OSError(f"cannot write {file}")
+        os.replace(partial, root)
+    except OSError:
+        if not root.exists():  # unless another process was faster
+            raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return root
