@@ -1,0 +1,84 @@
+"""Reading DukeMTMC-VideoReID (Wu et al., CVPR 2018), which its owners have withdrawn."""
+
+import os
+import re
+from collections import Counter
+from pathlib import Path
+
+from upm_lib.config import UserError
+from upm_lib.data.tracklets import (
+    SUBSETS,
+    Dataset,
+    Found,
+    arranged,
+    check_root,
+    folders,
+    images,
+    readable,
+    refuse_empty,
+)
+
+RIGHTS = "UPM_DUKEMTMC_RIGHTS"  # the environment variable by which a user confirms them
+FRAME = re.compile(r"\d+_?C(\d+)_?F\d+_?X\d+\.\w+")  # person, camera, frame numbers
+
+
+def confirm_rights() -> None:
+    """Refuse to read DukeMTMC-VideoReID unless its user confirms a right to the copy."""
+    if os.environ.get(RIGHTS) != "yes":
+        raise UserError(
+            "DukeMTMC was withdrawn by its owners, so its reader is off: if you have the right to "
+            f"use your copy, confirm it by the environment variable {RIGHTS}=yes"
+        )
+
+
+def read(root: str | Path, name: str = "dukemtmc", *, empty: list[str] | None = None) -> Dataset:
+    """Read DukeMTMC-VideoReID (Wu et al., CVPR 2018) with its official division.
+
+    ``train/0001/0001/0001_C6_F0099_X30823.jpg``: subset, person, tracklet, and in the frame's name
+    person, camera and two frame numbers, with or without the underscores. The gallery holds a copy
+    of each query, which is junk for that query. ``empty`` gathers the tracklets without a picture;
+    None: the first one is refused.
+
+    Raises UserError if a folder is missing or misnamed, or a frame's name tells no camera.
+    """
+    root = Path(root).expanduser()
+    found = []
+    with readable():
+        check_root(root, *SUBSETS)
+        for subset in SUBSETS:
+            before = len(found)
+            for person in folders(root / subset):
+                if not person.name.isdecimal():
+                    raise UserError(
+                        f"{person} is no person's number such as 0001: rename or remove it"
+                    )
+                for tracklet in folders(person):
+                    if not (frames := images(root, tracklet)):
+                        refuse_empty(root, tracklet, empty)
+                        continue
+                    camera = _camera(tracklet, frames)
+                    found.append(Found(subset, camera, int(person.name), frames))
+            if len(found) == before:
+                raise UserError(
+                    f"{root / subset} holds no tracklet: its frames are expected as "
+                    f"{subset}/0001/0001/0001_C6_F0099_X30823.jpg"
+                )
+    return arranged(name, root, found)
+
+
+def _camera(tracklet: Path, frames: tuple[str, ...]) -> int:
+    """Return the number of the camera that all frames' names tell."""
+    cameras: Counter[int] = Counter()
+    for frame in frames:
+        told = FRAME.fullmatch(os.path.basename(frame))
+        if not told:
+            raise UserError(
+                f"{tracklet / os.path.basename(frame)} is not named as a frame such as "
+                "0001_C6_F0099_X30823.jpg or 0001C6F0099X30823.jpg, so its camera is not known: "
+                "rename or remove it"
+            )
+        cameras[int(told[1])] += 1
+    if len(cameras) > 1:
+        numbers = " and ".join(f"C{c}" for c in sorted(cameras))
+        raise UserError(f"{tracklet} mixes the cameras {numbers}: a tracklet is of one camera")
+    return next(iter(cameras))

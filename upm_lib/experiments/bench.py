@@ -1,0 +1,116 @@
+"""The bench: an open data set, the config of the experiments on it, and where they run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from upm_lib import distributed
+from upm_lib.config import Config, UserError, known, preset
+from upm_lib.data import catalogue, splits
+from upm_lib.data.packing import Frames
+from upm_lib.data.tracklets import Dataset
+from upm_lib.experiments import measurement
+from upm_lib.experiments.measurement import Measurement
+from upm_lib.learning import training
+from upm_lib.pictures import canvas
+from upm_lib.synthetic import world
+
+
+@dataclass(frozen=True)
+class Bench:
+    """An open data set with the config of the experiments on it."""
+
+    config: Config
+    dataset: Dataset
+    frames: Frames
+    device: torch.device
+    progress: bool = False
+    figures_dir: Path | None = None
+    scale: str = "demo"
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether its people are synthetic."""
+        return self.config.dataset in world.WORLDS
+
+    @property
+    def label(self) -> str:
+        """What the results must be called."""
+        return "synthetic data" if self.is_synthetic else f"measured on {self.dataset.name}"
+
+    def measurement(self, method: str, trial: int = 1, **changes: Any) -> Measurement:
+        """Return a method on a trial of this data set, for :mod:`upm_lib.experiments.measuring`."""
+        return measurement.of(self.config, method, trial, **changes)
+
+    def network(self, method: str, trial: int = 1, **changes: Any) -> Config:
+        """Return the config of the one network of "baseline", "local" or "global"."""
+        known(("baseline", "local", "global"), method, "network")
+        return self.measurement(method, trial, **changes).config
+
+    def people(self, tracklets: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Identities of some tracklets: for evaluation only, training never sees them."""
+        return np.array([self.dataset.tracklets[t].person for t in tracklets])
+
+    def cameras(self, tracklets: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Cameras of some tracklets, from 0."""
+        return np.array([self.dataset.tracklets[t].camera for t in tracklets])
+
+    def images(self, tracklets: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+        """Return the middle frame, uint8 RGB [h, w, 3], of some tracklets."""
+        index = [np.flatnonzero(self.frames.tracklet == t) for t in tracklets]
+        return [self.frames.pixels[i[len(i) // 2]] for i in index]
+
+    def clip(self, tracklet: int) -> NDArray[np.uint8]:
+        """Return all frames of a tracklet, uint8 RGB [T, h, w, 3]."""
+        return self.frames.pixels[self.frames.tracklet == tracklet]
+
+    def keep(self, fig: Figure, name: str) -> Figure:
+        """Save a figure at print size if a folder for figures was given; return it to be shown."""
+        canvas.save(fig, name, self.figures_dir)
+        return fig
+
+
+def open_bench(
+    dataset: str = "synthetic_clean",
+    scale: str = "demo",
+    device: str | None = None,
+    progress: bool = True,
+    figures_dir: str | Path | None = None,
+    **changes: Any,
+) -> Bench:
+    """Open a data set for experiments; the parameters are those of the notebooks.
+
+    Args:
+        dataset: one of ``config.PAPER``, such as "synthetic_clean" or "prid2011".
+        scale: "demo" (a minute a network on two cores), "frozen" (trained weights, of which the
+            last blocks go on learning) or "paper" (section 4.1).
+        device: "cpu", "cuda"; None picks a GPU if there is one.
+        progress: show progress bars.
+        figures_dir: where figures are saved at print size; None: nowhere.
+        changes: fields of :class:`upm_lib.config.Config`; None keeps the preset's value.
+
+    Raises UserError with one sentence for anything that does not fit.
+    """
+    config = preset(dataset, scale, **changes)
+    where = training.pick_device(device)
+    folder = _figures_folder(figures_dir)
+    with distributed.first_goes_first():
+        opened = splits.chosen(catalogue.load(config, progress), config)
+        frames = Frames(opened, progress)
+    return Bench(config, opened, frames, where, progress, folder, scale)
+
+
+def _figures_folder(name: str | Path | None) -> Path | None:
+    if name is None:
+        return None
+    if not isinstance(name, str | Path):
+        raise UserError(f"figures_dir must be the name of a folder or None, not {name!r}")
+    folder = Path(name).expanduser()
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file: give a folder as figures_dir")
+    return folder

@@ -1,0 +1,126 @@
+"""Networks by their config: found in the run store, or trained (and resumed) now."""
+
+import time
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+
+from upm_lib import distributed, runs
+from upm_lib.config import DATA_FIELDS, Config, UserError, to_json
+from upm_lib.data import splits
+from upm_lib.data.batches import TrainingSet
+from upm_lib.data.packing import Source
+from upm_lib.data.tracklets import UNKNOWN
+from upm_lib.experiments.bench import Bench
+from upm_lib.experiments.measurement import Measurement
+from upm_lib.learning import model, training
+from upm_lib.learning.frozen import FrozenMaps
+
+
+def of(bench: Bench, measurement: Measurement) -> list[model.UPMNet]:
+    """Return the network(s) of a measurement: two for "fusion", one otherwise.
+
+    Raises UserError for the colour histogram, which has none.
+    """
+    if measurement.method == "untrained":
+        return [untrained(bench, measurement.config)]
+    if not measurement.networks:
+        raise UserError(f"{measurement.method!r} has no network")
+    return [find_or_train(bench, config).result for config in measurement.networks]
+
+
+def find_or_train(bench: Bench, config: Config) -> training.Trainer:
+    """Return the finished training run of a config: from the store, or trained (and resumed) now.
+
+    A second process that wants the same run waits for the first. How fast it went is kept beside
+    the run as ``speed.json``, for estimates.
+    """
+    folder = folder_of(bench, config)
+    folder.mkdir(parents=True, exist_ok=True)
+    with distributed.first_holds(FileLock(folder / "lock")):
+        with distributed.first_goes_first():
+            runs.remove_leftovers(folder)
+        half = TrainingSet(bench.dataset, source_of(bench, config), config)
+        trainer = training.Trainer(config, half, bench.device)
+        title = f"{config.branch} k={config.k} trial {config.trial}"
+        before, began = steps_done(bench, config), time.perf_counter()
+        training.train(trainer, folder, progress=title if bench.progress else False)
+        if distributed.size() == 1 and trainer.step > before:
+            speed = {"steps": trainer.step - before, "seconds": time.perf_counter() - began}
+            runs.write_json(folder / "speed.json", speed | {"device": device_name(bench.device)})
+        if distributed.rank() == 0 and not (folder / "config.json").is_file():
+            runs.write_json(folder / "config.json", to_json(config))
+    return trainer
+
+
+def folder_of(bench: Bench, config: Config) -> Path:
+    """Return the run folder of a config on the bench's data.
+
+    Lists beside the frames (MARS's, or a folder's identities) may change what the same frames mean.
+
+    Raises UserError if the config asks for other data than the bench has opened.
+    """
+    for name in DATA_FIELDS:
+        if (value := getattr(config, name)) != getattr(bench.config, name):
+            raise UserError(
+                f"{name} = {value!r} is not what is open here: give {name} to open_bench instead"
+            )
+    made_of = (bench.frames.digest, bench.dataset.meaning())
+    return runs.training_folder(config, "-".join(made_of) + splits.key(bench.dataset, config.trial))
+
+
+def source_of(bench: Bench, config: Config) -> Source:
+    """Return what a network of a config reads: the frames, or the maps of its frozen blocks."""
+    if not config.freeze:
+        return bench.frames
+    return FrozenMaps(bench.frames, config, bench.device, bench.progress)
+
+
+def steps_done(bench: Bench, config: Config) -> int:
+    """Return how many steps of a run are safe in its newest checkpoint; 0 if there is none."""
+    files = folder_of(bench, config).glob("step-*")
+    found = (training.CHECKPOINT.fullmatch(path.name) for path in files)
+    return max((int(match[1]) for match in found if match), default=0)
+
+
+def device_name(device: torch.device) -> str:
+    """Return what tells machines of different speed apart: "cpu", or the name of the GPU."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def untrained(bench: Bench, config: Config) -> model.UPMNet:
+    """Return the network before training: the control that every result must beat.
+
+    A random backbone has no meaningful moving statistics; they are averaged over 20 training
+    batches.
+    """
+    network = model.build(config).to(bench.device)
+    if config.weights is None:
+        half = TrainingSet(bench.dataset, bench.frames, config)
+        norms = [
+            m for m in network.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)
+        ]
+        momenta = [m.momentum for m in norms]
+        for norm in norms:
+            norm.momentum = None  # a plain average
+        with torch.inference_mode():
+            for step in range(20):
+                network.train()(half.batch(step, bench.device).frames)
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+    return network.eval()
+
+
+def correct_share(bench: Bench, trainer: training.Trainer) -> float:
+    """Share of the cyclically consistent pairs that really are one person.
+
+    Over all parts and tracklets, at each tracklet's last visit. Only where identities are known can
+    this be told; training itself has no use for it. NaN if there is no pair of known people.
+    """
+    match = trainer.objective.match.cpu().numpy()  # [k, N]
+    people = bench.people(trainer.data.tracklets)
+    found = match >= 0
+    found &= (people != UNKNOWN) & (people[match.clip(0)] != UNKNOWN)
+    correct = (people[match.clip(0)] == people) & found
+    return float(correct.sum() / found.sum()) if found.any() else float("nan")
