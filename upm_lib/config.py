@@ -7,6 +7,7 @@ with evidence is FIDELITY.md). What of it changes a training is :func:`training_
 
 import dataclasses
 import difflib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -22,6 +23,47 @@ class UserError(ValueError):
 
     def _render_traceback_(self) -> list[str]:  # IPython's hook
         return [f"{type(self).__name__}: {self}"]
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and 0 <= value < float("inf")
+
+
+# What the fields of a config must fulfil beside their type: names, test, sentence.
+_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    (
+        "k",
+        PARTS.__contains__,
+        f"k = {{value}} does not divide the {MAP_ROWS} rows of the backbone's map: "
+        f"choose k from {', '.join(map(str, PARTS))}",
+    ),
+    (
+        "steps batch trial min_frames c_reduced",
+        lambda value: value >= 1,
+        "{name} must be at least 1, not {value}",
+    ),
+    (
+        "lr margin lam warmup_epochs weight_decay clip seed freeze head_lr_factor",
+        _finite,
+        "{name} must not be negative or infinite: {value}",
+    ),
+    (
+        "eta ema bn_momentum",
+        lambda value: 0 <= value <= 1,
+        "{name} must lie in [0, 1], got {value}",
+    ),
+    ("seed", lambda value: value < 2**63, "{name} must be below 2**63, not {value}"),
+    (
+        "lr_factors",
+        lambda value: len(value) == 2,
+        "{name} must be two numbers, for the two halves of the training",
+    ),
+    (
+        "lr_factors",
+        lambda value: all(map(_finite, value)),
+        "{name} must not be negative or infinite: {value}",
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -82,46 +124,19 @@ class Config:
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(type(self)).items():
             _check_type(name, getattr(self, name), hint)
-        if self.k not in PARTS:
-            raise UserError(
-                f"k = {self.k} does not divide the {MAP_ROWS} rows of the trunk's map: "
-                f"choose k from {', '.join(map(str, PARTS))}"
-            )
+        for names, holds, sentence in _RULES:
+            for name in names.split():
+                value = getattr(self, name)
+                if value is not None and not holds(value):
+                    raise UserError(sentence.format(name=name, value=value))
         stride = self.height // MAP_ROWS
         if stride not in (16, 32) or (self.height, self.width) != (8 * stride, 4 * stride):
             raise UserError(
                 f"the input is 256x128 or 128x64 pixels (a map of {MAP_ROWS}x{MAP_COLUMNS}), "
                 f"not {self.height}x{self.width}"
             )
-        for name in ("steps", "batch", "trial", "min_frames", "c_reduced"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in (
-            "lr",
-            "margin",
-            "lam",
-            "warmup_epochs",
-            "weight_decay",
-            "clip",
-            "seed",
-            "freeze",
-        ):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise UserError(f"{name} must not be negative or infinite: {getattr(self, name)}")
-        for name in ("eta", "ema", "bn_momentum"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= 1:
-                raise UserError(f"{name} must lie in [0, 1], got {value}")
         if self.freeze and self.weights is None:
             raise UserError("freeze keeps trained weights as they are: give weights, or freeze = 0")
-        if self.seed >= 2**63:
-            raise UserError(f"seed must be below 2**63, not {self.seed}")
-        if len(self.lr_factors) != 2:
-            raise UserError("lr_factors must be two numbers, for the two halves of the training")
-        factors = {"head_lr_factor": (self.head_lr_factor,), "lr_factors": self.lr_factors}
-        for name, values in factors.items():
-            if not all(isinstance(v, int | float) and 0 <= v < float("inf") for v in values):
-                raise UserError(f"{name} must not be negative or infinite: {values}")
 
     def replace(self, **changes: Any) -> "Config":
         """Return a copy with some fields changed; an unknown name raises UserError."""
@@ -142,14 +157,14 @@ def _check_type(name: str, value: Any, hint: Any) -> None:
         raise UserError(f"{name} must be {wanted}, not {value!r}")
 
 
-def known(names: Any, name: Any, what: str) -> Any:
+def known(names: Iterable[object], name: Any, what: str) -> Any:
     """Return name if it is one of names; otherwise raise UserError with the nearest valid one."""
-    names = [str(n) for n in names]
-    if name in names:
+    valid = [str(n) for n in names]
+    if name in valid:
         return name
-    near = difflib.get_close_matches(str(name), names, 1, 0.5)
+    near = difflib.get_close_matches(str(name), valid, 1, 0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    raise UserError(f"unknown {what} {name!r}: {hint}known are {', '.join(names)}")
+    raise UserError(f"unknown {what} {name!r}: {hint}known are {', '.join(valid)}")
 
 
 DATA_FIELDS = ("dataset", "root", "min_frames", "splits")  # decide what is opened

@@ -70,7 +70,7 @@ def test_a_room_says_what_it_is_for_and_which_files_it_has(room: Path) -> None:
     assert set(names) == held(room)
     text = ast.get_docstring(ast.parse((room / "__init__.py").read_text())) or ""
     if room.parent == PACKAGE:
-        assert all(part in text for part in ("In: ", "Out: ", " use")), room.name
+        assert all(part in text for part in ("In:", "Out:", "use")), room.name
 
 
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)

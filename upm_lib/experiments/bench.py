@@ -50,7 +50,7 @@ class Bench:
     def network(self, method: str, trial: int = 1, **changes: Any) -> Config:
         """Return the config of the one network of "baseline", "local" or "global"."""
         known(("baseline", "local", "global"), method, "network")
-        return self.measurement(method, trial, **changes).config
+        return self.measurement(method, trial, **changes).networks[0]
 
     def people(self, tracklets: NDArray[np.int64]) -> NDArray[np.int64]:
         """Identities of some tracklets: for evaluation only, training never sees them."""

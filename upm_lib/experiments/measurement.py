@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from upm_lib.config import Config, UserError, known
+from upm_lib.config import EVALUATION_FIELDS, Config, UserError, known
 
 # The branches whose networks a method trains: "local" is Eq. (1), "global" Eq. (2), "fusion" both.
 BRANCHES: dict[str, tuple[str, ...]] = {
@@ -14,6 +14,7 @@ BRANCHES: dict[str, tuple[str, ...]] = {
     "fusion": ("local", "global"),
 }
 METHODS = ("histogram", "untrained", *BRANCHES)
+_AS_TRAINED = {name: getattr(Config(), name) for name in EVALUATION_FIELDS}
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,13 @@ class Measurement:
 
     @property
     def networks(self) -> tuple[Config, ...]:
-        """Configs of the trained networks it rests on: two for "fusion", none for a control."""
+        """Configs of the trained networks it rests on: two for "fusion", none for a control.
+
+        Fields that only matter when vectors are made are at their default, so that measurements
+        that share a network name it alike.
+        """
         branches = BRANCHES.get(self.method, ())
-        return tuple(self.config.replace(branch=branch) for branch in branches)
+        return tuple(self.config.replace(branch=branch, **_AS_TRAINED) for branch in branches)
 
 
 def of(config: Config, method: str, trial: int = 1, **changes: Any) -> Measurement:

@@ -170,6 +170,7 @@ class Trainer:
             features = self.parallel(images)
         return features.to(next(self.network.parameters()).dtype)
 
+    @torch.no_grad()  # else a decayed gradient keeps a graph that leads back to its parameter
     def _decay_and_clip(self) -> Tensor:
         """Add the gradient of weight decay, then clip element by element, in this order.
 

@@ -6,7 +6,7 @@ Times are estimates, and say where they come from.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -16,11 +16,11 @@ import torch
 from upm_lib import runs
 from upm_lib.config import Config, from_json, known
 from upm_lib.data import batches, splits
-from upm_lib.experiments import measurement, measuring, networks
+from upm_lib.experiments import measuring, networks
 from upm_lib.experiments.bench import Bench
+from upm_lib.experiments.measurement import Measurement, trials_text
 from upm_lib.learning import model, training
 from upm_lib.paper import complexity, published, tables
-from upm_lib.paper.tables import Row
 
 # What a step's time depends on, beside the device; the parts and the data cost next to nothing.
 COST = ("backbone", "branch", "freeze", "height", "width", "batch")
@@ -46,18 +46,17 @@ class Task:
 
 @dataclass(frozen=True)
 class Plan:
-    """A table on a bench: the measurements that lack a record, and the networks they rest on."""
+    """Some measurements on a bench: those that lack a record, and the networks they rest on."""
 
     bench: Bench
-    table: int
-    trials: int | str
-    missing: tuple[tuple[Row, int], ...]  # row and trial
+    wanted: tuple[Measurement, ...]
+    missing: tuple[Measurement, ...]
     tasks: tuple[Task, ...]  # every network of the missing measurements, finished ones too
 
     @property
-    def measurements(self) -> int:
-        """How many the whole table has."""
-        return len(tables.rows(self.table)) * len(measurement.trial_numbers(self.trials))
+    def unfinished(self) -> tuple[Task, ...]:
+        """The networks that still have steps to do."""
+        return tuple(task for task in self.tasks if task.left)
 
 
 def of(bench: Bench, table: int, trials: int | str = 1) -> Plan:
@@ -67,23 +66,13 @@ def of(bench: Bench, table: int, trials: int | str = 1) -> Plan:
     without identities.
     """
     known(tables.ACCURACY, str(table), "table to run")
-    missing, networks = [], {}
-    for trial in measurement.trial_numbers(trials):
+    wanted = tuple(tables.measurements(int(table), bench, trials))
+    for trial in dict.fromkeys(m.config.trial for m in wanted):
         measuring.searched(bench, trial)
-        for row in tables.rows(int(table)):
-            if measuring.find(bench, bench.measurement(row.method, trial, **row.changes)):
-                continue
-            missing.append((row, trial))
-            for config in networks_of(bench, row, trial):
-                networks[networks.folder_of(bench, config)] = config
-    tasks = tuple(Task(c, networks.steps_done(bench, c)) for c in networks.values())
-    return Plan(bench, int(table), trials, tuple(missing), tasks)
-
-
-def networks_of(bench: Bench, row: Row, trial: int) -> list[Config]:
-    """Return the configs of the networks behind a row: two for "fusion", one otherwise."""
-    methods = ("local", "global") if row.method == "fusion" else (row.method,)
-    return [bench.network(method, trial, **row.changes) for method in methods]
+    missing = tuple(m for m in wanted if not measuring.find(bench, m))
+    configs = dict.fromkeys(config for m in missing for config in m.networks)
+    tasks = tuple(Task(config, networks.steps_done(bench, config)) for config in configs)
+    return Plan(bench, wanted, missing, tasks)
 
 
 def run(plan: Plan) -> None:
@@ -91,21 +80,20 @@ def run(plan: Plan) -> None:
 
     It may be stopped at any time; a new plan of the same table then goes on where it ended.
     """
-    tasks = {networks.folder_of(plan.bench, task.config): task for task in plan.tasks}
-    left = {folder: task for folder, task in tasks.items() if task.left}
-    speeds = Speeds(plan.bench)
-    for number, (row, trial) in enumerate(plan.missing):
-        for config in networks_of(plan.bench, row, trial):
-            task = left.get(networks.folder_of(plan.bench, config))
-            if task is None:
+    left = {task.config: task for task in plan.unfinished}
+    speeds, begun = Speeds(plan.bench), len(plan.tasks) - len(left)
+    for number, measurement in enumerate(plan.missing):
+        for config in measurement.networks:
+            if config not in left:
                 continue
-            rest = seconds_left(plan.bench, list(left.values()), plan.missing[number:], speeds)
-            place = f"network {len(tasks) - len(left) + 1} of {len(tasks)}"
-            print(f"{place}: {name_of(config)}, trial {trial}; about {duration(rest)} left")
+            begun += 1
+            rest = seconds_left(plan.bench, [*left.values()], plan.missing[number:], speeds)
+            place = f"network {begun} of {len(plan.tasks)}"
+            print(f"{place}: {name_of(config)}, trial {config.trial}; about {duration(rest)} left")
             networks.find_or_train(plan.bench, config)
-            del left[networks.folder_of(plan.bench, config)]
+            del left[config]
             speeds.look()
-        measuring.measure(plan.bench, plan.bench.measurement(row.method, trial, **row.changes))
+        measuring.measure(plan.bench, measurement)
 
 
 # ---------------------------------------------------------------- time
@@ -174,16 +162,16 @@ def timed_step(bench: Bench, config: Config) -> float:
 
 
 def seconds_left(
-    bench: Bench, tasks: list[Task], missing: tuple[tuple[Row, int], ...], speeds: Speeds
+    bench: Bench, tasks: Sequence[Task], missing: Sequence[Measurement], speeds: Speeds
 ) -> float:
     """Return the estimated seconds of training some networks and of some measurements."""
     total = sum(task.left * speeds(task.config)[0] for task in tasks)
-    for row, trial in missing:
-        halves = splits.split(bench.dataset, trial)
+    for measurement in missing:
+        halves = splits.split(bench.dataset, measurement.config.trial)
         frames = sum(
             len(bench.dataset.tracklets[t].frames) for side in halves[1:] for t in side.tolist()
         )
-        for config in networks_of(bench, row, trial):
+        for config in measurement.networks:
             total += frames * speeds(config)[0] / config.batch / PASSES
     return total
 
@@ -254,7 +242,7 @@ def listing(plan: Plan) -> pd.DataFrame:
         tasks = [t for t in plan.tasks if name_of(t.config) == name]
         steps = sum(t.left for t in tasks)
         lines[name] = {
-            "trials": tables.trials_text(sorted({t.config.trial for t in tasks})),
+            "trials": trials_text(sorted({t.config.trial for t in tasks})),
             "finished": sum(not t.left for t in tasks),
             "begun": sum(0 < t.done < t.config.steps for t in tasks),
             "steps left": steps,
@@ -266,9 +254,9 @@ def listing(plan: Plan) -> pd.DataFrame:
 
 def summary(plan: Plan) -> list[str]:
     """Return the plan in words: what is left, how long it takes, what to expect of it."""
-    left = [task for task in plan.tasks if task.left]
-    done = plan.measurements - len(plan.missing)
-    lines = [f"{plan.measurements} measurements, {done} of them done"]
+    left = plan.unfinished
+    done = len(plan.wanted) - len(plan.missing)
+    lines = [f"{len(plan.wanted)} measurements, {done} of them done"]
     if plan.missing:
         speeds = Speeds(plan.bench)
         seconds = seconds_left(plan.bench, left, plan.missing, speeds)
@@ -289,11 +277,11 @@ def overview(bench: Bench, trials: int | str = 1) -> pd.DataFrame:
     speeds, lines = Speeds(bench), {}
     for table in tables.ACCURACY:
         job = of(bench, table, trials)
-        left = [task for task in job.tasks if task.left]
+        left = job.unfinished
         seconds = seconds_left(bench, left, job.missing, speeds)
         lines[tables.TITLES[table]] = {
-            "measurements": job.measurements,
-            "done": job.measurements - len(job.missing),
+            "measurements": len(job.wanted),
+            "done": len(job.wanted) - len(job.missing),
             "networks to train": len(left),
             "time": duration(seconds) if job.missing else "",
             "disk": size(disk_left(job)) if left else "",

@@ -1,6 +1,7 @@
 """The paper's Tables 1-6 with published numbers, measured ones, and "not run" where there is none.
 
-A published number comes from ``published``, a measured one from a record in the run store; neither is ever put in the other's place. Columns say which is which.
+A published number comes from ``published``, a measured one from a record in the run store; neither
+is ever put in the other's place. Columns say which is which.
 """
 
 import shlex
@@ -14,7 +15,7 @@ from upm_lib.config import PARTS, Config, preset
 from upm_lib.data import splits
 from upm_lib.experiments import measuring
 from upm_lib.experiments.bench import Bench
-from upm_lib.experiments.measurement import trial_numbers
+from upm_lib.experiments.measurement import Measurement, trial_numbers, trials_text
 from upm_lib.learning import model
 from upm_lib.paper import complexity, published
 
@@ -53,6 +54,10 @@ class Row:
     method: str
     changes: dict[str, Any] = field(default_factory=dict)
 
+    def on(self, bench: Bench, trial: int) -> Measurement:
+        """Return what is measured for this row on a trial of a bench's data."""
+        return bench.measurement(self.method, trial, **self.changes)
+
 
 def rows(table: int) -> list[Row]:
     """Return the rows of Tables 1 to 4."""
@@ -66,6 +71,11 @@ def rows(table: int) -> list[Row]:
         return [Row(f"{m}, {p}", m, {"pool": p}) for p in ("gap", "gmp") for m in methods]
     cells = [Row(f"{m}, k={k}", m, {"k": k}) for k in PARTS for m in methods]
     return [Row(cells[0].name, "baseline"), *cells[1:]]  # one part, local-aware: the baseline
+
+
+def measurements(table: int, bench: Bench, trials: int | str = 1) -> list[Measurement]:
+    """Return what Table 1, 2, 3 or 4 is made of on a bench's data, trial by trial."""
+    return [row.on(bench, trial) for trial in trial_numbers(trials) for row in rows(table)]
 
 
 def accuracy(table: int, bench: Bench, trials: int | str = 1) -> pd.DataFrame:
@@ -95,11 +105,7 @@ def accuracy(table: int, bench: Bench, trials: int | str = 1) -> pd.DataFrame:
 
 
 def _found(bench: Bench, row: Row, trials: int | str) -> pd.DataFrame:
-    numbers = trial_numbers(trials)
-    found = [
-        measuring.find(bench, bench.measurement(row.method, trial, **row.changes))
-        for trial in numbers
-    ]
+    found = [measuring.find(bench, row.on(bench, trial)) for trial in trial_numbers(trials)]
     return pd.DataFrame([record for record in found if record])
 
 
@@ -186,12 +192,6 @@ def heading(table: int, bench: Bench, trials: int | str) -> list[str]:
     how += [f"trial {numbers[0]}" if len(numbers) == 1 else f"trials {trials_text(numbers)}"]
     what = f"{config.dataset} ({kind}, {people} test people)"
     return [TITLES[table], f"measured on {what}: {', '.join(how)}"]
-
-
-def trials_text(numbers: list[int]) -> str:
-    """Return trial numbers as short as they can be asked for: "1-10", or "1,3,5"."""
-    whole = len(numbers) > 1 and numbers == list(range(numbers[0], numbers[-1] + 1))
-    return f"{numbers[0]}-{numbers[-1]}" if whole else ",".join(map(str, numbers))
 
 
 def gains(bench: Bench, trials: int | str = 1) -> pd.DataFrame:
