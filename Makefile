@@ -15,7 +15,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e ".[notebooks,tests]"
 	@touch $@
 
-demo: $(READY)  ## run the six notebooks on the embedded synthetic data
+demo: $(READY)  ## run the six notebooks on the synthetic data
 	@$(BIN)/python -m upm_lib demo
 
 test: $(READY)  ## run all tests, the notebooks included

@@ -1,4 +1,4 @@
-"""Whether extraction and loading keep the trunk fed: frames a second from packed frames."""
+"""Whether extraction and loading keep the backbone fed: frames a second from packed frames."""
 
 import tempfile
 from pathlib import Path
@@ -13,7 +13,7 @@ from upm_lib.learning import model
 from upm_lib.retrieval import features
 
 FRAMES = 256
-TRUNKS = (Config(), Config(backbone="small", height=128, width=64))
+BACKBONES = (Config(), Config(backbone="small", height=128, width=64))
 
 
 class Packed(packing.Frames):
@@ -26,7 +26,7 @@ class Packed(packing.Frames):
 
 
 def measured(config: Config, frames: Packed) -> dict[str, float]:
-    """Processor seconds for all frames of: bare trunk, extraction, loader, training step."""
+    """Processor seconds for all frames of: bare backbone, extraction, loader, training step."""
     index = np.random.default_rng(0).permutation(FRAMES)
     network = model.build(config).to(memory_format=torch.channels_last)
     parts = [index[start : start + 64] for start in range(0, FRAMES, 64)]
@@ -36,7 +36,7 @@ def measured(config: Config, frames: Packed) -> dict[str, float]:
         network.eval()
         with torch.inference_mode():
             for images in ready:
-                network.trunk(images)
+                network.backbone(images)
 
     def load() -> None:
         for part in parts:
@@ -45,10 +45,10 @@ def measured(config: Config, frames: Packed) -> dict[str, float]:
     def train() -> None:
         network.train()
         for images in ready:
-            network.trunk(images).mean().backward()
+            network.backbone(images).mean().backward()
 
     calls = {
-        "trunk": bare,
+        "backbone": bare,
         "extraction": lambda: features.extract(network, frames, index, config),
         "loader": load,
         "training": train,
@@ -57,31 +57,31 @@ def measured(config: Config, frames: Packed) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print the table; one thread, so that loader and trunk are compared on the same share."""
+    """Print the table; one thread, so that loader and backbone are compared on the same share."""
     torch.set_num_threads(1)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         frames = Packed(folder, FRAMES)
-        for config in TRUNKS:
+        for config in BACKBONES:
             rate = {name: FRAMES / s for name, s in measured(config, frames).items()}
             rows.append(
                 [
                     f"{config.backbone}, {config.height}x{config.width}",
-                    *(f"{rate[name]:.0f}" for name in ("trunk", "extraction")),
-                    f"{100 * rate['extraction'] / rate['trunk']:.0f} %",
+                    *(f"{rate[name]:.0f}" for name in ("backbone", "extraction")),
+                    f"{100 * rate['extraction'] / rate['backbone']:.0f} %",
                     *(f"{rate[name]:.0f}" for name in ("training", "loader")),
                     f"{rate['loader'] / rate['training']:.0f}",
-                    f"{rate['loader'] / rate['trunk']:.0f}",
+                    f"{rate['loader'] / rate['backbone']:.0f}",
                 ]
             )
     print("## Extraction and loading\n")
     print(
         "Frames a CPU second from packed 128x64 crops, one thread. Aims: extraction at least 95 % "
-        "of the bare trunk's forward (it may exceed it: extraction folds batch normalisation); the "
-        "loader at least 3 times what the trunk takes.\n"
+        "of the bare backbone's forward (it may exceed it: batch normalisation is folded); the "
+        "loader at least 3 times what the backbone takes.\n"
     )
     head = (
-        "trunk", "bare forward", "extraction", "extraction / bare", "training", "loader",
+        "backbone", "bare forward", "extraction", "extraction / bare", "training", "loader",
         "loader / training", "loader / bare",
     )  # fmt: skip
     print(timing.table(head, rows))

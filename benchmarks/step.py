@@ -1,4 +1,4 @@
-"""What head, association and anchor update cost beside the bare trunk, in a training step."""
+"""What head, association and anchor update cost beside the bare backbone, in a training step."""
 
 from collections.abc import Callable
 
@@ -17,20 +17,20 @@ SETS = {"PRID2011": (178, 2), "DukeMTMC-VideoReID": (2196, 8)}  # tracklets, cam
 BATCH = 64
 
 
-def trunk_step(trunk: nn.Module, images: torch.Tensor) -> Callable[[], None]:
-    """Forward, backward and optimiser step of the bare trunk."""
-    optimiser = torch.optim.SGD(trunk.parameters(), lr=1e-4)
+def backbone_step(backbone: nn.Module, images: torch.Tensor) -> Callable[[], None]:
+    """Forward, backward and optimiser step of the bare backbone."""
+    optimiser = torch.optim.SGD(backbone.parameters(), lr=1e-4)
 
     def step() -> None:
         optimiser.zero_grad()
-        trunk(images).mean().backward()
+        backbone(images).mean().backward()
         optimiser.step()
 
     return step
 
 
 def rest_of_step(network: model.UPMNet, tracklets: int, cameras: int) -> Callable[[], None]:
-    """Head, loss, their gradients down to the trunk's map, and the anchor update after warm-up."""
+    """Head, loss, their gradients down to the map, and the anchor update after warm-up."""
     objective = Association(
         network.k, network.dim, torch.arange(tracklets) % cameras, Config(k=network.k)
     )
@@ -82,24 +82,24 @@ def main() -> None:
         for branch in ("local", "global")
     }
     images = torch.rand(BATCH, 3, 256, 128).to(memory_format=torch.channels_last)
-    calls = {"trunk": trunk_step(networks["local"].trunk.train(), images)}
+    calls = {"backbone": backbone_step(networks["local"].backbone.train(), images)}
     for branch, network in networks.items():
         for name, (tracklets, cameras) in SETS.items():
             calls[f"{branch} {name}"] = rest_of_step(network.train(), tracklets, cameras)
     seconds = timing.medians(calls, 7)
-    whole = seconds.pop("trunk")
+    whole = seconds.pop("backbone")
     limits = {"PRID2011": 5, "DukeMTMC-VideoReID": 12}
     rows = []
     for call, value in seconds.items():
         branch, name = call.split()
         share = f"{100 * value / whole:.1f} %"
         rows.append([branch, name, SETS[name][0], f"{1e3 * value:.0f}", share, f"{limits[name]} %"])
-    print("## Head, association and anchor update beside the trunk\n")
+    print("## Head, association and anchor update beside the backbone\n")
     print(
-        f"MobileNetV1, 256x128, batch {BATCH}, k = 8, one thread. The bare trunk's forward, "
+        f"MobileNetV1, 256x128, batch {BATCH}, k = 8, one thread. The bare backbone's forward, "
         f"backward and optimiser step: {whole:.2f} CPU s.\n"
     )
-    head = ("branch", "data set's size", "tracklets", "CPU ms", "of the trunk", "aim: at most")
+    head = ("branch", "data set's size", "tracklets", "CPU ms", "of the backbone", "aim: at most")
     print(timing.table(head, rows))
 
 

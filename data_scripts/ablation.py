@@ -20,7 +20,7 @@ from upm_lib.experiments import measuring
 from upm_lib.experiments.bench import Bench, open_bench
 
 # The switches that can act on the demo networks, and the network that shows each. Not here: resize
-# (the demo's frames have the network's size) and restore_bn_statistics (its trunk starts random).
+# (the demo's frames have the network's size) and restore_bn_statistics (it starts random).
 ASSOCIATION = ("distance", "anchor_difference", "repeats", "match_unvisited")
 HEAD = ("head_activation", "train_global_head")
 MARKERS = re.compile(r"(<!-- ablation -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -24,6 +24,7 @@ from upm_lib import runs
 from upm_lib.config import UserError, known, preset
 from upm_lib.data import catalogue
 from upm_lib.data.packing import decode
+from upm_lib.data.readers import dukemtmc
 from upm_lib.data.tracklets import UNKNOWN, Dataset, Tracklet, folders, readable
 from upm_lib.pictures import canvas, photos
 
@@ -174,7 +175,7 @@ def check(name: str, root: Path, out: Path) -> bool:
     """Print the report on a data set and draw its sample; return whether all is fine."""
     known(catalogue.NAMES, name, "data set")
     if name == "dukemtmc":
-        catalogue.confirm_rights()
+        dukemtmc.confirm_rights()
     if not root.is_dir():
         raise UserError(f"{root} is no folder: give the folder of the data set")
     if name == "ilids_vid" and (root / "i-LIDS-VID").is_dir():

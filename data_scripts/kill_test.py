@@ -2,7 +2,7 @@
 
     python data_scripts/kill_test.py --kills 50
 
-Real processes on a small drawn world in a temporary run store; each is killed with SIGKILL at a
+Real processes on a small synthetic world in a temporary run store; each is killed with SIGKILL at a
 random moment and the next one goes on. Exit code 0: every tensor is the same, bit by bit.
 """
 

@@ -38,7 +38,7 @@ def memory(name: str = "VmRSS") -> int:
 
 
 def training_grows(folder: Path, steps: int) -> bool:
-    """Train on a small drawn world, with checkpoints; return whether memory grows too much."""
+    """Train on a small synthetic world, with checkpoints; return whether memory grows too much."""
     config = CONFIG.replace(k=2, steps=steps, ema=0.999)
     root = world.write(world.World(identities=8, cameras=2, frames=4), folder / "data")
     dataset = prid2011.read(root, 1, config.dataset)

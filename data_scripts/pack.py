@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     """Pack or check; exit code 2: the sentence printed says what to mend."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("dataset", help="such as prid2011 or synthetic_clean")
-    parser.add_argument("--root", help="folder of the data set (not for the embedded ones)")
+    parser.add_argument("--root", help="folder of the data set (not for the synthetic ones)")
     parser.add_argument("--verify", action="store_true", help="check every byte of the pack")
     arguments = parser.parse_args(argv)
     try:

@@ -1,12 +1,12 @@
-"""Measure the paper's comparisons on the drawn worlds, trial by trial, and keep them as data.
+"""Measure the paper's comparisons on the synthetic worlds, trial by trial, and keep them as data.
 
     python data_scripts/study.py --weights mobilenet_v1.safetensors --trials 5
 
-For each drawn data set: the baseline, local-aware and global-aware networks and both fusions, for
-every k, with average and maximum pooling, with the ImageNet MobileNetV1 of which the last two
-blocks are trained; beside it the small trunk that starts at random, the global-aware head left as
-it was drawn, and single knobs of the world turned step by step. A finished measurement is found in
-the run store, so an interrupted study goes on; several processes may share the work by --part.
+For each synthetic data set: the baseline, local-aware and global-aware networks and both fusions,
+for every k, with average and maximum pooling, with the ImageNet MobileNetV1 of which the last two
+blocks are trained; beside it the small backbone that starts at random, the global-aware head left
+as it was drawn, and single knobs of the world turned step by step. A finished measurement is found
+in the run store, so an interrupted study goes on; several processes may share the work by --part.
 With --write all that has been measured goes to study.csv and study.json in upm_lib/paper.
 """
 
@@ -41,7 +41,7 @@ COLUMNS = ("pool", "train_global_head", "head_lr_factor", "normalise_branches")
 
 
 class Case(NamedTuple):
-    """One measurement: where, with which trunk, what, and the knob that is turned."""
+    """One measurement: where, with which backbone, what, and the knob that is turned."""
 
     part: str
     dataset: str
@@ -59,7 +59,7 @@ def cases() -> Iterator[Case]:
             part = f"{dataset}-{scale}"
             for method, changes in _methods(scale, dataset):
                 yield Case(part, dataset, scale, method, changes)
-    # ResNet50 from a random start: the price of a deep trunk without weights.
+    # ResNet50 from a random start: the price of a deep backbone without weights.
     for method in ("untrained", "baseline", *BRANCHES, "fusion"):
         changes = {"backbone": "resnet50", "steps": 60}
         yield Case("synthetic_clean-resnet50", "synthetic_clean", "demo", method, changes)
@@ -101,11 +101,11 @@ def row(case: Case, bench: Bench, trial: int) -> dict[str, Any]:
     line = case._asdict() | {"trial": trial, "backbone": config["backbone"]}
     line |= {name: config[name] for name in ("k", *COLUMNS)}
     line |= {name: round(record[name], 3) for name in measuring.METRICS}
-    line |= {"seconds": round(record["seconds"], 1), "right_pairs": None}
+    line |= {"seconds": round(record["seconds"], 1), "correct_pairs": None}
     if case.method in ("baseline", *BRANCHES):
         run = bench.network(case.method, trial, **case.changes)
         trainer = networks.find_or_train(bench, run)
-        line["right_pairs"] = round(networks.correct_share(bench, trainer), 4)
+        line["correct_pairs"] = round(networks.correct_share(bench, trainer), 4)
     return line
 
 

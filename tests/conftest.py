@@ -1,4 +1,4 @@
-"""What several test files share: a run store of their own and a small drawn world."""
+"""What several test files share: a run store of their own and a small synthetic world."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,5 +54,5 @@ def few(tmp_path: Path, run_store: Path) -> Dataset:
 
 @pytest.fixture(scope="session")
 def tiny(tiny_root: Path) -> Dataset:
-    """The tiny drawn world."""
+    """The tiny synthetic world."""
     return prid2011.read(tiny_root, 1)

@@ -1,4 +1,4 @@
-"""Where tests find the real weights of the paper's trunk, and the mark of those in need."""
+"""Where tests find the real weights of the paper's backbone, and the mark of those in need."""
 
 import os
 from pathlib import Path

@@ -87,7 +87,7 @@ def test_what_may_not_be_read_is_printed_as_published(said) -> None:
     ("words", "sentence"),
     [
         (["2", "--dataset", "prid"], "unknown data set 'prid'"),
-        (["2", "--dataset", "prid2011"], "prid2011 is not embedded: give its folder as root"),
+        (["2", "--dataset", "prid2011"], "prid2011 is not synthetic: give its folder as root"),
         (["2", "--trials", "0"], "trials must be a whole number from 1, a range such as 1-10"),
         (["2", "--scale", "papr"], "unknown scale 'papr': did you mean 'paper'"),
         (["2", "--k", "3"], "k = 3 does not divide"),

@@ -10,8 +10,8 @@ that ``import upm_lib`` costs nothing.
 import os
 
 # A thread that waits for work spins for some microseconds, then sleeps. GNU's OpenMP, which torch
-# uses on Linux, otherwise spins for milliseconds: on two idle cores a step of the paper's trunk is
-# then up to a tenth faster, but where another program wants a core, the spinning thread holds up
+# uses on Linux, otherwise spins for milliseconds: on two idle cores a step of the paper's network
+# is then up to a tenth faster, but where another program wants a core, the spinning thread holds up
 # the one it waits for, and a small step takes 2 to 9 times as long. Sleeping at once costs a small
 # step a third. OpenMP reads this when torch is first imported; a value of yours stays.
 if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}:

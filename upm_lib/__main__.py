@@ -40,9 +40,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _add_demo(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser(
-        "demo", help="run the six notebooks on the embedded synthetic data"
-    )
+    parser = commands.add_parser("demo", help="run the six notebooks on the synthetic data")
     parser.add_argument("--dataset", default="synthetic_clean", help="default: %(default)s")
     parser.set_defaults(run=_demo)
 
@@ -65,7 +63,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scale",
         metavar="NAME",
-        help=f"{', '.join(SCALES)}; default: demo for the drawn data sets, paper for the others",
+        help=f"{', '.join(SCALES)}; default: demo for synthetic data sets, paper for the others",
     )
     parser.add_argument(
         "--splits", metavar="NAME", help="random, or official: the published lists; default: random"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-PARTS = (1, 2, 4, 8)  # k must divide the 8 rows of the trunk's map
+PARTS = (1, 2, 4, 8)  # k must divide the 8 rows of the backbone's map
 MAP_ROWS, MAP_COLUMNS = 8, 4
 
 
@@ -72,7 +72,7 @@ class Config:
 
     # data
     dataset: str = "synthetic_clean"
-    root: str | None = None  # folder of the data set; None: the embedded synthetic data
+    root: str | None = None  # folder of the data set; None: the synthetic data
     trial: int = 1  # number of the half/half split of the identities, from 1
     splits: Literal["random", "official"] = "random"  # official: the ten lists of the paper's code
     min_frames: int = 28  # shorter tracklets are left out ("more than 27 frames", section 4.1)
@@ -83,7 +83,7 @@ class Config:
     # network
     backbone: Literal["mobilenet_v1", "resnet50", "resnet50_slim", "small"] = "mobilenet_v1"
     weights: str | None = None  # None (random), a local file, or "imagenet"
-    freeze: int = 0  # first blocks of the trunk that keep their weights; their output is cached
+    freeze: int = 0  # first blocks of the backbone that keep their weights; their output is cached
     restore_bn_statistics: bool = True  # False: moving mean 0 and variance 1 beside trained weights
     branch: Literal["local", "global"] = "local"  # Eq. (1) or Eq. (2)
     k: int = 8  # number of parts; k = 1 and local: the DAL baseline
@@ -113,7 +113,7 @@ class Config:
     weight_decay: float = 4e-5  # on ordinary convolutions only
     clip: float = 2.0  # gradients are clipped element by element to [-clip, clip]
     ema: float = 0.9999  # largest decay of the moving average of the weights; 0: none
-    bn_momentum: float | None = None  # None: the trunk's own
+    bn_momentum: float | None = None  # None: the backbone's own
     seed: int = 0
 
     # features and evaluation: the fields below do not change what is trained
@@ -219,7 +219,7 @@ _RECIPES: dict[str, dict[str, Any]] = {
     "dukemtmc": _SGD,
     "mars": _SGD,  # by analogy: section 4.1 gives no values for it
     "folder": _RMSPROP | dict(steps=20000),  # by analogy with PRID2011
-    "synthetic_clean": _RMSPROP | dict(steps=20000),  # the drawn sets as those they stand for
+    "synthetic_clean": _RMSPROP | dict(steps=20000),  # the synthetic sets as those they stand for
     "synthetic_cluttered": _RMSPROP | dict(steps=15000),
     "synthetic_eight": _SGD,
 }

@@ -1,7 +1,7 @@
 """Several processes, one training: what ``torchrun`` starts behaves as one process would.
 
-Every process computes the trunk on its share of the global batch. Features and tracklet indices are
-gathered, so each computes the same loss from the same anchors and moves them alike; batch
+Every process computes the backbone on its share of the global batch. Features and tracklet indices
+are gathered, so each computes the same loss from the same anchors and moves them alike; batch
 normalisation uses the statistics of the global batch. Without ``torchrun`` nothing here does
 anything. CPUs talk over gloo, GPUs over NCCL.
 """

@@ -170,7 +170,7 @@ def test_too_few_people_with_long_tracklets_get_a_sentence(
 
 
 def test_a_data_set_that_is_not_embedded_needs_a_root() -> None:
-    with pytest.raises(UserError, match="prid2011 is not embedded: give its folder as root"):
+    with pytest.raises(UserError, match="prid2011 is not synthetic: give its folder as root"):
         load(Config(dataset="prid2011"))
 
 

@@ -364,7 +364,7 @@ def test_a_damaged_matrix_gets_a_sentence_wherever_it_is_cut_or_changed(
 ) -> None:
     path = write_mars(tmp_path) / "info" / "tracks_train_info.mat"
     savemat(path, {"track_train_info": np.array(TRAIN, float)}, do_compression=compressed)
-    whole, right = path.read_bytes(), mars.read(tmp_path).tracklets
+    whole, correct = path.read_bytes(), mars.read(tmp_path).tracklets
     damaged = [whole[:n] for n in range(0, len(whole), 9)]
     for place in range(124, len(whole), 2):
         for bits in (0x01, 0xFF):
@@ -373,7 +373,7 @@ def test_a_damaged_matrix_gets_a_sentence_wherever_it_is_cut_or_changed(
     for content in damaged:
         path.write_bytes(content)
         try:
-            assert mars.read(tmp_path).tracklets == right  # a change of the name, of padding
+            assert mars.read(tmp_path).tracklets == correct  # a change of the name, of padding
         except UserError as error:
             refused += str(path) in str(error)
     assert refused > len(damaged) / 2
@@ -572,7 +572,7 @@ def test_without_identities_training_features_and_search_work_and_evaluation_say
     trainer = networks.find_or_train(bench, bench.network("local"))
     assert trainer.step == 2
     assert len(trainer.data.tracklets) == 6
-    assert np.isnan(networks.correct_share(bench, trainer)), "nobody knows which pairs are right"
+    assert np.isnan(networks.correct_share(bench, trainer)), "nobody knows which pairs are correct"
     vectors = measuring.vectors(bench, bench.measurement("local"), np.arange(6))
     assert vectors.norm(dim=1).numpy() == pytest.approx(1, abs=1e-5)
     assert len(search.search(bench, "door/t1", top=2).names) == 2
@@ -616,8 +616,8 @@ def test_ranked_lists_put_the_same_person_in_the_same_camera_last(
     # All pictures are equal: a stable order shows the gallery's, junk apart.
     probe = split(bench.dataset, 1).probe
     assert len(probe) == 3
-    _, right = measuring.ranked(bench, bench.measurement("histogram"), range(3), top=6)
-    assert right == [[True] * 6] * 3
+    _, correct = measuring.ranked(bench, bench.measurement("histogram"), range(3), top=6)
+    assert correct == [[True] * 6] * 3
     images, _ = measuring.ranked(bench, bench.measurement("histogram"), [0], top=4)
     assert len(images[0]) == 4
     found = measuring.rank(
@@ -626,7 +626,7 @@ def test_ranked_lists_put_the_same_person_in_the_same_camera_last(
         measuring.trial_vectors(bench, bench.measurement("histogram")),
         "first",
     )
-    assert [r.tolist() for r in found.ranks] == [[1, 2, 3, 4]] * 3, "two junk, four right"
+    assert [r.tolist() for r in found.ranks] == [[1, 2, 3, 4]] * 3, "two junk, four correct"
 
 
 # ---------------------------------------------------------------- wrong roots

@@ -130,7 +130,7 @@ def test_runs_of_drawn_and_of_published_splits_have_folders_of_their_own(root: s
 
 def test_a_network_is_trained_on_the_published_half(root: str) -> None:
     splits.store("prid2011", LISTS, {})
-    bench = open_bench("synthetic_clean", root=root, **SMALL)  # with the small trunk
+    bench = open_bench("synthetic_clean", root=root, **SMALL)  # with the small backbone
     text = sentence(lambda: measuring.measure(bench, bench.measurement("local", splits="official")))
     assert text == "splits = 'official' is not what is open here: give splits to open_bench instead"
     splits.store("synthetic_clean", LISTS, {})

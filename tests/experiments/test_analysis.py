@@ -72,7 +72,7 @@ def test_pair_shares_are_the_counted_ones(bench, network) -> None:
     people = bench.people(tracklets)
     pairs = [(people[j], people[m]) for part in match for j, m in enumerate(part) if m >= 0]
     assert table["consistent"][1] == pytest.approx(100 * len(pairs) / match.size)
-    assert table["right"][1] == pytest.approx(100 * np.mean([a == b for a, b in pairs]))
+    assert table["correct"][1] == pytest.approx(100 * np.mean([a == b for a, b in pairs]))
 
 
 def test_with_one_part_the_part_alone_is_the_whole_feature(bench) -> None:
@@ -113,11 +113,11 @@ def test_the_plane_keeps_distances_of_points_that_lie_in_a_plane() -> None:
 
 def test_toy_people_pair_rightly_as_wholes_and_often_wrongly_as_single_rows() -> None:
     people, cameras = np.array([*range(6)] * 2), np.repeat([0, 1], 6)
-    right = {}
+    correct = {}
     for k in (1, 8):
         anchors = analysis.toy_parts(k, seed=4)
         assert anchors.shape == (k, 12, 2)
         match = analysis.cyclic_pairs(anchors, cameras, preset("synthetic_clean"))
-        right[k] = (people[match] == people)[match >= 0].mean()
-    assert right[1] == 1.0
-    assert right[8] < 0.7
+        correct[k] = (people[match] == people)[match >= 0].mean()
+    assert correct[1] == 1.0
+    assert correct[8] < 0.7

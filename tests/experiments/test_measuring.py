@@ -66,7 +66,10 @@ def test_results_on_real_data_carry_its_name(run_store: Path, tiny_root: Path) -
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"dataset": "prid2011"}, "the data set prid2011 is not embedded: give its folder as root"),
+        (
+            {"dataset": "prid2011"},
+            "the data set prid2011 is not synthetic: give its folder as root",
+        ),
         ({"dataset": "prid2011", "root": "/no/such"}, "/no/such does not exist: give the folder"),
         ({"dataset": "synthetic_claen"}, "did you mean 'synthetic_clean'"),
         ({"scale": "papr"}, "did you mean 'paper'"),
@@ -160,7 +163,7 @@ def test_weights_that_moved_find_their_run(
     bench: Bench, tmp_path: Path, steps_done: list[int]
 ) -> None:
     config = bench.network("local", k=2)
-    save_file(model.build(config.replace(seed=9)).trunk.state_dict(), tmp_path / "a.safetensors")
+    save_file(model.build(config.replace(seed=9)).backbone.state_dict(), tmp_path / "a.safetensors")
     shutil.copy(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
     for name in "ab":
         weights = str(tmp_path / f"{name}.safetensors")
@@ -308,12 +311,12 @@ def test_the_fused_vector_has_k_times_c_plus_c_reduced_numbers(bench: Bench) -> 
 
 
 def test_the_first_ranked_pictures_agree_with_the_metrics(bench: Bench) -> None:
-    images, right = measuring.ranked(bench, bench.measurement("histogram"), [0, 1, 2, 3], top=3)
+    images, correct = measuring.ranked(bench, bench.measurement("histogram"), [0, 1, 2, 3], top=3)
     assert [len(row) for row in images] == [3] * 4
     assert images[0][0].shape == (128, 64, 3)
     record = measuring.measure(bench, bench.measurement("histogram"))
     for top in (1, 2, 3):
-        assert np.mean([any(row[:top]) for row in right]) == record["cmc"][top - 1]
+        assert np.mean([any(row[:top]) for row in correct]) == record["cmc"][top - 1]
 
 
 def test_several_trials_are_summed_up_by_mean_and_standard_deviation(bench: Bench) -> None:

@@ -1,4 +1,4 @@
-"""Frozen blocks: where the trunk is parted, what is trained, and what the cached maps hold."""
+"""Frozen blocks: where the backbone is parted, what is trained, and what the cached maps hold."""
 
 from pathlib import Path
 
@@ -19,13 +19,13 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Weights of a small trunk that has seen some pictures, so that its statistics fit."""
-    trunk = model.build(Config(backbone="small", height=128, width=64, seed=7)).trunk.train()
-    for module in trunk.modules():
+    """Weights of a small backbone that has seen some pictures, so that its statistics fit."""
+    backbone = model.build(Config(backbone="small", height=128, width=64, seed=7)).backbone.train()
+    for module in backbone.modules():
         module.momentum = None  # of batch normalisation: a plain average
     with torch.no_grad():
-        trunk(torch.randn(16, 3, 128, 64))
-    state = trunk.state_dict()
+        backbone(torch.randn(16, 3, 128, 64))
+    state = backbone.state_dict()
     path = tmp_path_factory.mktemp("weights") / "small.safetensors"
     save_file({n: t.contiguous() for n, t in state.items()}, path)
     return str(path)
@@ -44,7 +44,7 @@ def bench(tiny_root: Path, run_store: Path, weights: str, one_thread: None) -> B
 
 
 @pytest.mark.parametrize("branch", ["local", "global"])
-def test_parting_the_trunk_changes_no_output(weights: str, branch: str) -> None:
+def test_parting_the_backbone_changes_no_output(weights: str, branch: str) -> None:
     images = torch.randn(3, 3, 128, 64)
     whole = model.build(small(weights, branch=branch)).eval()
     parted = model.build(small(weights, branch=branch, freeze=3)).eval()
@@ -55,15 +55,15 @@ def test_parting_the_trunk_changes_no_output(weights: str, branch: str) -> None:
 @pytest.mark.parametrize(
     ("backbone", "blocks"), [("mobilenet_v1", 13), ("resnet50", 16), ("resnet50_slim", 16)]
 )
-def test_each_trunk_is_parted_behind_each_block(backbone: str, blocks: int) -> None:
+def test_each_backbone_is_parted_behind_each_block(backbone: str, blocks: int) -> None:
     config = Config(backbone=backbone, height=128, width=64)
     images = torch.randn(1, 3, 128, 64)
-    trunk = model.build(config).eval().trunk
+    backbone = model.build(config).eval().backbone
     for freeze in (1, blocks // 2, blocks - 1):
-        frozen_blocks, rest = model.divide(trunk, backbone, freeze)
-        torch.testing.assert_close(rest(frozen_blocks(images)), trunk(images))
+        frozen_blocks, rest = model.divide(backbone, backbone, freeze)
+        torch.testing.assert_close(rest(frozen_blocks(images)), backbone(images))
     with pytest.raises(UserError, match=f"has {blocks} blocks, and at least one must be trained"):
-        model.divide(trunk, backbone, blocks)
+        model.divide(backbone, backbone, blocks)
 
 
 def test_the_cached_maps_are_the_frozen_blocks_output_to_half_precision(bench: Bench) -> None:
@@ -101,7 +101,7 @@ def test_training_leaves_the_frozen_blocks_alone_and_moves_the_rest(
     moved = {name for name, value in start.items() if not torch.equal(end[name], value)}
     assert moved
     assert not any(name.startswith("frozen.") for name in moved)
-    convolutions = {n for n in start if n.startswith("trunk.") and start[n].ndim == 4}
+    convolutions = {n for n in start if n.startswith("backbone.") and start[n].ndim == 4}
     assert convolutions <= moved, convolutions - moved
 
 

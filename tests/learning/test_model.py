@@ -1,4 +1,4 @@
-"""Trunks and heads against loops written for reading and the published network's numbers."""
+"""Backbones and heads against loops written for reading and the published network's numbers."""
 
 import pickle
 from pathlib import Path
@@ -186,7 +186,10 @@ def test_the_head_that_is_not_trained_stays_as_drawn() -> None:
     for name, tensor in network.head.state_dict().items():
         if name != "bn.num_batches_tracked":  # counts, and is not used
             assert torch.equal(tensor, before[name]), name
-    for name, parameter in network.trunk.named_parameters():  # gradients pass through to the trunk
+    for (
+        name,
+        parameter,
+    ) in network.backbone.named_parameters():  # gradients pass through to the backbone
         assert bool(parameter.grad.any()), name
 
 
@@ -213,7 +216,7 @@ CHANNELS = {"mobilenet_v1": 1024, "resnet50": 2048, "resnet50_slim": 2048, "smal
 def test_the_map_is_eight_by_four(backbone: str, height: int) -> None:
     network = build(Config(backbone=backbone, height=height, width=height // 2, k=4)).eval()
     with torch.inference_mode():
-        f = network.trunk(noise(1, 3, height, height // 2))
+        f = network.backbone(noise(1, 3, height, height // 2))
     assert f.shape == (1, CHANNELS[backbone], 8, 4)
     assert torch.isfinite(f).all()
     assert (network.k, network.dim) == (4, CHANNELS[backbone])
@@ -226,7 +229,7 @@ def test_the_global_network_has_the_reduced_length() -> None:
         assert network(noise(2, 3, 128, 64)).shape == (2, 8, 256)
 
 
-def test_the_small_trunk_refuses_large_frames() -> None:
+def test_the_small_backbone_refuses_large_frames() -> None:
     with pytest.raises(UserError, match="128x64"):
         build(Config(backbone="small"))
 
@@ -240,13 +243,13 @@ def test_the_seed_decides_the_weights(branch: str) -> None:
     second = build(config).state_dict()
     other = build(config.replace(seed=1)).state_dict()
     assert all(torch.equal(t, second[n]) for n, t in first.items())
-    assert not torch.equal(first["trunk.stem.0.weight"], other["trunk.stem.0.weight"])
+    assert not torch.equal(first["backbone.stem.0.weight"], other["backbone.stem.0.weight"])
     if branch == "global":
         assert not torch.equal(first["head.reduce_weight"], other["head.reduce_weight"])
 
 
-def test_both_branches_of_a_seed_start_with_the_same_trunk() -> None:
-    local, over_all = (build(SMALL.replace(branch=b)).trunk for b in ("local", "global"))
+def test_both_branches_of_a_seed_start_with_the_same_backbone() -> None:
+    local, over_all = (build(SMALL.replace(branch=b)).backbone for b in ("local", "global"))
     theirs = over_all.state_dict()
     assert all(torch.equal(t, theirs[n]) for n, t in local.state_dict().items())
 
@@ -279,25 +282,25 @@ def test_batch_normalisation_of_the_published_code(
 # ---------------------------------------------------------------- ResNet50 as slim arranges it
 
 
-def strides(trunk: nn.Sequential) -> list[list[int]]:
+def strides(backbone: nn.Sequential) -> list[list[int]]:
     """Stride of the 3x3 convolution of each unit of the four blocks."""
-    blocks = [getattr(trunk, f"layer{number}") for number in (1, 2, 3, 4)]
+    blocks = [getattr(backbone, f"layer{number}") for number in (1, 2, 3, 4)]
     return [[unit.conv2.stride[0] for unit in block] for block in blocks]
 
 
 def test_slim_strides_in_the_last_unit_of_the_first_three_blocks() -> None:
-    trunk = build(Config(backbone="resnet50_slim")).trunk
-    assert strides(trunk) == [[1, 1, 2], [1, 1, 1, 2], [1, 1, 1, 1, 1, 2], [1, 1, 1]]
-    entries = [getattr(trunk, f"layer{number}")[0] for number in (1, 2, 3, 4)]
+    backbone = build(Config(backbone="resnet50_slim")).backbone
+    assert strides(backbone) == [[1, 1, 2], [1, 1, 1, 2], [1, 1, 1, 1, 1, 2], [1, 1, 1]]
+    entries = [getattr(backbone, f"layer{number}")[0] for number in (1, 2, 3, 4)]
     assert [e.downsample[0].stride[0] for e in entries] == [1, 1, 1, 1]
-    assert {unit.conv1.stride for block in trunk[4:] for unit in block} == {(1, 1)}
-    small = build(Config(backbone="resnet50_slim", height=128, width=64)).trunk
+    assert {unit.conv1.stride for block in backbone[4:] for unit in block} == {(1, 1)}
+    small = build(Config(backbone="resnet50_slim", height=128, width=64)).backbone
     assert strides(small) == [[1, 1, 2], [1, 1, 1, 2], [1] * 6, [1, 1, 1]]
 
 
 def test_torchvision_strides_in_the_first_unit() -> None:
-    trunk = build(Config(backbone="resnet50")).trunk
-    assert strides(trunk) == [[1, 1, 1], [2, 1, 1, 1], [2, 1, 1, 1, 1, 1], [2, 1, 1]]
+    backbone = build(Config(backbone="resnet50")).backbone
+    assert strides(backbone) == [[1, 1, 1], [2, 1, 1, 1], [2, 1, 1, 1, 1, 1], [2, 1, 1]]
 
 
 def naive_same_pool(x: Tensor) -> Tensor:
@@ -311,10 +314,10 @@ def naive_same_pool(x: Tensor) -> Tensor:
 
 
 def test_slim_pools_and_subsamples_as_the_loops() -> None:
-    trunk = build(Config(backbone="resnet50_slim", height=128, width=64)).trunk.eval()
+    backbone = build(Config(backbone="resnet50_slim", height=128, width=64)).backbone.eval()
     x = noise(2, 64, 8, 6).relu()
-    assert torch.equal(trunk.maxpool(x), naive_same_pool(x))
-    unit = trunk.layer1[-1]
+    assert torch.equal(backbone.maxpool(x), naive_same_pool(x))
+    unit = backbone.layer1[-1]
     x = noise(1, 256, 6, 4).relu()
     residual = unit.bn1(unit.conv1(x)).relu()
     padded = F.pad(residual, (1, 1, 1, 1))  # symmetric, whatever the stride
@@ -338,7 +341,7 @@ def test_decay_acts_on_ordinary_convolutions_only() -> None:
     names = [n for n, p in network.named_parameters() if id(p) in decayed]
     assert len(names) == golden["regularisation_terms_total_trunk_count"][1] == 14
     assert not any("bn" in n or "bias" in n or "conv_dw" in n for n in names)
-    assert names[0] == "trunk.conv_stem.weight"
+    assert names[0] == "backbone.conv_stem.weight"
     assert all(n.endswith("conv_pw.weight") for n in names[1:])
 
 
@@ -358,10 +361,10 @@ def test_decay_includes_a_trained_head_and_leaves_out_a_fixed_one() -> None:
 # ---------------------------------------------------------------- weights
 
 
-def public_names(trunk: nn.Module) -> dict[str, Tensor]:
-    """The trunk's tensors under the names of the public MobileNetV1 file."""
-    convolutions = [m for m in trunk.modules() if isinstance(m, nn.Conv2d)]
-    norms = [m for m in trunk.modules() if isinstance(m, nn.BatchNorm2d)]
+def public_names(backbone: nn.Module) -> dict[str, Tensor]:
+    """The backbone's tensors under the names of the public MobileNetV1 file."""
+    convolutions = [m for m in backbone.modules() if isinstance(m, nn.Conv2d)]
+    norms = [m for m in backbone.modules() if isinstance(m, nn.BatchNorm2d)]
     assert len(convolutions) == len(norms) == 27
     state = {"classifier.weight": torch.zeros(3, 3), "classifier.bias": torch.zeros(3)}
     for number, (convolution, norm) in enumerate(zip(convolutions, norms, strict=True)):
@@ -373,36 +376,36 @@ def public_names(trunk: nn.Module) -> dict[str, Tensor]:
 
 
 def a_mobilenet(seed: int = 7) -> nn.Module:
-    """A random trunk whose moving statistics are random too."""
-    trunk = build(Config(seed=seed)).trunk
+    """A random backbone whose moving statistics are random too."""
+    backbone = build(Config(seed=seed)).backbone
     torch.manual_seed(seed)
-    for module in trunk.modules():
+    for module in backbone.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.running_mean)
             nn.init.uniform_(module.running_var, 0.5, 2)
             nn.init.normal_(module.weight)
             nn.init.normal_(module.bias)
-    return trunk
+    return backbone
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 def test_weights_under_the_public_names_come_back(tmp_path: Path, suffix: str) -> None:
-    trunk, path = a_mobilenet(), tmp_path / f"weights{suffix}"
+    backbone, path = a_mobilenet(), tmp_path / f"weights{suffix}"
     if suffix == ".pth":
-        torch.save(public_names(trunk), path)
+        torch.save(public_names(backbone), path)
     else:
-        save_file(public_names(trunk), path)
-    loaded = build(Config(weights=str(path))).trunk.state_dict()
-    for name, tensor in trunk.state_dict().items():
+        save_file(public_names(backbone), path)
+    loaded = build(Config(weights=str(path))).backbone.state_dict()
+    for name, tensor in backbone.state_dict().items():
         if "num_batches_tracked" not in name:
             assert torch.equal(loaded[name], tensor), name
 
 
 def test_moving_statistics_can_be_left_at_zero_and_one(tmp_path: Path) -> None:
-    trunk, path = a_mobilenet(), tmp_path / "weights.safetensors"
-    save_file(public_names(trunk), path)
-    loaded = build(Config(weights=str(path), restore_bn_statistics=False)).trunk.state_dict()
-    for name, tensor in trunk.state_dict().items():
+    backbone, path = a_mobilenet(), tmp_path / "weights.safetensors"
+    save_file(public_names(backbone), path)
+    loaded = build(Config(weights=str(path), restore_bn_statistics=False)).backbone.state_dict()
+    for name, tensor in backbone.state_dict().items():
         if "running_mean" in name:
             assert not loaded[name].any(), name
         elif "running_var" in name:
@@ -413,10 +416,10 @@ def test_moving_statistics_can_be_left_at_zero_and_one(tmp_path: Path) -> None:
 
 def test_resnet_weights_have_torchvision_names(tmp_path: Path) -> None:
     config = Config(backbone="resnet50_slim", height=128, width=64)
-    state = build(config.replace(seed=5)).trunk.state_dict()
+    state = build(config.replace(seed=5)).backbone.state_dict()
     path = tmp_path / "resnet.pth"
     torch.save(state | {"fc.weight": torch.zeros(2, 2)}, path)
-    loaded = build(config.replace(weights=str(path))).trunk.state_dict()
+    loaded = build(config.replace(weights=str(path))).backbone.state_dict()
     assert {"conv1.weight", "layer1.0.conv1.weight", "layer4.2.bn3.running_var"} <= set(loaded)
     assert all(torch.equal(t, state[n]) for n, t in loaded.items())
 
@@ -430,8 +433,10 @@ def test_missing_weights_are_named(tmp_path: Path) -> None:
 
 def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "small.safetensors"
-    save_file(build(SMALL).trunk.state_dict(), path)
-    with pytest.raises(UserError, match=r"do not fit the trunk mobilenet_v1: .* missing") as caught:
+    save_file(build(SMALL).backbone.state_dict(), path)
+    with pytest.raises(
+        UserError, match=r"do not fit the backbone mobilenet_v1: .* missing"
+    ) as caught:
         build(Config(weights=str(path)))
     assert str(path) in str(caught.value)
 
@@ -472,7 +477,7 @@ def test_weights_without_a_public_source_are_refused() -> None:
 # ---------------------------------------------------------------- the published network
 
 
-def trunk_of_the_published_network() -> UPMNet:
+def backbone_of_the_published_network() -> UPMNet:
     return build(Config(k=4, weights=str(WEIGHTS)))
 
 
@@ -486,7 +491,7 @@ def run_golden(network: UPMNet) -> tuple[Tensor, Tensor, list[Tensor]]:
         if isinstance(m, nn.BatchNorm2d)
     ]
     with torch.no_grad():
-        f = network.trunk(images)
+        f = network.backbone(images)
         parts = network.head(f)
     for hook in hooks:
         hook.remove()
@@ -505,7 +510,7 @@ def test_the_weights_file_has_the_public_names() -> None:
 @pytest.mark.parametrize(("mode", "tolerance"), [("eval", 5e-5), ("train", 2e-4)])
 def test_map_and_parts_of_the_published_network(mode: str, tolerance: float) -> None:
     golden = np.load(GOLDEN)
-    network = trunk_of_the_published_network().train(mode == "train")
+    network = backbone_of_the_published_network().train(mode == "train")
     f, parts, layers = run_golden(network)
     assert relative(f.permute(0, 2, 3, 1), golden[f"{mode}/PrePool"]) <= tolerance
     assert relative(parts, golden[f"{mode}/AvgPool"]) <= tolerance
@@ -520,9 +525,9 @@ def test_map_and_parts_of_the_published_network(mode: str, tolerance: float) -> 
 @needs_weights
 def test_moving_statistics_after_one_update_of_the_published_network() -> None:
     golden = np.load(GOLDEN)
-    network = trunk_of_the_published_network().train()
+    network = backbone_of_the_published_network().train()
     run_golden(network)
-    norms = [m for m in network.trunk.modules() if isinstance(m, nn.BatchNorm2d)]
+    norms = [m for m in network.backbone.modules() if isinstance(m, nn.BatchNorm2d)]
     prefix = "train/after_one_update/MobilenetV1/"
     names = [n for n in golden.files if n.startswith(prefix)]
     assert len(names) == 8
@@ -537,16 +542,16 @@ def test_moving_statistics_after_one_update_of_the_published_network() -> None:
 @needs_weights
 def test_weight_decay_of_the_published_network() -> None:
     golden = np.load(GOLDEN)
-    network = trunk_of_the_published_network()
+    network = backbone_of_the_published_network()
     total = sum(float(p.detach().square().sum()) for p in network.decayed())
     wanted = float(golden["regularisation_trunk_sum"])
     assert Config().weight_decay * total / 2 == pytest.approx(wanted, rel=1e-5)
 
 
-def test_the_network_is_trunk_then_head() -> None:
+def test_the_network_is_backbone_then_head() -> None:
     network = build(SMALL).eval()
     images = noise(2, 3, 128, 64)
     with torch.inference_mode():
         features = network(images)
-        expected = model.part_pool(network.trunk(images), 4)
+        expected = model.part_pool(network.backbone(images), 4)
     assert torch.equal(features, expected)

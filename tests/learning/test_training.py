@@ -31,7 +31,7 @@ World = tuple[tracklets.Dataset, packing.Frames]
 
 @pytest.fixture(scope="module")
 def world(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
-    """Eight drawn people in two cameras, of whom half are trained on: 32 frames."""
+    """Eight synthetic people in two cameras, of whom half are trained on: 32 frames."""
     dataset = prid2011.read(tiny_root, min_frames=1, name="synthetic_clean")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UPM_RUNS", str(tmp_path_factory.mktemp("store")))
@@ -95,11 +95,11 @@ def test_fewer_frames_than_a_batch_still_have_a_schedule() -> None:
 
 
 def a_vector(config: Config) -> tuple[SimpleNamespace, nn.Parameter, torch.optim.Optimizer]:
-    """A network whose trunk is the golden vector, with the optimiser that a run would have."""
-    trunk, head = nn.Module(), nn.Module()
-    trunk.x = nn.Parameter(torch.from_numpy(np.load(GOLDEN / "rmsprop.npz")["x0"].copy()))
-    network = SimpleNamespace(trunk=trunk, head=head)
-    return network, trunk.x, optimiser_of(network, config)
+    """A network whose backbone is the golden vector, with the optimiser that a run would have."""
+    backbone, head = nn.Module(), nn.Module()
+    backbone.x = nn.Parameter(torch.from_numpy(np.load(GOLDEN / "rmsprop.npz")["x0"].copy()))
+    network = SimpleNamespace(backbone=backbone, head=head)
+    return network, backbone.x, optimiser_of(network, config)
 
 
 def step_on(
@@ -146,12 +146,12 @@ def test_moving_average_of_the_published_code() -> None:
     golden = np.load(GOLDEN / "rmsprop.npz")
     config = Config(ema=0.9999)
     network, x, _ = a_vector(config)
-    ema = training.ModelEmaV3(network.trunk, exclude_buffers=True)
+    ema = training.ModelEmaV3(network.backbone, exclude_buffers=True)
     for step, weights in enumerate(golden["rmsclip_params"]):
         with torch.no_grad():
             x.copy_(torch.from_numpy(weights))
         ema.decay = ema_decay(config, step + 1)
-        ema.update(network.trunk)
+        ema.update(network.backbone)
         expected = golden["ema_after"][step]
         np.testing.assert_allclose(ema.module.x.detach(), expected, rtol=1e-5, atol=1e-6)
 
@@ -168,16 +168,16 @@ def test_the_head_learns_at_its_own_rate(world: World, optimiser: str) -> None:
     options = dict(branch="global", c_reduced=16, optimiser=optimiser, head_lr_factor=3.0)
     trainer = a_trainer(world, **options)
     trainer.train_step()
-    trunk, head = trainer.optimiser.param_groups
-    assert head["lr"] == pytest.approx(3 * trunk["lr"])
-    assert trunk["lr"] == pytest.approx(learning_rate(trainer.config, 0, 32))
+    backbone, head = trainer.optimiser.param_groups
+    assert head["lr"] == pytest.approx(3 * backbone["lr"])
+    assert backbone["lr"] == pytest.approx(learning_rate(trainer.config, 0, 32))
     assert {id(p) for p in head["params"]} == {id(p) for p in trainer.network.head.parameters()}
 
 
 def test_a_fixed_head_is_not_optimised(world: World) -> None:
     trainer = a_trainer(world, branch="global", c_reduced=16, train_global_head=False)
     (group,) = trainer.optimiser.param_groups
-    wanted = {id(p) for p in trainer.network.trunk.parameters()}
+    wanted = {id(p) for p in trainer.network.backbone.parameters()}
     assert {id(p) for p in group["params"]} == wanted
 
 
@@ -486,8 +486,10 @@ def test_the_history_holds_the_largest_gradient_before_clipping(world: World) ->
 def test_a_moving_statistic_that_is_not_finite_is_named(world: World) -> None:
     trainer = a_trainer(world)
     trainer.train_step()
-    trainer.network.trunk.stem[1].running_var.fill_(torch.inf)
-    with pytest.raises(training.NotFinite, match=r"trunk.stem.1.running_var is not finite after 1"):
+    trainer.network.backbone.stem[1].running_var.fill_(torch.inf)
+    with pytest.raises(
+        training.NotFinite, match=r"backbone.stem.1.running_var is not finite after 1"
+    ):
         trainer.check_finite()
 
 
@@ -550,10 +552,10 @@ def golden_trainer(golden: np.lib.npyio.NpzFile, dtype: torch.dtype) -> Trainer:
     return trainer
 
 
-def published_names(trunk: nn.Module) -> dict[str, nn.Parameter]:
-    """The trunk's parameters under the names of the published graph."""
-    convolutions = [m for m in trunk.modules() if isinstance(m, nn.Conv2d)]
-    norms = [m for m in trunk.modules() if isinstance(m, nn.BatchNorm2d)]
+def published_names(backbone: nn.Module) -> dict[str, nn.Parameter]:
+    """The backbone's parameters under the names of the published graph."""
+    convolutions = [m for m in backbone.modules() if isinstance(m, nn.Conv2d)]
+    norms = [m for m in backbone.modules() if isinstance(m, nn.BatchNorm2d)]
     names = {}
     for number, (convolution, norm) in enumerate(zip(convolutions, norms, strict=True)):
         kind = "depthwise" if number % 2 else "pointwise"
@@ -597,7 +599,7 @@ def test_three_steps_of_the_published_training(
 ) -> None:
     golden = np.load(GOLDEN / "trainstep_local_k4.npz")
     trainer = golden_trainer(golden, dtype)
-    weights = published_names(trainer.network.trunk)
+    weights = published_names(trainer.network.backbone)
     assert set(weights) == set(golden["var_names"].tolist())
     in_full = [n.removeprefix("after_step/") for n in golden.files if n.startswith("after_step/")]
     for step in range(3):
@@ -615,11 +617,11 @@ def test_three_steps_of_the_published_training(
             ours = getattr(trainer.objective, kind)[0].unflatten(0, (2, 6))
             published = np.stack([golden[f"part0/{kind}{camera}"][step] for camera in (0, 1)])
             assert relative(ours, published) <= anchor_tolerances[step], (step, kind)
-    shadows = published_names(trainer.result.trunk)
+    shadows = published_names(trainer.result.backbone)
     for name in in_full:
         ours = as_published(name, shadows[name])
         assert relative(ours, golden[f"ema_final/{name}"]) <= weight_tolerances[-1], name
-    last = [m for m in trainer.network.trunk.modules() if isinstance(m, nn.BatchNorm2d)][-1]
+    last = [m for m in trainer.network.backbone.modules() if isinstance(m, nn.BatchNorm2d)][-1]
     prefix = "final/MobilenetV1/Conv2d_13_pointwise/BatchNorm"
     assert relative(last.running_mean, golden[f"{prefix}/moving_mean"]) <= 1e-4
     assert relative(last.running_var, golden[f"{prefix}/moving_variance"]) <= 1e-4

@@ -146,7 +146,7 @@ def test_anchor_bytes() -> None:
     ("backbone", "multiply_adds", "params"),
     [("mobilenet_v1", 370_753_536, 3_206_976), ("resnet50_slim", 2_272_788_480, 23_508_032)],
 )
-def test_our_trunks_cost_what_the_published_ones_do(
+def test_our_backbones_cost_what_the_published_ones_do(
     backbone: str, multiply_adds: int, params: int
 ) -> None:
     count = complexity.honest_count(model.build(Config(backbone=backbone, k=1)))

@@ -186,7 +186,7 @@ def test_frozen_blocks_are_on_disk_but_have_no_slots(bench: Bench) -> None:
     whole = bench.config.replace(backbone="mobilenet_v1", k=1)
     part = whole.replace(weights="somewhere", freeze=11)
     trained = 1_593_856  # of blocks 12 and 13: depthwise, pointwise, scale and shift
-    every = 3_206_976  # parameters of the trunk
+    every = 3_206_976  # parameters of the backbone
     difference = plan.checkpoint_bytes(bench, whole) - plan.checkpoint_bytes(bench, part)
     assert difference == training.KEEP * 2 * 4 * (every - trained)
 

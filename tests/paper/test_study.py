@@ -61,10 +61,10 @@ def test_ranks_rise() -> None:
     assert (found["rank5"] <= found["rank20"]).all()
 
 
-def test_the_share_of_right_pairs_is_there_for_every_trained_network() -> None:
+def test_the_share_of_correct_pairs_is_there_for_every_trained_network() -> None:
     found = study.rows()
     trained = found["method"].isin(["baseline", "local", "global"])
-    assert (found["right_pairs"].notna() == trained).all()
+    assert (found["correct_pairs"].notna() == trained).all()
 
 
 def test_the_configs_are_those_of_the_presets_but_for_where_the_weights_lay() -> None:
@@ -102,15 +102,15 @@ def test_gains_are_the_paired_differences_to_the_baseline() -> None:
 def test_the_pairs_of_the_baseline_stand_at_one_local_part() -> None:
     table = study.pairs()
     where = {"dataset": "synthetic_clean", "scale": "frozen", "method": "baseline"}
-    shares = 100 * study.trials("right_pairs", **where)
+    shares = 100 * study.trials("correct_pairs", **where)
     cell = table.loc[("synthetic_clean", "local"), 1]
     assert cell == f"{shares.mean():.0f} ± {shares.std():.0f}"
     assert table.notna().all().all()
 
 
-def test_the_small_trunk_has_five_trials_and_the_deep_random_one_is_there() -> None:
-    table = study.trunks()
-    assert list(table) == list(study.TRUNKS)
+def test_the_small_backbone_has_five_trials_and_the_deep_random_one_is_there() -> None:
+    table = study.backbones()
+    assert list(table) == list(study.BACKBONES)
     assert table.notna().all().all()
     small = study.trials(dataset="synthetic_clean", scale="demo", method="local")
     assert len(small) == 5

@@ -32,8 +32,8 @@ def trials(n: int = 3) -> pd.DataFrame:
 
 def ranked() -> tuple:
     galleries = {m: [list(frames(5)) for _ in range(2)] for m in METHODS}
-    right = {m: [[True, False, False, True, False]] * 2 for m in METHODS}
-    return list(frames(2)), galleries, right
+    correct = {m: [[True, False, False, True, False]] * 2 for m in METHODS}
+    return list(frames(2)), galleries, correct
 
 
 def two(points: np.ndarray) -> dict[str, np.ndarray]:
@@ -42,7 +42,7 @@ def two(points: np.ndarray) -> dict[str, np.ndarray]:
 
 def shares() -> pd.DataFrame:
     rows = [(m, k, 60.0 - k, 70.0 - 2 * k) for m in ("local", "global") for k in (1, 2, 4, 8)]
-    return pd.DataFrame(rows, columns=["method", "k", "consistent", "right"])
+    return pd.DataFrame(rows, columns=["method", "k", "consistent", "correct"])
 
 
 DRAW = {
@@ -204,20 +204,20 @@ def test_gain_hatches_what_was_measured_and_signs_the_numbers():
 
 
 def test_right_and_wrong_matches_differ_in_line_style_not_only_in_colour():
-    probes, galleries, right = ranked()
-    (ax,) = photos.ranked_lists(probes, galleries, right).axes
+    probes, galleries, correct = ranked()
+    (ax,) = photos.ranked_lists(probes, galleries, correct).axes
     boxes = [patch for patch in ax.patches if isinstance(patch, Rectangle)]
     styles = [(to_hex(box.get_edgecolor()), str(box.get_linestyle())) for box in boxes]
     assert len(boxes) == 2 * 5 * len(METHODS)
     assert len(set(styles)) == 2 and len({line for _, line in styles}) == 2
-    flags = [flag for p in range(2) for m in METHODS for flag in right[m][p]]
+    flags = [flag for p in range(2) for m in METHODS for flag in correct[m][p]]
     assert {s for s, flag in zip(styles, flags, strict=True) if flag} == {("#009e73", "-")}
 
 
 def test_ranked_lists_print_distances_when_given():
-    probes, galleries, right = ranked()
+    probes, galleries, correct = ranked()
     distances = {m: [[0.125] * 5] * 2 for m in METHODS}
-    shown = texts(photos.ranked_lists(probes, galleries, right, distances=distances))
+    shown = texts(photos.ranked_lists(probes, galleries, correct, distances=distances))
     assert shown.count("0.12") == 2 * 5 * len(METHODS)
 
 
@@ -249,8 +249,8 @@ def test_embedding_joins_the_points_of_a_person_and_marks_the_cameras():
 
 
 def test_pair_shares_draw_both_shares_against_k():
-    found, right = charts.pair_shares(shares()).axes
-    assert [line.get_ydata().tolist() for line in right.lines] == [[68, 66, 62, 54]] * 2
+    found, correct = charts.pair_shares(shares()).axes
+    assert [line.get_ydata().tolist() for line in correct.lines] == [[68, 66, 62, 54]] * 2
     assert found.lines[0].get_ydata().tolist() == [59, 58, 56, 52]
     assert [t.get_text() for t in found.get_xticklabels()] == ["1", "2", "4", "8"]
 
@@ -267,7 +267,7 @@ def test_lookalikes_frame_the_same_stripe_in_both_pictures():
     (ax,) = photos.lookalikes([frames(2), frames(2)], [1, 4], 4, ["0.1", "0.2"]).axes
     first, same, last, _ = [p for p in ax.patches if isinstance(p, Rectangle)]
     assert first.get_y() == same.get_y()
-    picture = ax.images[0].get_extent()  # left, right, bottom, top in a board's downward inches
+    picture = ax.images[0].get_extent()  # left, correct, bottom, top in a board's downward inches
     assert first.get_height() == pytest.approx((picture[2] - picture[3]) / 4)
     assert last.get_y() - first.get_y() == pytest.approx(3 * first.get_height())
     assert {"part 1: 0.1", "part 4: 0.2"} <= set(texts(ax.figure))

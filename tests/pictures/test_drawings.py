@@ -71,8 +71,10 @@ def test_anchor_paths_number_the_steps_and_leave_out_those_that_do_not_move():
 
 def test_part_worlds_count_right_and_wrong_pairs():
     fig = toyworld.part_worlds(*parts(2))
-    assert {"part 1 of 2: 1 of 1 pairs right", "part 2 of 2: 0 of 2 pairs right"} <= set(texts(fig))
-    assert fig.alt == "k = 2: 1 of the 3 cyclic pairs of all parts are right."
+    assert {"part 1 of 2: 1 of 1 pairs correct", "part 2 of 2: 0 of 2 pairs correct"} <= set(
+        texts(fig)
+    )
+    assert fig.alt == "k = 2: 1 of the 3 cyclic pairs of all parts are correct."
     lines = [line for line in fig.axes[0].lines if line.get_linewidth() > 1.5]
     assert [line.get_linestyle() for line in lines] == ["-", "--", "--"]
 

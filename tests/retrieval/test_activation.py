@@ -54,7 +54,7 @@ def test_the_brightest_row_is_the_strongest_one(row: int) -> None:
 
 
 class RowsOfRed(torch.nn.Module):
-    """A trunk whose only channel is the mean red of each cell of the map."""
+    """A backbone whose only channel is the mean red of each cell of the map."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -183,7 +183,7 @@ class Means(torch.nn.Module):
 
     def __init__(self, k: int, dim: int) -> None:
         super().__init__()
-        self.k, self.dim, self.trunk = k, dim, torch.nn.Identity()
+        self.k, self.dim, self.backbone = k, dim, torch.nn.Identity()
         self.weight = torch.nn.Parameter(noise(3, k * dim))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -281,7 +281,7 @@ def test_folding_batch_normalisation_into_convolutions_keeps_the_map(
         network.train()(images)
     network.eval()
     folded = features.folded(network)
-    kinds = [type(m) for m in folded.trunk.modules()]
+    kinds = [type(m) for m in folded.backbone.modules()]
     assert not any(issubclass(kind, torch.nn.BatchNorm2d) for kind in kinds)
     with torch.inference_mode():
         before, after = network(images), folded(images)

@@ -1,4 +1,4 @@
-"""The drawn world: reproducible, laid out like PRID2011, changed by its knobs where meant."""
+"""The synthetic world: reproducible, laid out like PRID2011, changed by its knobs where meant."""
 
 from collections.abc import Iterator
 from dataclasses import replace

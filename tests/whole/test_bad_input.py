@@ -388,7 +388,7 @@ def test_two_people_and_fewer_frames_than_a_batch_are_trained_on(
 PARAMETERS = {
     "parts that do not divide": (
         dict(k=7),
-        "k = 7 does not divide the 8 rows of the trunk's map: choose k from 1, 2, 4, 8",
+        "k = 7 does not divide the 8 rows of the backbone's map: choose k from 1, 2, 4, 8",
     ),
     "a word for a number": (dict(k="abc"), "k must be int, not 'abc'"),
     "a number as text": (dict(steps="40"), "steps must be int, not '40'"),
@@ -409,7 +409,7 @@ PARAMETERS = {
     "no data set": (dict(dataset=7), "unknown data set 7: known are prid2011, ilids_vid, dukemtmc"),
     "unknown splits": (dict(splits="offical"), "unknown splits 'offical': did you mean 'official"),
     "an unknown scale": (dict(scale="ppaer"), "unknown scale 'ppaer': did you mean 'paper'?"),
-    "an unknown trunk": (
+    "an unknown backbone": (
         dict(backbone="resnet_50"),
         "unknown backbone 'resnet_50': did you mean 'resnet50'?",
     ),
@@ -453,7 +453,7 @@ def test_a_folder_for_figures_that_is_a_file(root: Path, tmp_path: Path) -> None
 
 PAPERMILL = {  # what is typed behind -p, what the library makes of it
     "k abc": "k must be int, not 'abc'",
-    "k 07": "k = 7 does not divide the 8 rows of the trunk's map: choose k from 1, 2, 4, 8",
+    "k 07": "k = 7 does not divide the 8 rows of the backbone's map: choose k from 1, 2, 4, 8",
     "k 4.0": "k must be int, not 4.0",
     "k None": None,
     "k True": "k must be int, not True",
@@ -497,22 +497,22 @@ def test_a_parameter_typed_behind_papermill(
 
 @pytest.fixture
 def bench(root: Path) -> Bench:
-    """The small data, to be trained on with the small trunk."""
+    """The small data, to be trained on with the small backbone."""
     return open_bench("synthetic_clean", root=str(root), **SMALL)
 
 
-def trunk_state(backbone: str) -> dict[str, torch.Tensor]:
+def backbone_state(backbone: str) -> dict[str, torch.Tensor]:
     size = dict(height=128, width=64)
     config = preset("synthetic_clean", backbone=backbone, **size)
-    return {n: t.clone() for n, t in model.build(config).trunk.state_dict().items()}
+    return {n: t.clone() for n, t in model.build(config).backbone.state_dict().items()}
 
 
 def write_weights(folder: Path, kind: str) -> Path:
     path = folder / f"{kind}.safetensors"
     if kind == "another architecture":
-        save_file(trunk_state("mobilenet_v1"), path)
+        save_file(backbone_state("mobilenet_v1"), path)
     elif kind == "cut off":
-        save_file(trunk_state("small"), path)
+        save_file(backbone_state("small"), path)
         path.write_bytes(path.read_bytes()[:-100])
     elif kind == "empty":
         path.touch()
@@ -520,7 +520,7 @@ def write_weights(folder: Path, kind: str) -> Path:
         path.write_text("version https://git-lfs.github.com/spec/v1\n")
     else:
         path = folder / f"{kind}.pth"
-        state = trunk_state("small")
+        state = backbone_state("small")
         things = {
             "one tensor": torch.zeros(3),
             "one number": 3,
@@ -534,7 +534,7 @@ def write_weights(folder: Path, kind: str) -> Path:
 
 
 WEIGHTS = {
-    "another architecture": "do not fit the trunk small",
+    "another architecture": "do not fit the backbone small",
     "cut off": "is not a readable weights file",
     "empty": "is not a readable weights file",
     "text": "is not a readable weights file",
@@ -542,7 +542,7 @@ WEIGHTS = {
     "one tensor": "",
     "one number": "",
     "no tensors": "",
-    "a wrapped state": "do not fit the trunk small",
+    "a wrapped state": "do not fit the backbone small",
 }
 
 
@@ -567,7 +567,7 @@ def test_weights_that_are_not_there(bench: Bench, run_store: Path, given: str) -
 def test_weights_that_hold_no_numbers_give_no_result(
     bench: Bench, run_store: Path, tmp_path: Path
 ) -> None:
-    state = trunk_state("small")
+    state = backbone_state("small")
     next(iter(state.values())).fill_(torch.nan)
     save_file(state, tmp_path / "nan.safetensors")
     before = files(run_store)

@@ -558,7 +558,7 @@ def test_processes_that_start_together_on_an_empty_store_train_once(
     assert len({tuple(report["weights"]) for report in reports}) == 1
     assert result(tmp_path) == undisturbed.tensors["adam"]
     assert leftovers(tmp_path) == []
-    assert not list(tmp_path.glob("data/.*")), "no half-drawn world stays"
+    assert not list(tmp_path.glob("data/.*")), "no half-synthetic world stays"
 
 
 def test_the_lock_of_a_dead_process_does_not_block(

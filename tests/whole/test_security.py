@@ -175,7 +175,7 @@ def test_weights_that_would_execute_something_get_a_sentence(
     tmp_path: Path, write: Callable, where: str, suffix: str
 ) -> None:
     touch, path = Touch(tmp_path / "executed"), tmp_path / f"weights{suffix}"
-    state = dict(model.build(SMALL).trunk.state_dict())
+    state = dict(model.build(SMALL).backbone.state_dict())
     things = {"alone": touch, "beside tensors": state | {"x": touch}, "as a name": {touch: 1}}
     write(path, things[where])
     with pytest.raises(UserError, match="is not a readable weights file") as caught:
@@ -193,7 +193,7 @@ def test_the_trap_works(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- downloads
 
 
-def test_the_digest_covers_names_shapes_and_values_of_the_trunk() -> None:
+def test_the_digest_covers_names_shapes_and_values_of_the_backbone() -> None:
     state = {"mobilenet_v1.b": torch.ones(2), "mobilenet_v1.a": torch.tensor([[1.5, 2.0]])}
     text = hashlib.sha256()
     text.update(b"mobilenet_v1.a torch.float32 (1, 2)\n" + np.float32([1.5, 2]).tobytes())
@@ -220,10 +220,10 @@ def test_a_download_that_is_not_the_known_one_gets_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = preset("prid2011", "demo")
-    trunk = model.build(config).trunk.state_dict()
-    names = model._mobilenet_names(list(trunk))
+    backbone = model.build(config).backbone.state_dict()
+    names = model._mobilenet_names(list(backbone))
     file = tmp_path / "model.safetensors"
-    save_file({names[name]: value for name, value in trunk.items()}, file)
+    save_file({names[name]: value for name, value in backbone.items()}, file)
     downloading(monkeypatch, file)
     with pytest.raises(UserError) as caught:
         model.build(config.replace(weights="imagenet"))
@@ -246,8 +246,10 @@ def test_a_download_from_torchvision_is_checked_and_reads_tensors_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked = {}
-    trunk = model.build(preset("prid2011", "demo", backbone="resnet50")).trunk.state_dict()
-    weights = SimpleNamespace(get_state_dict=lambda **options: asked.update(options) or dict(trunk))
+    backbone = model.build(preset("prid2011", "demo", backbone="resnet50")).backbone.state_dict()
+    weights = SimpleNamespace(
+        get_state_dict=lambda **options: asked.update(options) or dict(backbone)
+    )
     names = SimpleNamespace(IMAGENET1K_V1=weights)
     monkeypatch.setattr(model.torchvision.models, "ResNet50_Weights", names)
     model.build(preset("prid2011", "demo", backbone="resnet50", weights="imagenet"))

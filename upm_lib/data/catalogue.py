@@ -49,7 +49,7 @@ def load(config: Config, progress: bool = False) -> Dataset:
     if name in world.WORLDS:
         return _synthetic(name, root, config.min_frames, progress)
     if root is None:
-        raise UserError(f"the data set {name} is not embedded: give its folder as root")
+        raise UserError(f"the data set {name} is not synthetic: give its folder as root")
     return read(name, root, config.min_frames)
 
 

@@ -303,7 +303,9 @@ def to_input(pixels: Tensor, height: int, width: int, resize: str = "half_pixel"
     "half_pixel" is the bilinear resize of today's libraries; "legacy" samples at i * h / height as
     TensorFlow 1 did, which shifts the picture by up to half a pixel.
     """
-    x = pixels.permute(0, 3, 1, 2).float() / 255  # channels_last in memory, as the trunk likes it
+    x = (
+        pixels.permute(0, 3, 1, 2).float() / 255
+    )  # channels_last in memory, as the backbone likes it
     if x.shape[2:] != (height, width):
         if resize == "half_pixel":
             x = F.interpolate(x, (height, width), mode="bilinear", align_corners=False)

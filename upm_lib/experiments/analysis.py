@@ -1,4 +1,4 @@
-"""What only a controlled world can show: right and wrong pairs, single parts, features in a plane.
+"""What only a controlled world can show: which pairs are correct, single parts, a plane of features.
 
 Everything here looks at finished networks with the true identities at hand; training has neither.
 Shapes: F frames, N tracklets, P probe and G gallery tracklets, k parts, c or d numbers a feature.
@@ -22,10 +22,10 @@ from upm_lib.retrieval import evaluation, features
 
 
 def row_features(bench: Bench, network: model.UPMNet, tracklets: np.ndarray) -> Tensor:
-    """Mean over a tracklet's frames of the mean of each row of the trunk's map: [N, 8, c]."""
+    """Mean over a tracklet's frames of the mean of each row of the backbone's map: [N, 8, c]."""
     index = bench.frames.of(tracklets)
-    c = next(reversed(list(network.trunk.parameters()))).shape[0]  # of the last batch norm
-    by_row = model.UPMNet(network.trunk, model.LocalAware(c, MAP_ROWS), network.frozen)
+    c = next(reversed(list(network.backbone.parameters()))).shape[0]  # of the last batch norm
+    by_row = model.UPMNet(network.backbone, model.LocalAware(c, MAP_ROWS), network.frozen)
     frames = networks.source_of(bench, bench.config)
     rows = features.extract(by_row, frames, index, bench.config)
     owner = bench.frames.tracklet[index]
@@ -60,7 +60,7 @@ def pair_shares(
     rows differ in nothing but what a stripe can tell.
 
     Returns:
-        Columns k, consistent and right: in percent, the share of tracklets and parts that find a
+        Columns k, consistent and correct: in percent, the share of tracklets and parts that find a
         partner, and the share of these partners that are the same person, where both are known.
     """
     tracklets = splits.split(bench.dataset, trial).train
@@ -70,9 +70,9 @@ def pair_shares(
     for k in ks:
         match = cyclic_pairs(stripe_features(rows, k), cameras, bench.config)
         found = (match >= 0) & (people != UNKNOWN) & (people[match.clip(0)] != UNKNOWN)
-        right = (people[match.clip(0)] == people) & found
-        share = right.sum() / found.sum() if found.any() else np.nan
-        table.append({"k": k, "consistent": 100 * (match >= 0).mean(), "right": 100 * share})
+        correct = (people[match.clip(0)] == people) & found
+        share = correct.sum() / found.sum() if found.any() else np.nan
+        table.append({"k": k, "consistent": 100 * (match >= 0).mean(), "correct": 100 * share})
     return pd.DataFrame(table)
 
 

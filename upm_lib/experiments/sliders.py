@@ -97,21 +97,21 @@ def ranked_list(
     person = bench.people(halves.probe)
 
     def draw(probe: int) -> Picture:
-        lists, right, shown = {}, {}, {}
+        lists, correct, shown = {}, {}, {}
         for method, distances in apart.items():
             order = np.argsort(distances[probe].numpy(), kind="stable")[:TOP]
             lists[method] = [bench.images(halves.gallery[order])]
-            right[method] = [(people[order] == person[probe]).tolist()]
+            correct[method] = [(people[order] == person[probe]).tolist()]
             shown[method] = [distances[probe][order].tolist()]
         image = bench.images(halves.probe[[probe]])
-        return photos.ranked_lists(image, lists, right, distances=shown)
+        return photos.ranked_lists(image, lists, correct, distances=shown)
 
     places = list(range(len(halves.probe)))
     return Explorer(draw, probe=places[first:] + places[:first])
 
 
 def toy_parts(bench: Bench, people: int = 6, seed: int = 4) -> Explorer:
-    """Let the reader choose k in a toy world and see which cyclic pairs are right.
+    """Let the reader choose k in a toy world and see which cyclic pairs are correct.
 
     Args:
         bench: for the config of the association.

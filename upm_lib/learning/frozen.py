@@ -1,4 +1,4 @@
-"""The output of a trunk's frozen blocks, computed once for all frames and kept on disk.
+"""The output of a backbone's frozen blocks, computed once for all frames and kept on disk.
 
 Blocks that are not trained give the same for a frame at every step, whatever the head, k or trial.
 With their output in the place of the frames, a step costs the last blocks only.
@@ -52,7 +52,7 @@ class FrozenMaps:
         return self.frames.of(tracklets)
 
     def batch(self, index: np.ndarray, config: Config, device: torch.device | str) -> Tensor:
-        """Return the maps of frames [B] as the trunk's input [B, c, h, w], channels last."""
+        """Return the maps of frames [B] as the backbone's input [B, c, h, w], channels last."""
         return on_device(self.maps[index], device).float().permute(0, 3, 1, 2)
 
 

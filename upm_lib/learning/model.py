@@ -1,4 +1,4 @@
-"""The networks: a trunk with an 8x4 map, its stripes, and the two heads of sections 3.2-3.3.
+"""The networks: a backbone with an 8x4 map, its stripes, and the two heads of sections 3.2-3.3.
 
 Shapes: B frames, H x W pixels, c channels of the map, k parts, c' reduced channels.
 """
@@ -26,7 +26,7 @@ def part_pool(f: Tensor, k: int, pool: str = "gap") -> Tensor:
     """Pool k equal horizontal stripes of a map (section 3.2).
 
     Args:
-        f: map of the trunk [B, c, 8, 4].
+        f: map of the backbone [B, c, 8, 4].
         k: number of stripes, a divisor of 8; k = 1 pools the whole map.
         pool: "gap" (mean over the stripe) or "gmp" (maximum).
 
@@ -103,18 +103,18 @@ class GlobalAware(nn.Module):
 
 
 class UPMNet(nn.Module):
-    """A trunk and one head: frames [B, 3, H, W] in [-1, 1] to part features [B, k, dim].
+    """A backbone and one head: frames [B, 3, H, W] in [-1, 1] to part features [B, k, dim].
 
     The features are not normalised; association learning and fusion do that. The first blocks of
-    the trunk may be frozen: ``frozen`` then holds them with the statistics they came with, and
-    ``trunk`` holds the rest.
+    the backbone may be frozen: ``frozen`` then holds them with the statistics they came with, and
+    ``backbone`` holds the rest.
     """
 
     def __init__(
-        self, trunk: nn.Module, head: LocalAware | GlobalAware, frozen: nn.Module | None = None
+        self, backbone: nn.Module, head: LocalAware | GlobalAware, frozen: nn.Module | None = None
     ) -> None:
         super().__init__()
-        self.trunk, self.head = trunk, head
+        self.backbone, self.head = backbone, head
         self.frozen = None if frozen is None else frozen.eval().requires_grad_(False)
 
     def train(self, mode: bool = True) -> "UPMNet":
@@ -141,7 +141,7 @@ class UPMNet(nn.Module):
         """
         if self.frozen is not None and images.shape[1] == 3:
             images = self.frozen(images)
-        return self.trunk(images)
+        return self.backbone(images)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the part features [B, k, dim] of what :meth:`map` takes."""
@@ -159,15 +159,15 @@ class UPMNet(nn.Module):
                 yield from (module.reduce_weight, module.relate_weight)
 
 
-# ---------------------------------------------------------------- trunks
+# ---------------------------------------------------------------- backbones
 
 
 def _mobilenet_v1(stride: int) -> tuple[nn.Module, int]:
     net = timm.create_model("mobilenetv1_100", pretrained=False, pad_type="same")
     if stride == 16:
         net.blocks[4][0].conv_dw.stride = (1, 1)
-    trunk = OrderedDict(conv_stem=net.conv_stem, bn1=net.bn1, blocks=net.blocks)
-    return nn.Sequential(trunk), 1024
+    backbone = OrderedDict(conv_stem=net.conv_stem, bn1=net.bn1, blocks=net.blocks)
+    return nn.Sequential(backbone), 1024
 
 
 def _resnet50(stride: int) -> tuple[nn.Module, int]:
@@ -180,17 +180,17 @@ def _resnet50(stride: int) -> tuple[nn.Module, int]:
 
 def _resnet50_slim(stride: int) -> tuple[nn.Module, int]:
     """ResNet50 as TensorFlow's slim arranges it: the last unit of blocks 1 to 3 has the stride."""
-    trunk, c = _resnet50(32)
-    trunk.maxpool = nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.MaxPool2d(3, 2))  # 'same'
+    backbone, c = _resnet50(32)
+    backbone.maxpool = nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.MaxPool2d(3, 2))  # 'same'
     for first, last in ((2, 1), (3, 2), (4, 3)):
-        entry = getattr(trunk, f"layer{first}")[0]
+        entry = getattr(backbone, f"layer{first}")[0]
         entry.conv2.stride = entry.downsample[0].stride = (1, 1)
         if last == 3 and stride == 16:
             continue
-        unit = getattr(trunk, f"layer{last}")[-1]
+        unit = getattr(backbone, f"layer{last}")[-1]
         unit.conv2.stride = (2, 2)
         unit.downsample = nn.MaxPool2d(1, 2)  # the identity shortcut, subsampled
-    return trunk, c
+    return backbone, c
 
 
 def _separable(c_in: int, c_out: int, stride: int) -> nn.Sequential:
@@ -208,7 +208,7 @@ def _separable(c_in: int, c_out: int, stride: int) -> nn.Sequential:
 def _small(stride: int) -> tuple[nn.Module, int]:
     """The first seven blocks of MobileNetV1 at half width: deeper ones do not learn in minutes."""
     if stride != 16:
-        raise UserError("the small trunk takes 128x64 frames: set height = 128 and width = 64")
+        raise UserError("the small backbone takes 128x64 frames: set height = 128 and width = 64")
     stem = nn.Sequential(
         nn.Conv2d(3, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU6(inplace=True)
     )
@@ -220,7 +220,7 @@ def _small(stride: int) -> tuple[nn.Module, int]:
     return nn.Sequential(OrderedDict(stem=stem, blocks=nn.Sequential(*blocks))), c
 
 
-_TRUNKS = {
+_BACKBONES = {
     "mobilenet_v1": _mobilenet_v1,
     "resnet50": _resnet50,
     "resnet50_slim": _resnet50_slim,
@@ -238,40 +238,44 @@ _BATCH_NORM = {
 def build(config: Config) -> UPMNet:
     """Build the network of a config, with its weights loaded; random parts follow ``config.seed``.
 
-    Raises UserError for an input the trunk does not take, and for weights that are missing or
+    Raises UserError for an input the backbone does not take, and for weights that are missing or
     belong to another architecture.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        trunk, c = _TRUNKS[config.backbone](config.height // MAP_ROWS)
+        backbone, c = _BACKBONES[config.backbone](config.height // MAP_ROWS)
         head = _head(config, c)
     eps, momentum = _BATCH_NORM[config.backbone]
-    for module in trunk.modules():
+    for module in backbone.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eps = eps
             module.momentum = momentum if config.bn_momentum is None else config.bn_momentum
     if config.weights is not None:
-        load_trunk_weights(trunk, config.backbone, config.weights, config.restore_bn_statistics)
+        load_backbone_weights(
+            backbone, config.backbone, config.weights, config.restore_bn_statistics
+        )
     if not config.freeze:
-        return UPMNet(trunk, head)
-    frozen, rest = divide(trunk, config.backbone, config.freeze)
+        return UPMNet(backbone, head)
+    frozen, rest = divide(backbone, config.backbone, config.freeze)
     return UPMNet(rest, head, frozen)
 
 
-def divide(trunk: nn.Module, backbone: str, freeze: int) -> tuple[nn.Sequential, nn.Sequential]:
-    """Part a trunk behind its first blocks: what is frozen, and the rest.
+def divide(
+    backbone: nn.Module, architecture: str, freeze: int
+) -> tuple[nn.Sequential, nn.Sequential]:
+    """Part a backbone behind its first blocks: what is frozen, and the rest.
 
     Raises UserError if nothing would be left.
     """
-    parts = dict(trunk.named_children())
-    stages = [parts.pop(name) for name in list(parts) if name.startswith(("blocks", "layer"))]
-    if backbone == "mobilenet_v1":  # its blocks come in stages, ResNet50's in layers
+    parts = dict(backbone.named_children())
+    stages = [parts.pop(part) for part in list(parts) if part.startswith(("blocks", "layer"))]
+    if architecture == "mobilenet_v1":  # its blocks come in stages, ResNet50's in layers
         stages = list(stages[0])
     blocks = [block for stage in stages for block in stage]
     if freeze >= len(blocks):
         raise UserError(
-            f"freeze = {freeze}: the trunk {backbone} has {len(blocks)} blocks, and at least one "
-            "must be trained"
+            f"freeze = {freeze}: the backbone {architecture} has {len(blocks)} blocks, and at "
+            "least one must be trained"
         )
     before = (*parts.values(), *blocks[:freeze])
     return nn.Sequential(*before), nn.Sequential(*blocks[freeze:])
@@ -298,29 +302,29 @@ def _head(config: Config, c: int) -> LocalAware | GlobalAware:
 # ---------------------------------------------------------------- weights
 
 
-def load_trunk_weights(
-    trunk: nn.Module, backbone: str, weights: str, restore_bn_statistics: bool = True
+def load_backbone_weights(
+    backbone: nn.Module, architecture: str, weights: str, restore_bn_statistics: bool = True
 ) -> None:
-    """Load trained weights into a trunk, in place.
+    """Load trained weights into a backbone, in place.
 
     Args:
-        trunk: from :func:`build`.
-        backbone: its name in the config.
+        backbone: from :func:`build`.
+        architecture: its name in the config.
         weights: "imagenet" (downloaded on first use) or a local .safetensors or .pth file; for
             mobilenet_v1 with the names of the public file google/mobilenet_v1_1.0_224, for ResNet50
             with torchvision's names.
         restore_bn_statistics: False leaves moving means at 0 and variances at 1.
     """
-    state = _imagenet(backbone) if weights == "imagenet" else _read_state(weights)
-    wanted = trunk.state_dict()
-    if backbone == "mobilenet_v1":
+    state = _imagenet(architecture) if weights == "imagenet" else _read_state(weights)
+    wanted = backbone.state_dict()
+    if architecture == "mobilenet_v1":
         names = _mobilenet_names(list(wanted))
     else:
         names = {name: name for name in wanted}
     missing = [n for n in names.values() if n not in state and "num_batches" not in n]
     if missing:
         raise UserError(
-            f"the weights {weights} do not fit the trunk {backbone}: {len(missing)} of "
+            f"the weights {weights} do not fit the backbone {architecture}: {len(missing)} of "
             f"{len(names)} tensors are missing, the first is {missing[0]!r}"
         )
     loaded = {}
@@ -329,11 +333,11 @@ def load_trunk_weights(
         new = value if keep else state[names[name]]
         if new.shape != value.shape:
             raise UserError(
-                f"the weights {weights} do not fit the trunk {backbone}: {names[name]!r} has shape "
-                f"{tuple(new.shape)}, the trunk needs {tuple(value.shape)}"
+                f"the weights {weights} do not fit the backbone {architecture}: {names[name]!r} "
+                f"has shape {tuple(new.shape)}, the backbone needs {tuple(value.shape)}"
             )
         loaded[name] = new
-    trunk.load_state_dict(loaded)
+    backbone.load_state_dict(loaded)
 
 
 def _mobilenet_names(ours: list[str]) -> dict[str, str]:
@@ -365,7 +369,7 @@ def _read_state(weights: str) -> dict[str, Tensor]:
         ) from error
 
 
-# Of the trunk of MobileNetV1 1.0_224 (TensorFlow models, slim), whose numbers the download must be.
+# Of the backbone of MobileNetV1 1.0_224 (TensorFlow models, slim): the download must equal it.
 MOBILENET_DIGEST = "8e393daa8324ac71c13232cdfe0d213cccfd3ff4ce2f1fa5e3f2849e45d57570"
 
 
@@ -374,7 +378,7 @@ def pinned(state: dict[str, Tensor], digest: str, source: str) -> dict[str, Tens
 
     Args:
         state: tensors under the public names.
-        digest: SHA-256, hexadecimal, over name, shape and content of the trunk's tensors; the
+        digest: SHA-256, hexadecimal, over name, shape and content of the backbone's tensors; the
             file's header, its classifier and its counters of batches are free.
         source: where they come from, for the message.
 

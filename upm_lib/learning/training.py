@@ -85,7 +85,7 @@ def ema_decay(config: Config, updates: int) -> float:
 def optimiser_of(network: model.UPMNet, config: Config) -> torch.optim.Optimizer:
     """Return the optimiser of section 4.1 (RMSProp or SGD), or Adam for the short demo runs."""
     groups = [
-        {"params": list(network.trunk.parameters()), "factor": 1.0},
+        {"params": list(network.backbone.parameters()), "factor": 1.0},
         {
             "params": [p for p in network.head.parameters() if p.requires_grad],
             "factor": config.head_lr_factor,

@@ -53,8 +53,8 @@ class Honest:
 
 
 @dataclass(frozen=True)
-class _Trunk:
-    """What a trunk contributes; all are counts at 256x128."""
+class _Backbone:
+    """What a backbone contributes; all are counts at 256x128."""
 
     channels: int
     multiply_adds: int
@@ -62,7 +62,7 @@ class _Trunk:
     depthwise_weights: int  # initialised, never decayed
     norm_params: int  # scale and shift of the batch normalisations
     other_flops: int  # residual sums, pooling, moving averages; neither BN nor ReLU is counted
-    pool_flops: int  # one average pooling of the whole trunk map
+    pool_flops: int  # one average pooling of the whole backbone map
     dropout: bool  # on the input of each unused classifier
 
     @property
@@ -77,17 +77,17 @@ class _Trunk:
         return 2 * self.multiply_adds + weights + self.other_flops
 
 
-_TRUNKS = {
-    "mobilenet_v1": _Trunk(
+_BACKBONES = {
+    "mobilenet_v1": _Backbone(
         1024, 370_753_536, 3_140_448, 44_640, 21_888, 98_509, 32_768, dropout=True
     ),
-    "resnet50": _Trunk(
+    "resnet50": _Backbone(
         2048, 2_272_788_480, 23_454_912, 0, 53_120, 4_550_440, 65_536, dropout=False
     ),
 }
 
 
-def _part_flops(trunk: _Trunk, d: int, num_tracklets: int, num_cameras: int) -> int:
+def _part_flops(costs: _Backbone, d: int, num_tracklets: int, num_cameras: int) -> int:
     """FLOPs that every part adds: its unused classifier and its share of the association graph."""
     classes = num_tracklets + 1
     # Per weight 2 (the 1x1 convolution) + 3 (weight decay) + 2 (initialiser); per class 1 (bias)
@@ -100,29 +100,29 @@ def _part_flops(trunk: _Trunk, d: int, num_tracklets: int, num_cameras: int) -> 
     # Which frames belong to camera i. Distances, rankings and the update itself have shapes known
     # only at run time, so the profiler skips them: they count nothing.
     own_camera = num_cameras
-    dropout = 2 * d if trunk.dropout else 0
+    dropout = 2 * d if costs.dropout else 0
     scalars = 5  # single sums and differences of the loss terms
     return classifier + anchors + feature + own_camera + dropout + scalars
 
 
-def _global_head(trunk: _Trunk, k: int) -> Complexity:
+def _global_head(costs: _Backbone, k: int) -> Complexity:
     """The global-aware layers (Eq. 2): k + 1 reductions, then k relations with their BN."""
-    reduction = 7 * REDUCED * trunk.channels + REDUCED  # weights as in the classifier, plus bias
+    reduction = 7 * REDUCED * costs.channels + REDUCED  # weights as in the classifier, plus bias
     relation = 7 * 2 * REDUCED * REDUCED
     # Moving mean and variance (difference, product, assignment), then the sum with x_0.
     normalise_and_add = 3 * 2 * REDUCED + REDUCED
-    # The pooling is built twice, and the whole map is pooled beside its parts; the trunk's count
+    # The pooling is built twice, and the whole map is pooled beside its parts; the backbone's count
     # holds one of the four.
-    pooling = 3 * trunk.pool_flops
+    pooling = 3 * costs.pool_flops
     scalars = 33  # read off the profile at k = 8; how it grows with k was never measured
     flops = (k + 1) * reduction + k * (relation + normalise_and_add) + pooling + scalars
-    params = (k + 1) * (REDUCED * trunk.channels + REDUCED)
+    params = (k + 1) * (REDUCED * costs.channels + REDUCED)
     params += k * (2 * REDUCED * REDUCED + 2 * REDUCED)
     return Complexity(flops, params)
 
 
 def _check_convention(backbone: str, branch: str, k: int) -> None:
-    known(_TRUNKS, backbone, "backbone")
+    known(_BACKBONES, backbone, "backbone")
     known(("local", "global"), branch, "branch")
     if k not in PARTS:
         raise UserError(f"k = {k} does not divide the 8 rows of the map: choose 1, 2, 4 or 8")
@@ -149,7 +149,7 @@ def published_convention(
 
     Returns:
         FLOPs of the training graph for one 256x128 frame, before gradients, and its parameters:
-        trunk, head and the k unused classifiers. The anchors are not among them.
+        backbone, head and the k unused classifiers. The anchors are not among them.
 
     Raises:
         UserError: unknown backbone or branch, a k without a formula, sizes below 1.
@@ -157,14 +157,14 @@ def published_convention(
     _check_convention(backbone, branch, k)
     if num_tracklets < 1 or num_cameras < 1:
         raise UserError(f"need a tracklet and a camera, got {num_tracklets} and {num_cameras}")
-    trunk = _TRUNKS[backbone]
-    d = trunk.channels if branch == "local" else REDUCED
+    costs = _BACKBONES[backbone]
+    d = costs.channels if branch == "local" else REDUCED
     per_part = Complexity(
-        _part_flops(trunk, d, num_tracklets, num_cameras), (num_tracklets + 1) * (d + 1)
+        _part_flops(costs, d, num_tracklets, num_cameras), (num_tracklets + 1) * (d + 1)
     )
-    head = Complexity(0, 0) if branch == "local" else _global_head(trunk, k)
+    head = Complexity(0, 0) if branch == "local" else _global_head(costs, k)
     parts = Complexity(k * per_part.flops, k * per_part.params)
-    return Complexity(trunk.flops, trunk.params) + head + parts
+    return Complexity(costs.flops, costs.params) + head + parts
 
 
 # The networks (branch, k) that a row of Tables 5 and 6 adds up.
@@ -227,7 +227,7 @@ def honest_count(network: nn.Module, height: int = 256, width: int = 128) -> Hon
         raise UserError(f"a frame needs at least one pixel, got {height} x {width}")
     like = next(network.parameters(), torch.empty(0))
     frame = torch.zeros(1, 3, height, width, device=like.device, dtype=like.dtype)
-    # One flag a module: a frozen trunk may be in evaluation mode inside a network in training.
+    # One flag a module: a frozen backbone may be in evaluation mode inside a network in training.
     modes = {module: module.training for module in network.modules()}
     network.eval()
     try:

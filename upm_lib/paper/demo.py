@@ -1,4 +1,4 @@
-"""The main job: run the six notebooks on the embedded data, keep pages and figures, sum up."""
+"""The main job: run the six notebooks on the synthetic data, keep pages and figures, sum up."""
 
 import logging
 import os
@@ -27,7 +27,7 @@ def run(dataset: str = "synthetic_clean", **parameters: object) -> Path:
     Executed notebooks and an HTML page of each go to ``demo/`` in the run store, figures at print
     size to ``figures/demo/`` in the checkout.
     """
-    known(world.WORLDS, dataset, "embedded data set")
+    known(world.WORLDS, dataset, "synthetic data set")
     root = runs.repo_root()
     if root is None:
         raise UserError("the notebooks are part of the checkout: clone the repository to run them")

@@ -197,7 +197,7 @@ def checkpoint_bytes(bench: Bench, config: Config) -> int:
     with torch.device("meta"):
         network = model.build(config.replace(weights=None, freeze=0))
         if config.freeze:
-            frozen, rest = model.divide(network.trunk, config.backbone, config.freeze)
+            frozen, rest = model.divide(network.backbone, config.backbone, config.freeze)
             network = model.UPMNet(rest, network.head, frozen)
     state = _bytes(network.state_dict().values())
     trained = _bytes(p for p in network.parameters() if p.requires_grad)

@@ -21,7 +21,7 @@ COMPLETE = (5, 6)  # every cell is here
 PARTIAL = (1, 2)  # some Rank-1 only
 ABSENT = (3, 4)
 
-# The README of the published code gives uPMnet's Rank-1 and names neither trunk nor table. Filing
+# The README of the published code gives uPMnet's Rank-1 and names no backbone or table. Filing
 # its three cells under Table 1 is our choice: it is the whole method, without an ablation.
 UNSTATED = "unstated"
 

@@ -1,4 +1,4 @@
-"""The committed study of the drawn worlds: baseline, parts and fusion, trial by trial.
+"""The committed study of the synthetic worlds: baseline, parts and fusion, trial by trial.
 
 ``data_scripts/study.py`` measured it and wrote ``study.csv`` (one line a measurement) and
 ``study.json`` (configs and versions). All of it is synthetic. Differences are paired: two methods
@@ -25,7 +25,7 @@ METHODS = (
     ("fusion, scaled first", "fusion", "normalise_branches=True"),
 )
 # What the clean world was also measured with: (scale, variant).
-TRUNKS = {
+BACKBONES = {
     "MobileNetV1, ImageNet weights": ("frozen", ""),
     "small, random start": ("demo", ""),
     "ResNet50, random start": ("demo", "backbone=resnet50, steps=60"),
@@ -49,7 +49,7 @@ def rows(**wanted: Any) -> pd.DataFrame:
     """Return the lines of the study in which the given columns have the given values.
 
     Columns: part, dataset, scale, method, k, variant, knob, value, trial, backbone, rank1, rank5,
-    rank20, mAP, mAP_mean_precision (percent), right_pairs (0..1), seconds.
+    rank20, mAP, mAP_mean_precision (percent), correct_pairs (0..1), seconds.
     Raises UserError for a column or value that the study does not have.
     """
     found = _rows()
@@ -94,7 +94,7 @@ def comparison(scale: str = "frozen", metric: str = "rank1", **wanted: Any) -> p
     """Return the main comparison: mean ± standard deviation over the trials, data sets as columns.
 
     Args:
-        scale: "frozen" (ImageNet trunk) or "demo" (small trunk, random start).
+        scale: "frozen" (ImageNet backbone) or "demo" (small backbone, random start).
         metric: a column of :func:`rows`, in percent.
         wanted: further conditions on the trained rows, such as k.
     """
@@ -140,11 +140,11 @@ def pairs(scale: str = "frozen") -> pd.DataFrame:
     """Return the share (%) of cyclically consistent pairs that are one person, by k (columns).
 
     Mean ± standard deviation over the trials; the line "local" at k = 1 is the baseline. Training
-    never knows this number, the drawn world does.
+    never knows this number, the synthetic world does.
     """
-    found = rows(scale=scale, knob="", variant="").dropna(subset="right_pairs")
+    found = rows(scale=scale, knob="", variant="").dropna(subset="correct_pairs")
     found["method"] = found["method"].replace("baseline", "local")
-    cells = 100 * found.set_index(["dataset", "method", "k"])["right_pairs"]
+    cells = 100 * found.set_index(["dataset", "method", "k"])["correct_pairs"]
     cells = cells.groupby(level=[0, 1, 2], sort=False).agg(["mean", "std"])
     return cells.apply(lambda c: f"{c['mean']:.0f} ± {c['std']:.0f}", axis=1).unstack("k")
 
@@ -183,15 +183,15 @@ def turned_gains() -> pd.DataFrame:
     return pd.DataFrame.from_dict(table, orient="index").rename_axis(["knob", "value"])
 
 
-def trunks(metric: str = "rank1") -> pd.DataFrame:
-    """Return the methods on the clean world by trunk (columns), mean ± standard deviation."""
+def backbones(metric: str = "rank1") -> pd.DataFrame:
+    """Return the methods on the clean world by backbone (columns), mean ± standard deviation."""
     table = {}
-    for trunk, (scale, variant) in TRUNKS.items():
+    for backbone, (scale, variant) in BACKBONES.items():
         for method in ("untrained", "baseline", "local", "global", "fusion"):
             where = {"dataset": "synthetic_clean", "scale": scale, "method": method}
             values = trials(metric, variant=variant, **where)
             spread = f" ± {values.std():.1f}" if len(values) > 1 else ""
-            table.setdefault(trunk, {})[method] = f"{values.mean():.1f}{spread}"
+            table.setdefault(backbone, {})[method] = f"{values.mean():.1f}{spread}"
     return pd.DataFrame(table).rename_axis("method")
 
 
@@ -209,7 +209,7 @@ def pooling(metric: str = "rank1") -> pd.DataFrame:
 def heads(metric: str = "rank1") -> pd.DataFrame:
     """Return the global-aware network with another head: left random, or trained at another rate.
 
-    The usual rate of the head is three times the trunk's.
+    The usual rate of the head is three times the backbone's.
     """
     switches = {
         "left random": "train_global_head=False",

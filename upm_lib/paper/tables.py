@@ -27,7 +27,7 @@ TITLES = {
     5: "Table 5: complexity, ResNet50",
     6: "Table 6: complexity, MobileNetV1",
 }
-# The published data set that each of ours is compared with; the drawn ones only stand in for it.
+# The published data set that each of ours is compared with; a synthetic one only stands in for it.
 COUNTERPART = {
     "prid2011": "PRID2011",
     "ilids_vid": "iLIDS-VID",
@@ -120,7 +120,7 @@ def incomparable(bench: Bench) -> str:
     if name is None:
         return "the paper has no such data set"
     if bench.is_synthetic:
-        return "these people are drawn"
+        return "these people are synthetic"
     size = complexity.TRAINING_SETS.get(name)
     tracklets = len(splits.split(bench.dataset, 1).train)
     if size and tracklets != size.num_tracklets:
@@ -155,9 +155,9 @@ def published_column(dataset: str) -> str:
 
 
 def _published(table: int, row: Row, dataset: str, backbone: str) -> float | None:
-    trunk = "resnet50" if backbone.startswith("resnet50") else "mobilenet_v1"
-    trunk = published.UNSTATED if table == 1 else trunk
-    return published.value(table, row.name, trunk, COUNTERPART.get(dataset, ""), "rank1")
+    backbone = "resnet50" if backbone.startswith("resnet50") else "mobilenet_v1"
+    backbone = published.UNSTATED if table == 1 else backbone
+    return published.value(table, row.name, backbone, COUNTERPART.get(dataset, ""), "rank1")
 
 
 def _cell(value: float | None) -> str:

@@ -21,7 +21,7 @@ _PALETTE = ["#999999", "#CC79A7", "#000000", "#E69F00", "#0072B2", "#009E73"]  #
 CYCLE = ["#56B4E9", "#D55E00", "#F0E442", *_PALETTE[1:]]  # of people, cameras
 COLOURS: dict[str, str] = dict(zip(METHOD_NAMES, _PALETTE, strict=True), A=CYCLE[0], B=CYCLE[1])
 METHOD_MARKERS = dict(zip(METHOD_NAMES, "XPs^vo", strict=True))
-RIGHT = {"ec": "#009E73", "ls": "-", "label": "right"}
+CORRECT = {"ec": "#009E73", "ls": "-", "label": "correct"}
 WRONG = {"ec": "#D55E00", "ls": (0, (2.5, 1.2)), "label": "wrong"}
 WIDTH = 7.0  # inches, the widest figure
 _SIZES = {"font.size": 9, "axes.titlesize": 10, "figure.titlesize": 10, "legend.fontsize": 8}

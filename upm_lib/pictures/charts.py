@@ -72,7 +72,7 @@ def histories(history: pd.DataFrame, *, title: str = "") -> Picture:
             ax.set(xlabel="step", ylabel="share (%)", title=name, ylim=(-2, 102))
         axes[0].set(ylabel="loss", ylim=(0, 1.05 * max(history["loss"].max(), 1e-9)))
         if "right_share" in history:
-            axes[0].plot([], color="0.4", ls=":", label="of these, the right person")
+            axes[0].plot([], color="0.4", ls=":", label="of these, the correct person")
         legend_below(fig, handles=axes[0].lines)
         fig.suptitle(title)
     return fig
@@ -175,13 +175,15 @@ def gain(values: pd.DataFrame, *, title: str = "Gain over the baseline") -> Pict
     return fig
 
 
-def distance_matrix(d: ArrayLike, title: str = "Distances, right pairs on the diagonal") -> Picture:
+def distance_matrix(
+    d: ArrayLike, title: str = "Distances, correct pairs on the diagonal"
+) -> Picture:
     """Draw distances [P, G] between probes and gallery as a heat map."""
     with panels(4.2, 3.5) as (fig, ax):
         image = ax.imshow(np.asarray(d), cmap="viridis", interpolation="nearest", zorder=1)
         fig.colorbar(image, ax=ax, label="Euclidean distance", shrink=0.8)
         own, mean = np.diagonal(d).mean(), np.mean(d)
-        fig.alt = f"Heat map of distances: mean {mean:.2f}, of the right pairs {own:.2f}."
+        fig.alt = f"Heat map of distances: mean {mean:.2f}, of the correct pairs {own:.2f}."
         ax.set(xlabel="gallery tracklet", ylabel="probe tracklet", title=title)
         ax.locator_params(integer=True)
     return fig
@@ -228,15 +230,15 @@ def _nearest_share(places: np.ndarray, person: Sequence) -> str:
 
 
 def pair_shares(table: pd.DataFrame, *, title: str = "") -> Picture:
-    """Draw how many partners are found and right by k; columns method, k, consistent, right (%)."""
-    names = {"consistent": "tracklets with a partner (%)", "right": "right partners (%)"}
+    """Draw partners found and correct (both %) by k; columns method, k, consistent, correct."""
+    names = {"consistent": "tracklets with a partner (%)", "correct": "correct partners (%)"}
     with panels(WIDTH, 2.7, 2) as (fig, axes):
         for method in methods_in(table["method"]):
             rows, look = table[table["method"] == method], look_of(method)
             for ax, column in zip(axes, names, strict=True):
                 ax.plot(rows["k"], rows[column], marker=METHOD_MARKERS.get(method, "o"), **look)
-            shares = dict(zip(rows["k"], rows["right"].round().astype(int), strict=True))
-            fig.alt += f"{look['label']}: right partners in % by k {shares}. "
+            shares = dict(zip(rows["k"], rows["correct"].round().astype(int), strict=True))
+            fig.alt += f"{look['label']}: correct partners in % by k {shares}. "
         for ax, column in zip(axes, names, strict=True):
             ax.set_xscale("log", base=2)
             ax.minorticks_off()

@@ -52,7 +52,7 @@ def architecture() -> Picture:
     rows["global"] = 2.55, 2, ["$x_0$", *parts], 0.19, [*tail, ("$x_i^g$", 0.32), dal]
     with board(WIDTH, 3.3) as (fig, ax):
         fig.alt = (
-            "Two networks as chains of boxes. Both: frame I, trunk, map f of 8 x 4 x c, average "
+            "Two networks as chains of boxes. Both: frame I, backbone, map f of 8 x 4 x c, average "
             "pooling of k stripes. Local-aware: the part features go to association learning as "
             "they are. Global-aware: parts and whole are reduced to c' channels, each part is "
             "joined with the whole, mixed by a 1x1 convolution, batch normalisation and ReLU, and "
@@ -61,7 +61,7 @@ def architecture() -> Picture:
         for key, (y, eq, vectors, gap, boxes) in rows.items():
             say(ax, 0.12, y - 0.72, f"{key}-aware network (Eq. {eq})", fontsize=10, ha="left")
             _box(ax, 0.33, y, 0.4, 0.8, "$I$")
-            _box(ax, 0.98, y, 0.5, 0.5, "trunk", key)
+            _box(ax, 0.98, y, 0.5, 0.5, "backbone", key)
             bands = np.repeat(np.arange(8)[:, None] // 2 % 2, 4, 1)
             tints = ListedColormap([to_rgba(COLOURS[key], alpha) for alpha in (0.2, 0.5)])
             edges = 1.43 + 0.12 * np.arange(5), y - 0.48 + 0.12 * np.arange(9)

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.patches import Patch, Rectangle
 
 from upm_lib.pictures.canvas import (
-    RIGHT,
+    CORRECT,
     WIDTH,
     WRONG,
     Picture,
@@ -60,7 +60,12 @@ def stripes(frame: np.ndarray, ks: Sequence[int] = (1, 2, 4, 8), *, title: str =
 
 
 def ranked_lists(
-    probes: Images, galleries: Rows, right: Rows, *, distances: Rows | None = None, title: str = ""
+    probes: Images,
+    galleries: Rows,
+    correct: Rows,
+    *,
+    distances: Rows | None = None,
+    title: str = "",
 ) -> Picture:
     """Draw each probe [H, W, 3] and, by method, its five first gallery images (cf. Fig. 7)."""
     methods = methods_in(galleries)
@@ -69,24 +74,24 @@ def ranked_lists(
     row, block, size = h + (0.2 if distances else 0.06), 5 * w + 0.2, (w - 0.08, h - 0.08)
     with board(0.2 + w + len(methods) * block, 0.55 + len(probes) * row, title) as (fig, ax):
         fig.photographic = True
-        fig.alt = "The five first gallery images, right ones framed solid. "
+        fig.alt = "The five first gallery images, correct ones framed solid. "
         say(ax, 0.1, 0.15, "probe", ha="left")
         for p, probe in enumerate(probes):
             y = 0.3 + p * row
             put(ax, probe, 0.1, y, *size)
             for m, method in enumerate(methods):
-                hits = (n for n, ok in enumerate(right[method][p][:5], 1) if ok)
+                hits = (n for n, ok in enumerate(correct[method][p][:5], 1) if ok)
                 shown = f"Probe {p + 1}, {look_of(method)['label']}"
-                fig.alt += f"{shown}: first right one {next(hits, 'none')}. "
+                fig.alt += f"{shown}: first correct one {next(hits, 'none')}. "
                 left = 0.3 + w + m * block
                 say(ax, left, 0.15, look_of(method)["label"] if p == 0 else "", ha="left")
                 for r, image in enumerate(galleries[method][p][:5]):
-                    x, style = left + r * w, RIGHT if right[method][p][r] else WRONG
+                    x, style = left + r * w, CORRECT if correct[method][p][r] else WRONG
                     put(ax, image, x, y, *size)
                     ax.add_patch(Rectangle((x, y), *size, fill=False, lw=2.2, **style))
                     if distances:
                         say(ax, x + size[0] / 2, y + h + 0.03, f"{distances[method][p][r]:.2f}")
-        handles = [Patch(fill=False, lw=2, **style) for style in (RIGHT, WRONG)]
+        handles = [Patch(fill=False, lw=2, **style) for style in (CORRECT, WRONG)]
         ax.legend(handles=handles, loc="lower center", ncols=2, borderaxespad=0.1)
     return fig
 

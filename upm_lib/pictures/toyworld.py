@@ -157,18 +157,18 @@ def part_worlds(
         match: tracklet that each one is paired with [k, N], -1 for none.
     """
     k, people, anchors = len(match), np.asarray(people), np.asarray(anchors)
-    found, right = match >= 0, (people[match.clip(0)] == people) & (match >= 0)
+    found, correct = match >= 0, (people[match.clip(0)] == people) & (match >= 0)
     looks, columns = cameras_in(cameras), min(k, 2)
     width, x = (
         (WIDTH - 0.3) / columns - 0.3,
         np.degrees(np.arctan2(anchors[..., 1], anchors[..., 0])),
     )
     with board(WIDTH, 0.15 + 1.05 * (-(-k // columns)) + 0.3) as (fig, ax):
-        pairs = f"{right.sum() // 2} of the {found.sum() // 2} cyclic pairs of all parts"
-        fig.alt = f"k = {k}: {pairs} are right."
+        pairs = f"{correct.sum() // 2} of the {found.sum() // 2} cyclic pairs of all parts"
+        fig.alt = f"k = {k}: {pairs} are correct."
         for i in range(k):
             left, top = 0.3 + i % columns * (width + 0.3), 0.15 + i // columns * 1.05
-            counts = f"{right[i].sum() // 2} of {found[i].sum() // 2} pairs right"
+            counts = f"{correct[i].sum() // 2} of {found[i].sum() // 2} pairs correct"
             say(ax, left, top, f"part {i + 1} of {k}: {counts}", ha="left")
             rows = {c: top + 0.32 + 0.45 * n for n, c in enumerate(looks)}
             places = [

@@ -13,11 +13,11 @@ from upm_lib.learning.model import UPMNet
 def activation_map(f: Tensor, weights: Tensor | None = None) -> Tensor:
     """Sum the channels of a map with their weights, apply ReLU, and scale each frame to [0, 1].
 
-    Section 4.6 gives every channel the weight 1, so that the map shows what the trunk responds to
-    and not what a classifier would; a map without any contrast is all zero.
+    Section 4.6 gives every channel the weight 1, so that the map shows what the backbone responds
+    to and not what a classifier would; a map without any contrast is all zero.
 
     Args:
-        f: maps of the trunk [B, c, h, w].
+        f: maps of the backbone [B, c, h, w].
         weights: of the channels [B, c]; None: all 1, as in section 4.6.
 
     Returns:
@@ -38,7 +38,7 @@ def gradient_weights(network: UPMNet, f: Tensor) -> Tensor:
 
     Args:
         network: in evaluation mode, so that frames do not depend on each other.
-        f: maps of its trunk [B, c, h, w].
+        f: maps of its backbone [B, c, h, w].
 
     Returns:
         [B, c], of either sign.

@@ -24,13 +24,13 @@ BLOCK = 64  # frames that go through the networks at a time
 
 
 def folded(network: UPMNet) -> UPMNet:
-    """Return a copy for evaluation, the trunk's batch normalisations folded into its convolutions.
+    """Return a copy for evaluation, batch normalisations folded into the backbone's convolutions.
 
     With fixed statistics a batch normalisation is one factor and one term a channel; a convolution
     that absorbs them saves a pass over the map. The features are the same up to rounding.
     """
     network = deepcopy(network).eval()
-    for module in list(network.trunk.modules()):
+    for module in list(network.backbone.modules()):
         children = list(module.named_children())
         for (name, one), (follower, other) in pairwise(children):
             if isinstance(one, nn.Conv2d) and hasattr(other, "running_mean"):

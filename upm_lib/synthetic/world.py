@@ -33,7 +33,7 @@ MAX_CAMERAS = 8
 
 @dataclass(frozen=True)
 class World:
-    """Knobs of a drawn world; a share of the crop is meant wherever a size or a shift is given.
+    """Knobs of a synthetic world; a share of the crop is meant wherever a size or a shift is given.
 
     Attributes:
         identities: number of people.

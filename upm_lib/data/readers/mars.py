@@ -28,7 +28,7 @@ def read(root: str | Path, name: str = "mars") -> Dataset:
     (first frame, last frame, person, camera) for each tracklet; in ``query_IDX.mat`` the rows of
     the test tracklets that are queries. All count from 1.
 
-    Junk (folder 00-1, person -1), which is neither right nor wrong, is left out. The distractors
+    Junk (folder 00-1, person -1), which is neither correct nor wrong, is left out. The distractors
     (folder 0000) stay: finding one is a mistake. As in the owner's script a query is also part of
     the gallery of the others, although the usual count of the gallery, 9,330, is without them.
 

@@ -1,4 +1,4 @@
-"""What the bare trunk takes, training and inference: memory layout, kept memory, waiting threads.
+"""What the bare backbone takes to train and to run: memory layout, kept memory, waiting threads.
 
 Each variant runs in a process of its own, because allocator and threads are set once a process; the
 processes alternate. The arithmetic limit is the step's 142 GFLOP at the speed of a plain product of
@@ -47,13 +47,13 @@ def child(variant: str) -> None:
 
     @torch.inference_mode()
     def inference() -> None:
-        ready.trunk(images)
+        ready.backbone(images)
 
     with tempfile.TemporaryDirectory() as folder:
         if variant == WHOLE:
             train = step.whole_step(preset("prid2011", "paper").replace(weights=None), folder)
         else:
-            train = step.trunk_step(network.trunk.train(), images)
+            train = step.backbone_step(network.backbone.train(), images)
         for _ in range(2):  # the memory a step needs is asked for
             train()
         seconds = [
@@ -65,7 +65,7 @@ def child(variant: str) -> None:
 def measured(variant: str) -> Times:
     """Run a variant in a fresh process."""
     others = {n: v for n, v in os.environ.items() if n not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
-    command = [sys.executable, "-m", "benchmarks.trunk", variant]
+    command = [sys.executable, "-m", "benchmarks.backbone", variant]
     done = subprocess.run(
         command, env=others | VARIANTS[variant], stdout=subprocess.PIPE, text=True, check=True
     )
@@ -89,7 +89,7 @@ def main() -> None:
         [v, f"{s:.2f}", f"{s / ours[0]:.2f}", f"{s / limit:.1f}", f"{i:.2f}", f"{i / ours[1]:.2f}"]
         for v, (s, i, _) in best.items()
     ]
-    print("## The trunk, training and inference\n")
+    print("## The backbone, training and inference\n")
     print(
         f"MobileNetV1, 256x128, 64 frames, float32, all threads ({os.cpu_count()} cores), wall "
         f"seconds: the best of {ROUNDS} processes, of each the median of {RUNS}. Arithmetic limit "
