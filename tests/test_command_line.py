@@ -61,7 +61,7 @@ def test_a_table_runs_to_the_end_and_is_printed(said, tiny_root: Path) -> None:
     assert [row[1] for row in rows] == ["82.3", "91.5", tables.UNKNOWN]
     assert all(row[3] == "±" and row[-1] == "2" for row in rows)
     assert tables.NOT_RUN not in out
-    assert "not compared: these people are drawn" in out
+    assert "not compared: these people are synthetic" in out
 
     code, again, _ = said(*words)
     assert "8 measurements, 8 of them done" in again and "network 1" not in again

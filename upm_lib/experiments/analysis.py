@@ -1,4 +1,4 @@
-"""What only a controlled world can show: which pairs are correct, single parts, a plane of features.
+"""What only a controlled world can show: correct pairs, single parts, a plane of features.
 
 Everything here looks at finished networks with the true identities at hand; training has neither.
 Shapes: F frames, N tracklets, P probe and G gallery tracklets, k parts, c or d numbers a feature.
