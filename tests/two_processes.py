@@ -13,7 +13,8 @@ from torch import Tensor
 
 from upm_lib import distributed
 from upm_lib.config import Config, preset
-from upm_lib.data.batches import TrainBatch, TrainingSet, packing
+from upm_lib.data import packing
+from upm_lib.data.batches import TrainBatch, TrainingSet
 from upm_lib.data.readers import prid2011
 from upm_lib.data.tracklets import Dataset
 from upm_lib.learning import training

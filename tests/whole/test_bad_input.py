@@ -28,7 +28,8 @@ from matplotlib.figure import Figure
 from safetensors.torch import save_file
 
 from upm_lib.config import UserError, preset
-from upm_lib.data.batches import TrainingSet, packing
+from upm_lib.data import packing
+from upm_lib.data.batches import TrainingSet
 from upm_lib.data.packing import PackingWarning
 from upm_lib.experiments import measuring, networks
 from upm_lib.experiments.bench import Bench, open_bench
