@@ -1,6 +1,8 @@
 """Schedules and optimisers against the published numbers; resuming equals never stopping."""
 
+import gc
 import warnings
+import weakref
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -201,6 +203,20 @@ def test_weight_decay_is_added_to_the_gradient_of_convolutions_before_clipping(
         added = 0.5 * weight if id(gradients[0][name]) in ordinary else torch.zeros_like(weight)
         torch.testing.assert_close(decayed, without + added)
         torch.testing.assert_close(small, decayed.clamp(-0.01, 0.01))
+
+
+@pytest.mark.parametrize("changes", [{}, {"branch": "global"}, {"ema": 0.999}])
+def test_a_run_is_freed_when_nobody_needs_it(world: World, changes: dict[str, object]) -> None:
+    alive = []
+    for seed in range(3):
+        trainer = a_trainer(world, seed=seed, weight_decay=1e-3, optimiser="rmsprop", **changes)
+        for _ in range(2):
+            trainer.train_step()
+        alive += map(weakref.ref, (trainer.network, *trainer.tensors().values()))
+        alive += map(weakref.ref, trainer.network.parameters())
+        del trainer
+    gc.collect()
+    assert [reference for reference in alive if reference() is not None] == []
 
 
 def test_the_moving_average_is_that_of_a_loop(world: World) -> None:
