@@ -153,9 +153,9 @@ def test_the_folder_of_a_run_tells_its_config(bench: Bench) -> None:
 
 def test_another_seed_is_another_network(bench: Bench, steps_done: list[int]) -> None:
     config = bench.network("local", k=2)
-    networks = [networks.find_or_train(bench, config.replace(seed=seed)).result for seed in (0, 1)]
+    pair = [networks.find_or_train(bench, config.replace(seed=seed)).result for seed in (0, 1)]
     assert len(steps_done) == 8
-    one, two = (next(network.parameters()) for network in networks)
+    one, two = (next(network.parameters()) for network in pair)
     assert not torch.equal(one, two)
 
 

@@ -53,17 +53,17 @@ def test_parting_the_backbone_changes_no_output(weights: str, branch: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("backbone", "blocks"), [("mobilenet_v1", 13), ("resnet50", 16), ("resnet50_slim", 16)]
+    ("name", "blocks"), [("mobilenet_v1", 13), ("resnet50", 16), ("resnet50_slim", 16)]
 )
-def test_each_backbone_is_parted_behind_each_block(backbone: str, blocks: int) -> None:
-    config = Config(backbone=backbone, height=128, width=64)
+def test_each_backbone_is_parted_behind_each_block(name: str, blocks: int) -> None:
+    config = Config(backbone=name, height=128, width=64)
     images = torch.randn(1, 3, 128, 64)
     backbone = model.build(config).eval().backbone
     for freeze in (1, blocks // 2, blocks - 1):
-        frozen_blocks, rest = model.divide(backbone, backbone, freeze)
+        frozen_blocks, rest = model.divide(backbone, name, freeze)
         torch.testing.assert_close(rest(frozen_blocks(images)), backbone(images))
     with pytest.raises(UserError, match=f"has {blocks} blocks, and at least one must be trained"):
-        model.divide(backbone, backbone, blocks)
+        model.divide(backbone, name, blocks)
 
 
 def test_the_cached_maps_are_the_frozen_blocks_output_to_half_precision(bench: Bench) -> None:

@@ -53,13 +53,13 @@ def test_a_table_needs_each_network_once(
     bench: Bench, table: int, measurements: int, networks: int
 ) -> None:
     job = plan.of(bench, table)
-    assert (job.measurements, len(job.missing), len(job.tasks)) == (
+    assert (len(job.wanted), len(job.missing), len(job.tasks)) == (
         measurements,
         measurements,
         networks,
     )
     three = plan.of(bench, table, "1,3,5")
-    assert (three.measurements, len(three.tasks)) == (3 * measurements, 3 * networks)
+    assert (len(three.wanted), len(three.tasks)) == (3 * measurements, 3 * networks)
     assert {task.config.trial for task in three.tasks} == {1, 3, 5}
 
 

@@ -63,7 +63,7 @@ def test_every_picture_is_told_in_words(name: str) -> None:
 def test_every_picture_is_kept_at_print_size_under_the_number_of_its_notebook(name: str) -> None:
     for cell in cells(name):
         pictures = [o for o in cell.get("outputs", []) if set(PICTURES) & set(o.get("data", {}))]
-        if pictures and not cell.source.startswith("interactive."):
+        if pictures and not cell.source.startswith("sliders."):
             assert re.search(rf'bench\.keep\(.*"{name[:2]}_\w+"\s*\)', cell.source, re.DOTALL)
 
 
@@ -77,7 +77,7 @@ def test_the_questions_of_a_newcomer_are_answered_where_they_arise(
 
 
 def test_interactive_cells_have_a_still_picture_and_are_not_compared() -> None:
-    alive = [cell for cell in cells("04_fusion") if cell.source.startswith("interactive.")]
+    alive = [cell for cell in cells("04_fusion") if cell.source.startswith("sliders.")]
     assert len(alive) == 2
     for cell in alive:
         assert "nbval-ignore-output" in cell.metadata.tags

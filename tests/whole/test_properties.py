@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from test_association import Naive
+from learning.test_association import Naive
 from torch import Tensor
 
 from upm_lib.config import Config, UserError, official
