@@ -50,9 +50,26 @@ def test_a_measured_row_shows_its_mean_and_the_published_value_beside_it(bench: 
     assert line["synthetic_clean, Rank-1"].startswith(f"{mean:.1f} ± ")
     assert line["trials"] == 2 and line["to fill it"] == ""
     assert line["published PRID2011, Rank-1"] == "82.3"
-    assert found.loc["both", "published PRID2011, Rank-1"] == tables.UNKNOWN
-    four = tables.accuracy(4, bench, trials=2).loc["local, k=1"]
-    assert four["synthetic_clean, Rank-1"] == line["synthetic_clean, Rank-1"]
+    assert found.loc["both", "published PRID2011, Rank-1"] == "90.2"
+    four = tables.accuracy(4, bench, trials=2)
+    assert four.loc["local, k=1", "synthetic_clean, Rank-1"] == line["synthetic_clean, Rank-1"]
+    assert four["published PRID2011, Rank-1"].drop_duplicates().to_dict() == {
+        "local, k=1": "82.3",
+        "global, k=1": "not in the paper",
+        "fusion, k=2": "85.1",
+        "fusion, k=4": "88.8",
+        "fusion, k=8": "90.2",
+    }
+
+
+def test_table_3_is_published_at_two_parts_only(bench: Bench) -> None:
+    column = "published PRID2011, Rank-1"
+    three = tables.accuracy(3, bench)[column]
+    assert (three["fusion, gap"], three["fusion, gmp"]) == ("85.1", "85.8")
+    assert set(three.drop(["fusion, gap", "fusion, gmp"])) == {"not in the paper"}
+    eight = dataclasses.replace(bench, config=bench.config.replace(k=8))
+    assert set(tables.accuracy(3, eight)[column]) == {"not in the paper"}
+    assert tables.published_only(3, "prid2011").loc["fusion, gmp", column] == "85.8"
 
 
 def records(*rank1: float) -> pd.DataFrame:
@@ -67,11 +84,12 @@ def records(*rank1: float) -> pd.DataFrame:
         (77.9, (80.0, 84.0), ("+4.1", "no")),
         (82.0, (82.0,), ("+0.0", "one trial")),
         (82.0, (), ("", "")),
-        (None, (80.0, 84.0), ("", "")),
+        (published.Absent.NOT_IN_PAPER, (80.0, 84.0), ("", "")),
+        (published.Absent.NOT_REPORTED, (80.0, 84.0), ("", "")),
     ],
 )
 def test_a_difference_is_held_against_two_standard_errors(
-    published_value: float | None, measured: tuple, expected: tuple[str, str]
+    published_value: float | published.Absent, measured: tuple, expected: tuple[str, str]
 ) -> None:
     assert tables.difference(published_value, records(*measured)) == expected
 
@@ -111,13 +129,17 @@ def test_what_may_not_be_read_is_shown_as_published_only() -> None:
 def test_a_bench_without_a_counterpart_has_nothing_published(bench: Bench) -> None:
     own = dataclasses.replace(bench, config=bench.config.replace(dataset="folder"))
     found = tables.accuracy(1, own)
-    assert found.loc["uPMnet"].iloc[0] == tables.UNKNOWN
+    assert found.loc["uPMnet"].iloc[0] == "not in the paper"
     assert tables.notes(own) == ["not compared: the paper has no such data set"]
 
 
 def test_gains_are_over_the_baseline_and_absent_where_nothing_ran(bench: Bench) -> None:
     found = tables.gains(bench).set_index(["kind", "method"])["gain"]
-    assert found["published"].round(1).to_dict() == {"local": 9.2, "global": 1.0}
+    assert found["published"].round(1).to_dict() == {
+        "local": 9.2,
+        "global": 1.0,
+        "fusion": 7.9,
+    }
     assert found["measured (synthetic)"].isna().all()
     ranks = {
         m: measuring.measure(bench, bench.measurement(m))["rank1"] for m in ("baseline", "local")
@@ -144,9 +166,9 @@ def test_a_table_for_the_terminal_is_narrow_and_without_commands(bench: Bench) -
     ]
 
 
-@pytest.mark.parametrize("table", [5, 6])
-def test_every_printed_complexity_is_reproduced(table: int) -> None:
+@pytest.mark.parametrize(("table", "lines"), [(5, 12), (6, 2)])
+def test_every_printed_complexity_is_reproduced(table: int, lines: int) -> None:
     found = tables.counts(table)
-    assert 2 * len(found) == len(published.published(table))
+    assert len(found) == lines
     for column in ("FLOPs (G)", "params (M)"):
         assert (found[f"{column}, printed"] == found[f"{column}, convention"]).all()

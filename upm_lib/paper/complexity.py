@@ -207,10 +207,10 @@ def as_printed(value: float, digits: int) -> float:
 def printed_row(backbone: str, row: str, dataset: str) -> tuple[float, float]:
     """FLOPs in G and parameters in M of :func:`table_row`, as the paper prints them.
 
-    Both have one decimal, only the parameters of the row DAL (Table 6) have two.
+    Both have one decimal, only the parameters of DAL with MobileNet (Table 6) have two.
     """
     count = table_row(backbone, row, dataset)
-    digits = 2 if row == "DAL" else 1
+    digits = 2 if (row, backbone) == ("DAL", "mobilenet_v1") else 1
     return as_printed(count.flops / 1e9, 1), as_printed(count.params / 1e6, digits)
 
 

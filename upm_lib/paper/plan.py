@@ -310,7 +310,7 @@ def expectation(bench: Bench) -> list[str]:
         f"network, from {work} at an assumed {rate / 1e12:.0f} TFLOP/s"
     )
     name = tables.COUNTERPART.get(config.dataset, "")
-    whole = published.value(1, "uPMnet", published.UNSTATED, name, "rank1")
-    if whole is None or bench.is_synthetic:
+    whole = published.value(1, "uPMnet", config.backbone.removesuffix("_slim"), name, "rank1")
+    if isinstance(whole, published.Absent) or bench.is_synthetic:
         return [line]
     return [line, f"published for the whole method on {name}: Rank-1 {whole:.1f}"]

@@ -18,6 +18,7 @@ from upm_lib.experiments.bench import Bench
 from upm_lib.experiments.measurement import Measurement, trial_numbers, trials_text
 from upm_lib.learning import model
 from upm_lib.paper import complexity, published
+from upm_lib.paper.published import Absent
 
 TITLES = {
     1: "Table 1: the whole method",
@@ -43,7 +44,7 @@ UNREAD = (
     "published only: DukeMTMC was withdrawn by its owners; give --root if you have the right to "
     "use a copy"
 )
-UNKNOWN = "?"  # a published cell without a source at hand
+TABLE_3_K = 2  # the paper's number of parts there; 8 in Tables 1 and 2
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,8 @@ def accuracy(table: int, bench: Bench, trials: int | str = 1) -> pd.DataFrame:
     lines, other = {}, incomparable(bench)
     for row in rows(table):
         records = _found(bench, row, trials)
-        known = _published(table, row, bench.config.dataset, bench.config.backbone)
+        config = bench.config
+        known = _published(table, row, config.dataset, config.backbone, config.k)
         line = {published_column(bench.config.dataset): _cell(known)}
         for metric, title in _metrics(bench).items():
             line[f"{bench.config.dataset}, {title}"] = _mean(records, metric)
@@ -128,13 +130,13 @@ def incomparable(bench: Bench) -> str:
     return ""
 
 
-def difference(known: float | None, records: pd.DataFrame) -> tuple[str, str]:
+def difference(known: float | Absent, records: pd.DataFrame) -> tuple[str, str]:
     """Return measured minus published Rank-1, and whether it lies within two standard errors.
 
     The standard error is that of the measured mean, s / sqrt(trials); what the published value
     itself would vary by is not known. One trial has no standard error.
     """
-    if known is None or records.empty:
+    if isinstance(known, Absent) or records.empty:
         return "", ""
     apart = records["rank1"].mean() - known
     if len(records) == 1:
@@ -144,8 +146,9 @@ def difference(known: float | None, records: pd.DataFrame) -> tuple[str, str]:
 
 
 def published_only(table: int, dataset: str, backbone: str = "mobilenet_v1") -> pd.DataFrame:
-    """Return the published Rank-1 of Table 1, 2, 3 or 4 on a data set; "?" where not at hand."""
-    lines = {row.name: _cell(_published(table, row, dataset, backbone)) for row in rows(table)}
+    """Return the published Rank-1 of Table 1, 2, 3 or 4 on a data set, with the paper's k."""
+    found = {row.name: _published(table, row, dataset, backbone, TABLE_3_K) for row in rows(table)}
+    lines = {name: _cell(known) for name, known in found.items()}
     return pd.DataFrame({published_column(dataset): lines}).rename_axis("row")
 
 
@@ -154,14 +157,16 @@ def published_column(dataset: str) -> str:
     return f"published {COUNTERPART.get(dataset, 'nowhere')}, Rank-1"
 
 
-def _published(table: int, row: Row, dataset: str, backbone: str) -> float | None:
-    backbone = "resnet50" if backbone.startswith("resnet50") else "mobilenet_v1"
-    backbone = published.UNSTATED if table == 1 else backbone
-    return published.value(table, row.name, backbone, COUNTERPART.get(dataset, ""), "rank1")
+def _published(table: int, row: Row, dataset: str, backbone: str, k: int) -> float | Absent:
+    if table == 3 and k != TABLE_3_K:
+        return Absent.NOT_IN_PAPER
+    family = "resnet50" if backbone.startswith("resnet50") else "mobilenet_v1"
+    name = "baseline" if row.method == "baseline" else row.name  # Table 4's k = 1
+    return published.value(table, name, family, COUNTERPART.get(dataset, ""), "rank1")
 
 
-def _cell(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:.1f}"
+def _cell(known: float | Absent) -> str:
+    return known.value if isinstance(known, Absent) else f"{known:.1f}"
 
 
 def _mean(records: pd.DataFrame, metric: str) -> str:
@@ -204,10 +209,11 @@ def gains(bench: Bench, trials: int | str = 1) -> pd.DataFrame:
     means = {m: float("nan") if f.empty else f["rank1"].mean() for m, f in measured.items()}
     kind = f"measured ({'synthetic' if bench.is_synthetic else 'real'})"
     lines = [(m, bench.config.dataset, means[m] - means["baseline"], kind) for m in means]
-    cells = published.published(2).set_index("row")["value"]
+    of_prid = "backbone == 'mobilenet_v1' and dataset == 'PRID2011' and metric == 'rank1'"
+    cells = published.published(2).query(of_prid).set_index("row")["value"]
     lines += [
-        (m, "PRID2011, MobileNet", cells[m] - cells["baseline"], "published")
-        for m in ("local", "global")
+        (r.method, "PRID2011, MobileNet", cells[r.name] - cells["baseline"], "published")
+        for r in rows(2)
     ]
     found = pd.DataFrame(lines, columns=["method", "dataset", "gain", "kind"])
     return found[found["method"] != "baseline"]
@@ -216,7 +222,7 @@ def gains(bench: Bench, trials: int | str = 1) -> pd.DataFrame:
 def notes(bench: Bench) -> list[str]:
     """Return the lines that belong below an accuracy table: what its columns mean."""
     name, other = COUNTERPART.get(bench.config.dataset), incomparable(bench)
-    first = f"published: Rank-1 in % on {name}; {UNKNOWN} where no source is at hand"
+    first = f"published: Rank-1 in % on {name}"
     if other:
         why = f"not compared: {other}"
         return [first, why] if name else [why]
@@ -241,9 +247,10 @@ def counts(table: int) -> pd.DataFrame:
     printed digits; "honest": multiply-adds of one 256x128 frame at inference, trainable parameters
     and the bytes of the anchors that training needs.
     """
+    backbone = "resnet50" if table == 5 else "mobilenet_v1"
     cells = published.published(table)
+    cells = cells[(cells["backbone"] == backbone) & cells["row"].isin(complexity.ROWS)]
     wide = cells.pivot(index=["dataset", "row"], columns="metric", values="value")
-    backbone = cells["backbone"].iloc[0]
     lines = []
     for (dataset, row), printed in wide.iterrows():
         flops, params = complexity.printed_row(backbone, row, dataset)
