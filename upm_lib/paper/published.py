@@ -161,12 +161,12 @@ def _best(backbone: str, other: str, dataset: str, metric: str = "rank1") -> tup
     return ((ours, ours._replace(row=other, backbone="resnet50")),)
 
 
-Rows = tuple[tuple[str, str], ...]  # a row and the one it is compared with
+_Rows = tuple[tuple[str, str], ...]  # a row and the one it is compared with
 
 
 def _pairs(
     table: int,
-    rows: Rows,
+    rows: _Rows,
     backbones: tuple[str, ...],
     datasets: tuple[str, ...] = DATASETS,
     metric: str = "rank1",
@@ -190,10 +190,10 @@ def _arrow(after: Key) -> Quoted:
 _MOBILENET, _RESNET = ((backbone,) for backbone in BACKBONES)
 _PRID, _ILIDS, _DUKE = DATASETS
 _OTHERS = (_PRID, _DUKE)  # section 4.3 sets iLIDS-VID apart
-_LOCAL: Rows = (("local", "baseline"),)
-_GLOBAL: Rows = (("global", "baseline"),)
-_WHOLE: Rows = (("uPMnet", "baseline"),)
-_STEPS: Rows = (
+_LOCAL: _Rows = (("local", "baseline"),)
+_GLOBAL: _Rows = (("global", "baseline"),)
+_WHOLE: _Rows = (("uPMnet", "baseline"),)
+_STEPS: _Rows = (
     ("fusion, k=2", "baseline"),
     ("fusion, k=4", "fusion, k=2"),
     ("fusion, k=8", "fusion, k=4"),
