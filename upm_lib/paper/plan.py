@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 
 from upm_lib import runs
-from upm_lib.config import Config, from_json, known
+from upm_lib.config import Config, from_json
 from upm_lib.data import batches, splits
 from upm_lib.experiments import measuring, networks
 from upm_lib.experiments.bench import Bench
@@ -59,14 +59,13 @@ class Plan:
         return tuple(task for task in self.tasks if task.left)
 
 
-def of(bench: Bench, table: int, trials: int | str = 1) -> Plan:
-    """Return what Table 1, 2, 3 or 4 still needs on the bench's data; nothing is trained.
+def of(bench: Bench, table: str, trials: int | str = 1) -> Plan:
+    """Return what a table (or "all") still needs on the bench's data; nothing is trained.
 
     Raises UserError for another table, for trials that are none or that the data lack, and for data
     without identities.
     """
-    known(tables.ACCURACY, str(table), "table to run")
-    wanted = tuple(tables.measurements(int(table), bench, trials))
+    wanted = tuple(tables.measurements(table, bench, trials))
     for trial in dict.fromkeys(m.config.trial for m in wanted):
         measuring.searched(bench, trial)
     missing = tuple(m for m in wanted if not measuring.find(bench, m))
@@ -270,16 +269,16 @@ def summary(plan: Plan) -> list[str]:
 
 
 def overview(bench: Bench, trials: int | str = 1) -> pd.DataFrame:
-    """Return what Tables 1 to 4 still need on the bench's data, one line each.
+    """Return what the tables still need on the bench's data, one line each, and all together.
 
     Columns: measurements, how many of them are done, networks to train, estimated time and disk.
     """
     speeds, lines = Speeds(bench), {}
-    for table in tables.ACCURACY:
+    for table in (*tables.ACCURACY, "all"):
         job = of(bench, table, trials)
         left = job.unfinished
         seconds = seconds_left(bench, left, job.missing, speeds)
-        lines[tables.TITLES[table]] = {
+        lines[tables.TITLES.get(table, "all of these")] = {
             "measurements": len(job.wanted),
             "done": len(job.wanted) - len(job.missing),
             "networks to train": len(left),

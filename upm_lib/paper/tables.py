@@ -1,4 +1,4 @@
-"""The paper's Tables 1-6 with published numbers, measured ones, and "not run" where there is none.
+"""The paper's Tables 1 to 6 in the paper's form, and what we measure beyond them.
 
 A published number comes from ``published``, a measured one from a record in the run store; neither
 is ever put in the other's place. Columns say which is which.
@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from upm_lib.config import PARTS, Config, preset
+from upm_lib.config import PARTS, Config, known, preset
 from upm_lib.data import splits
 from upm_lib.experiments import measuring
 from upm_lib.experiments.bench import Bench
@@ -21,162 +21,266 @@ from upm_lib.paper import complexity, published
 from upm_lib.paper.published import Absent
 
 TITLES = {
-    1: "Table 1: the whole method",
-    2: "Table 2: local-aware and global-aware modules",
-    3: "Table 3: average and maximum pooling of the parts",
-    4: "Table 4: number of parts k",
-    5: "Table 5: complexity, ResNet50",
-    6: "Table 6: complexity, MobileNetV1",
+    "1": "Table 1: the whole method and others",
+    "2": "Table 2: local-aware and global-aware modules",
+    "3": "Table 3: average and maximum pooling of the parts, fused, k = 2",
+    "4": "Table 4: number of parts k, fused",
+    "5": "Table 5: complexity and Rank-1, ResNet50",
+    "6": "Table 6: complexity and Rank-1 on DukeMTMC-VideoReID",
+    "beyond": "Beyond the paper: each module at every k, both ways to fuse",
 }
+ACCURACY = ("1", "2", "3", "4", "beyond")  # "all" is all of these
 # The published data set that each of ours is compared with; a synthetic one only stands in for it.
 COUNTERPART = {
     "prid2011": "PRID2011",
     "ilids_vid": "iLIDS-VID",
     "dukemtmc": "DukeMTMC-VideoReID",
-    "mars": "MARS",
     "synthetic_clean": "PRID2011",
     "synthetic_cluttered": "iLIDS-VID",
     "synthetic_eight": "DukeMTMC-VideoReID",
 }
-ACCURACY = (1, 2, 3, 4)
+BACKBONE_NAMES = {"mobilenet_v1": "MobileNet", "resnet50": "ResNet50"}
+METRIC_NAMES = {"flops_G": "FLOPs (G)", "params_M": "params (M)"}
+METRIC_NAMES |= {"rank1": "Rank-1", "rank5": "Rank-5", "rank20": "Rank-20", "mAP": "mAP"}
+PAPER_K = 8  # of Tables 1 and 2
 NOT_RUN = "not run"
 UNREAD = (
     "published only: DukeMTMC was withdrawn by its owners; give --root if you have the right to "
     "use a copy"
 )
-TABLE_3_K = 2  # the paper's number of parts there; 8 in Tables 1 and 2
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of an accuracy table: its name in the paper, the method, and what it changes."""
+    """One row of an accuracy table: its name in the paper, what is measured, and what it changes.
+
+    ``backbone`` is the published one ("": any of ours); without a method the row is not ours.
+    """
 
     name: str
-    method: str
+    backbone: str
+    method: str = ""
     changes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The name with the backbone, for tables that have several."""
+        return f"{self.name}, {BACKBONE_NAMES.get(self.backbone, 'supervised')}"
+
+    def is_of(self, bench: Bench) -> bool:
+        """Whether the row can be measured with the bench's backbone."""
+        return bool(self.method) and self.backbone in ("", family(bench.config.backbone))
 
     def on(self, bench: Bench, trial: int) -> Measurement:
         """Return what is measured for this row on a trial of a bench's data."""
         return bench.measurement(self.method, trial, **self.changes)
 
 
-def rows(table: int) -> list[Row]:
-    """Return the rows of Tables 1 to 4."""
-    if table == 1:
-        return [Row("uPMnet", "fusion")]
-    if table == 2:
-        names = {"baseline": "baseline", "local": "local", "global": "global", "fusion": "both"}
-        return [Row(name, method) for method, name in names.items()]
-    methods = ("local", "global", "fusion")
-    if table == 3:
-        return [Row(f"{m}, {p}", m, {"pool": p}) for p in ("gap", "gmp") for m in methods]
-    cells = [Row(f"{m}, k={k}", m, {"k": k}) for k in PARTS for m in methods]
-    return [Row(cells[0].name, "baseline"), *cells[1:]]  # one part, local-aware: the baseline
+def family(backbone: str) -> str:
+    """Return the published backbone that one of ours is held against."""
+    return "resnet50" if backbone.startswith("resnet50") else "mobilenet_v1"
 
 
-def measurements(table: int, bench: Bench, trials: int | str = 1) -> list[Measurement]:
-    """Return what Table 1, 2, 3 or 4 is made of on a bench's data, trial by trial."""
-    return [row.on(bench, trial) for trial in trial_numbers(trials) for row in rows(table)]
+def rows(table: str) -> list[Row]:
+    """Return the rows of an accuracy table, as the paper has them."""
+    if table == "1":
+        found = published.published(1)[["row", "backbone"]].drop_duplicates()
+        ours = {"uPMnet": "fusion"}
+        return [Row(row, b, ours.get(row, "")) for row, b in found.itertuples(index=False)]
+    if table == "2":
+        methods = {"baseline": "baseline", "local": "local", "global": "global", "both": "fusion"}
+        return [Row(n, b, m) for b in published.BACKBONES for n, m in methods.items()]
+    if table == "3":
+        pools = ("gap", "gmp")
+        return [_fused(f"fusion, {pool}", k=2, pool=pool) for pool in pools]
+    if table == "4":
+        first = Row("baseline", "mobilenet_v1", "baseline")
+        return [first, *(_fused(f"fusion, k={k}", k=k) for k in PARTS[1:])]
+    return _beyond()
 
 
-def accuracy(table: int, bench: Bench, trials: int | str = 1) -> pd.DataFrame:
-    """Return Table 1, 2, 3 or 4: published Rank-1 beside what was measured on the bench's data.
+def _fused(name: str, **changes: Any) -> Row:
+    return Row(name, "mobilenet_v1", "fusion", changes)
 
-    Only records found in the run store count; nothing is trained here. Index: the rows. Columns:
-    published Rank-1 with its data set; measured Rank-1/5/20 (and mAP where the protocol has it) as
-    mean ± standard deviation over the trials found; on the paper's own data set alone
-    (:func:`incomparable`) measured minus published Rank-1, and whether that lies within two
-    standard errors of the measured mean; the number of trials; the command that would fill a
-    missing row.
+
+def _beyond() -> list[Row]:
+    alone = [Row(f"local, k={k}", "", "local", {"k": k}) for k in PARTS[1:]]
+    alone += [Row(f"global, k={k}", "", "global", {"k": k}) for k in PARTS]
+    scaled = {"normalise_branches": True}
+    both = [Row(f"fusion, scaled first, k={k}", "", "fusion", {"k": k} | scaled) for k in PARTS]
+    return [Row("untrained", "", "untrained"), *alone, *both]
+
+
+def measurements(table: str, bench: Bench, trials: int | str = 1) -> list[Measurement]:
+    """Return what a table is made of on a bench's data, trial by trial; "all": all of them.
+
+    Raises UserError for an unknown table.
     """
-    lines, other = {}, incomparable(bench)
+    known((*ACCURACY, "all"), table, "table to run")
+    wanted = [row for t in ACCURACY if table in (t, "all") for row in rows(t) if row.is_of(bench)]
+    found = [row.on(bench, trial) for trial in trial_numbers(trials) for row in wanted]
+    return list(dict.fromkeys(found))
+
+
+# ---------------------------------------------------------------- as printed
+
+
+def printed(table: str) -> pd.DataFrame:
+    """Return one of the paper's six tables as it is printed, with the increases of Table 5.
+
+    Index: row and backbone; columns: data set and metric; "-" is not reported.
+    """
+    cells = published.published(int(table))
+    increase = cells["increase"].map(lambda percent: f" (+{percent:g} %)", na_action="ignore")
+    cells["text"] = cells["printed"] + increase.fillna("")
+    cells["metric"] = cells["metric"].map(METRIC_NAMES)
+    cells["backbone"] = cells["backbone"].map(BACKBONE_NAMES).fillna("supervised")
+    wide = cells.pivot(index=["row", "backbone"], columns=["dataset", "metric"], values="text")
+    lines = cells[["row", "backbone"]].drop_duplicates()
+    metrics = [name for name in METRIC_NAMES.values() if name in set(cells["metric"])]
+    every = pd.MultiIndex.from_product([published.DATASETS, metrics])
+    order = [pair for pair in every if pair in wide.columns]
+    return wide.loc[pd.MultiIndex.from_frame(lines), order]
+
+
+# ---------------------------------------------------------------- published beside measured
+
+
+def accuracy(table: str, bench: Bench, trials: int | str = 1) -> pd.DataFrame:
+    """Return an accuracy table: the published cells beside what was measured on the bench's data.
+
+    Only records found in the run store count; nothing is trained here. Index: the rows. Columns,
+    in two levels: published Rank-1/5/20 (and mAP) of the data set's counterpart, or Rank-1 of the
+    paper's three where it has none; measured Rank-1/5/20 (and mAP where the protocol has it) as
+    mean ± standard deviation over the trials found; on the paper's own data alone
+    (:func:`incomparable`) measured minus published Rank-1, and whether that lies within two
+    standard errors of the measured mean; the number of trials.
+    """
+    compared = not incomparable(bench, table)
+    lines = {}
     for row in rows(table):
-        records = _found(bench, row, trials)
-        config = bench.config
-        known = _published(table, row, config.dataset, config.backbone, config.k)
-        line = {published_column(bench.config.dataset): _cell(known)}
-        for metric, title in _metrics(bench).items():
-            line[f"{bench.config.dataset}, {title}"] = _mean(records, metric)
-        if not other:
-            line["difference"], line["within 2 SE"] = difference(known, records)
-        line["trials"] = len(records)
-        complete = len(records) == len(trial_numbers(trials))
-        line["to fill it"] = "" if complete else command(bench, table, trials)
-        lines[row.name] = line
+        records = found(bench, row, trials)
+        line = _published(table, row, bench.config.dataset) | _measured(bench, row, records)
+        if compared:
+            name = COUNTERPART[bench.config.dataset]
+            cell = published.value(int(table), row.name, row.backbone, name, "rank1")
+            apart = ("difference", "within 2 SE")
+            line |= dict(zip([(a, "") for a in apart], difference(cell, records), strict=True))
+        line["trials", ""] = str(len(records)) if row.is_of(bench) else ""
+        lines[row.label if table in ("1", "2") else row.name] = line
     return pd.DataFrame.from_dict(lines, orient="index").rename_axis("row")
 
 
-def _found(bench: Bench, row: Row, trials: int | str) -> pd.DataFrame:
-    found = [measuring.find(bench, row.on(bench, trial)) for trial in trial_numbers(trials)]
-    return pd.DataFrame([record for record in found if record])
+def found(bench: Bench, row: Row, trials: int | str) -> pd.DataFrame:
+    """Return the records of a row that are in the run store, one line a trial."""
+    if not row.is_of(bench):
+        return pd.DataFrame()
+    every = [measuring.find(bench, row.on(bench, trial)) for trial in trial_numbers(trials)]
+    return pd.DataFrame([record for record in every if record])
 
 
-def _metrics(bench: Bench) -> dict[str, str]:
-    names = {"rank1": "Rank-1", "rank5": "Rank-5", "rank20": "Rank-20"}
-    return names if bench.dataset.protocol == "two cameras" else names | {"mAP": "mAP"}
+def _published(table: str, row: Row, dataset: str) -> dict[tuple[str, str], str]:
+    if table == "beyond":
+        return {}
+    key = (int(table), row.name, row.backbone)
+    if name := COUNTERPART.get(dataset):
+        metrics = ["rank1", "rank5", "rank20", *["mAP"] * (name == "DukeMTMC-VideoReID")]
+        top = f"published, {name}"
+        return {(top, METRIC_NAMES[m]): _cell(published.value(*key, name, m)) for m in metrics}
+    ranks = {name: published.value(*key, name, "rank1") for name in published.DATASETS}
+    return {("published, Rank-1", name): _cell(value) for name, value in ranks.items()}
 
 
-def incomparable(bench: Bench) -> str:
+def _cell(value: float | Absent) -> str:
+    return value.value if isinstance(value, Absent) else f"{value:.1f}"
+
+
+def _measured(bench: Bench, row: Row, records: pd.DataFrame) -> dict[tuple[str, str], str]:
+    two = bench.dataset.protocol == "two cameras"
+    metrics = ("rank1", "rank5", "rank20", *["mAP"] * (not two))
+    if records.empty:
+        cells = [NOT_RUN if row.is_of(bench) else "", *[""] * (len(metrics) - 1)]
+    else:
+        cells = [spread(records[metric]) for metric in metrics]
+    top = f"measured, {bench.config.dataset}"
+    return {(top, METRIC_NAMES[m]): cell for m, cell in zip(metrics, cells, strict=True)}
+
+
+def spread(values: "pd.Series[float]") -> str:
+    """Return the mean and, of several values, the standard deviation as text."""
+    several = f" ± {values.std():.1f}" if len(values) > 1 else ""
+    return f"{values.mean():.1f}{several}"
+
+
+def incomparable(bench: Bench, table: str = "2") -> str:
     """Say why results on the bench's data cannot be held against published ones; "" if they can."""
     name = COUNTERPART.get(bench.config.dataset)
     if name is None:
         return "the paper has no such data set"
+    if table == "beyond":
+        return "the paper has no such rows"
     if bench.is_synthetic:
         return "these people are synthetic"
-    size = complexity.TRAINING_SETS.get(name)
+    size = complexity.TRAINING_SETS[name].num_tracklets
     tracklets = len(splits.split(bench.dataset, 1).train)
-    if size and tracklets != size.num_tracklets:
-        return f"{tracklets} tracklets train here, {size.num_tracklets} on the real {name}"
+    if tracklets != size:
+        return f"{tracklets} tracklets train here, {size} on the real {name}"
+    if table in ("1", "2") and bench.config.k != PAPER_K:
+        return f"k = {bench.config.k} here, {PAPER_K} in the paper"
     return ""
 
 
-def difference(known: float | Absent, records: pd.DataFrame) -> tuple[str, str]:
+def difference(value: float | Absent, records: pd.DataFrame) -> tuple[str, str]:
     """Return measured minus published Rank-1, and whether it lies within two standard errors.
 
     The standard error is that of the measured mean, s / sqrt(trials); what the published value
     itself would vary by is not known. One trial has no standard error.
     """
-    if isinstance(known, Absent) or records.empty:
+    if isinstance(value, Absent) or records.empty:
         return "", ""
-    apart = records["rank1"].mean() - known
+    apart = records["rank1"].mean() - value
     if len(records) == 1:
         return f"{apart:+.1f}", "one trial"
     error = records["rank1"].std() / len(records) ** 0.5
     return f"{apart:+.1f}", "yes" if abs(apart) <= 2 * error else "no"
 
 
-def published_only(table: int, dataset: str, backbone: str = "mobilenet_v1") -> pd.DataFrame:
-    """Return the published Rank-1 of Table 1, 2, 3 or 4 on a data set, with the paper's k."""
-    found = {row.name: _published(table, row, dataset, backbone, TABLE_3_K) for row in rows(table)}
-    lines = {name: _cell(known) for name, known in found.items()}
-    return pd.DataFrame({published_column(dataset): lines}).rename_axis("row")
+# ---------------------------------------------------------------- words
 
 
-def published_column(dataset: str) -> str:
-    """Return the name of the column with what the paper has of a data set or its counterpart."""
-    return f"published {COUNTERPART.get(dataset, 'nowhere')}, Rank-1"
+def heading(table: str, bench: Bench, trials: int | str) -> list[str]:
+    """Return the lines that belong above a table: its title, and what was measured how."""
+    config, numbers = bench.config, trial_numbers(trials)
+    kind = "synthetic data" if bench.is_synthetic else "real data"
+    people = len(set(bench.people(splits.split(bench.dataset, numbers[0]).probe)))
+    how = [f"scale {bench.scale}", config.backbone, f"{config.steps} steps"]
+    how += [f"k = {config.k}"] if table in ("1", "2") else []
+    how += [f"trial {numbers[0]}" if len(numbers) == 1 else f"trials {trials_text(numbers)}"]
+    what = f"{config.dataset} ({kind}, {people} test people)"
+    title = TITLES.get(table, "Tables 1 to 4 and beyond")
+    return [title, f"measured on {what}: {', '.join(how)}"]
 
 
-def _published(table: int, row: Row, dataset: str, backbone: str, k: int) -> float | Absent:
-    if table == 3 and k != TABLE_3_K:
-        return Absent.NOT_IN_PAPER
-    family = "resnet50" if backbone.startswith("resnet50") else "mobilenet_v1"
-    name = "baseline" if row.method == "baseline" else row.name  # Table 4's k = 1
-    return published.value(table, name, family, COUNTERPART.get(dataset, ""), "rank1")
+def notes(table: str, bench: Bench, trials: int | str = 1) -> list[str]:
+    """Return the lines that belong below an accuracy table: what it means, what it lacks."""
+    lines = [] if table == "beyond" else ['published: in %; "-" is not reported']
+    if why := incomparable(bench, table):
+        lines.append(f"not compared: {why}")
+    else:
+        lines.append("difference: Rank-1, measured - published; within 2 SE: of the measured mean")
+        if bench.scale != "paper":
+            lines.append(f"scale {bench.scale} is not the paper's training")
+    ours = [row for row in rows(table) if row.is_of(bench)]
+    lacking = [r for r in ours if len(found(bench, r, trials)) < len(trial_numbers(trials))]
+    if lacking:
+        count = f"{len(lacking)} of {len(ours)} rows are not run on all trials asked for"
+        lines.append(f"{count}; this runs them: {command(table, bench, trials)}")
+    if any(row.method and not row.is_of(bench) for row in rows(table)):
+        lines.append(f"rows of another backbone than {bench.config.backbone}: add --backbone")
+    return lines
 
 
-def _cell(known: float | Absent) -> str:
-    return known.value if isinstance(known, Absent) else f"{known:.1f}"
-
-
-def _mean(records: pd.DataFrame, metric: str) -> str:
-    if records.empty:
-        return NOT_RUN
-    spread = f" ± {records[metric].std():.1f}" if len(records) > 1 else ""
-    return f"{records[metric].mean():.1f}{spread}"
-
-
-def command(bench: Bench, table: int, trials: int | str = 1) -> str:
+def command(table: str, bench: Bench, trials: int | str = 1) -> str:
     """Return the command that runs a table to the end, with the bench's parameters."""
     usual = preset(bench.config.dataset, bench.scale)
     names = ("root", "backbone", "weights", "k", "pool", "steps", "seed", "min_frames", "splits")
@@ -187,94 +291,90 @@ def command(bench: Bench, table: int, trials: int | str = 1) -> str:
     return f"python -m upm_lib table {table} {' '.join(words)}"
 
 
-def heading(table: int, bench: Bench, trials: int | str) -> list[str]:
-    """Return the lines that belong above a table: its title, and what was measured how."""
-    config, numbers = bench.config, trial_numbers(trials)
-    kind = "synthetic data" if bench.is_synthetic else "real data"
-    people = len(set(bench.people(splits.split(bench.dataset, numbers[0]).probe)))
-    how = [f"scale {bench.scale}", config.backbone, f"{config.steps} steps"]
-    how += [] if table == 4 else [f"k = {config.k}"]
-    how += [f"trial {numbers[0]}" if len(numbers) == 1 else f"trials {trials_text(numbers)}"]
-    what = f"{config.dataset} ({kind}, {people} test people)"
-    return [TITLES[table], f"measured on {what}: {', '.join(how)}"]
+# ---------------------------------------------------------------- gains
 
 
 def gains(bench: Bench, trials: int | str = 1) -> pd.DataFrame:
-    """Return Rank-1 over the baseline's, published (Table 2) and measured, as Fig. 1 draws it.
+    """Return Rank-1 over the baseline's, published (Table 2, MobileNet) and measured, in points.
 
     Columns method, dataset, gain (points; NaN where not run) and kind, for
     :func:`upm_lib.pictures.charts.gain`.
     """
-    measured = {r.method: _found(bench, r, trials) for r in rows(2)}
-    means = {m: float("nan") if f.empty else f["rank1"].mean() for m, f in measured.items()}
+    ours = [row for row in rows("2") if row.is_of(bench)]
+    measured = {row.method: _mean(bench, row, trials) for row in ours}
     kind = f"measured ({'synthetic' if bench.is_synthetic else 'real'})"
-    lines = [(m, bench.config.dataset, means[m] - means["baseline"], kind) for m in means]
-    of_prid = "backbone == 'mobilenet_v1' and dataset == 'PRID2011' and metric == 'rank1'"
-    cells = published.published(2).query(of_prid).set_index("row")["value"]
-    lines += [
-        (r.method, "PRID2011, MobileNet", cells[r.name] - cells["baseline"], "published")
-        for r in rows(2)
+    lines = [
+        (m, bench.config.dataset, mean - measured["baseline"], kind) for m, mean in measured.items()
     ]
-    found = pd.DataFrame(lines, columns=["method", "dataset", "gain", "kind"])
-    return found[found["method"] != "baseline"]
+    for row in ours:
+        key = (2, row.name, row.backbone)
+        name = COUNTERPART.get(bench.config.dataset, "PRID2011")
+        gain = _number(*key, name) - _number(2, "baseline", row.backbone, name)
+        lines.append((row.method, f"{name}, {BACKBONE_NAMES[row.backbone]}", gain, "published"))
+    table = pd.DataFrame(lines, columns=["method", "dataset", "gain", "kind"])
+    return table[table["method"] != "baseline"]
 
 
-def notes(bench: Bench) -> list[str]:
-    """Return the lines that belong below an accuracy table: what its columns mean."""
-    name, other = COUNTERPART.get(bench.config.dataset), incomparable(bench)
-    first = f"published: Rank-1 in % on {name}"
-    if other:
-        why = f"not compared: {other}"
-        return [first, why] if name else [why]
-    second = "difference: measured - published; within 2 SE: of the measured mean over the trials"
-    if bench.scale == "paper":
-        return [first, second]
-    return [first, second, f"scale {bench.scale} is not the paper's training"]
+def by_parts(bench: Bench, trials: int | str = 1) -> pd.DataFrame:
+    """Return what Fig. 1 draws: Rank-1 of part models alone by k, in percent over the baseline's.
+
+    Part models alone are the local-aware network, MobileNet. The paper gives numbers for k = 8 only
+    (Table 2). Columns dataset, k, change (percent of the baseline; NaN where not run), kind.
+    """
+    baseline = _mean(bench, Row("baseline", "", "baseline"), trials)
+    kind = f"measured ({'synthetic' if bench.is_synthetic else 'real'})"
+    lines = []
+    for row in (r for r in rows("beyond") if r.method == "local"):
+        change = 100 * (_mean(bench, row, trials) / baseline - 1)
+        lines.append((bench.config.dataset, row.changes["k"], change, kind))
+    for name in published.DATASETS:
+        local, base = (_number(2, row, "mobilenet_v1", name) for row in ("local", "baseline"))
+        lines.append((name, PAPER_K, 100 * (local / base - 1), "published"))
+    return pd.DataFrame(lines, columns=["dataset", "k", "change", "kind"])
 
 
-def text(table: pd.DataFrame) -> str:
-    """Return an accuracy table for a terminal: short column names, without the commands."""
-    short = {name: name.split(", ")[-1] for name in table.columns}
-    short |= {name: "published" for name in table.columns if name.startswith("published ")}
-    shown = table.drop(columns="to fill it", errors="ignore").rename(columns=short)
-    return shown.to_string(index_names=False)
+def _mean(bench: Bench, row: Row, trials: int | str) -> float:
+    records = found(bench, row, trials)
+    return float("nan") if records.empty else float(records["rank1"].mean())
 
 
-def counts(table: int) -> pd.DataFrame:
-    """Return Table 5 or 6 in three readings.
+def _number(table: int, row: str, backbone: str, dataset: str) -> float:
+    value = published.value(table, row, backbone, dataset, "rank1")
+    assert isinstance(value, float), "Table 2 has no empty cell"
+    return value
+
+
+# ---------------------------------------------------------------- Tables 5 and 6
+
+
+def counts(table: str) -> pd.DataFrame:
+    """Return the method's rows of Table 5 or 6 in three readings.
 
     "printed": the paper's figures; "convention": recomputed the way the paper counts, cut to the
     printed digits; "honest": multiply-adds of one 256x128 frame at inference, trainable parameters
-    and the bytes of the anchors that training needs.
+    and the bytes of the anchors that training needs. Index: data set, row, backbone.
     """
-    backbone = "resnet50" if table == 5 else "mobilenet_v1"
-    cells = published.published(table)
-    cells = cells[(cells["backbone"] == backbone) & cells["row"].isin(complexity.ROWS)]
-    wide = cells.pivot(index=["dataset", "row"], columns="metric", values="value")
-    lines = []
-    for (dataset, row), printed in wide.iterrows():
+    cells = published.published(int(table))
+    cells = cells[cells["row"].isin(complexity.ROWS)]
+    lines = {}
+    for (dataset, row, backbone), own in cells.groupby(["dataset", "row", "backbone"], sort=False):
+        as_printed = own.set_index("metric")["value"]
         flops, params = complexity.printed_row(backbone, row, dataset)
-        lines.append(
-            {
-                "data set": dataset,
-                "row": row,
-                "FLOPs (G), printed": printed["flops_G"],
-                "FLOPs (G), convention": flops,
-                "params (M), printed": printed["params_M"],
-                "params (M), convention": params,
-                **_honest(backbone, row, dataset),
-            }
-        )
-    order = pd.MultiIndex.from_product([complexity.TRAINING_SETS, complexity.ROWS])
-    found = pd.DataFrame(lines).set_index(["data set", "row"])
-    return found.loc[[place for place in order if place in found.index]]
+        lines[dataset, row, BACKBONE_NAMES[backbone]] = {
+            "FLOPs (G), printed": as_printed["flops_G"],
+            "FLOPs (G), convention": flops,
+            "params (M), printed": as_printed["params_M"],
+            "params (M), convention": params,
+            **_honest(backbone, row, dataset),
+        }
+    index = ["data set", "row", "backbone"]
+    return pd.DataFrame.from_dict(lines, orient="index").rename_axis(index)
 
 
 def _honest(backbone: str, row: str, dataset: str) -> dict[str, float]:
-    branches = complexity.ROWS[row]
     tracklets = complexity.TRAINING_SETS[dataset].num_tracklets
     total = {"multiply-adds (G)": 0.0, "trainable (M)": 0.0, "anchors (MB)": 0.0}
-    for branch, k in branches:
+    for branch, k in complexity.ROWS[row]:
         count, dim = _network_count(backbone, branch, k)
         total["multiply-adds (G)"] += count.multiply_adds / 1e9
         total["trainable (M)"] += count.trainable_params / 1e6
@@ -286,5 +386,5 @@ def _honest(backbone: str, row: str, dataset: str) -> dict[str, float]:
 def _network_count(backbone: str, branch: str, k: int) -> tuple[complexity.Honest, int]:
     # The paper's ResNet50 is slim's arrangement, which costs less than torchvision's.
     backbone = "resnet50_slim" if backbone == "resnet50" else backbone
-    network = model.build(Config(backbone=backbone, branch=branch, k=k))
+    network = model.build(Config().replace(backbone=backbone, branch=branch, k=k))
     return complexity.honest_count(network), network.dim
