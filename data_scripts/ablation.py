@@ -11,6 +11,8 @@ are found in the run store, so an interrupted ablation goes on where it stopped.
 import argparse
 import re
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,9 +28,9 @@ HEAD = ("head_activation", "train_global_head")
 MARKERS = re.compile(r"(<!-- ablation -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-def cases() -> list[tuple[str, str, dict]]:
+def cases() -> list[tuple[str, str, dict[str, Any]]]:
     """Return (name, method, changes) of every line of the table."""
-    lines = []
+    lines: list[tuple[str, str, dict[str, Any]]] = []
     for method, names in (("local", ASSOCIATION), ("global", HEAD)):
         lines += [(f"{name} = {OFFICIAL[name]}", method, {name: OFFICIAL[name]}) for name in names]
     lines += [
@@ -40,7 +42,7 @@ def cases() -> list[tuple[str, str, dict]]:
     return lines
 
 
-def rank1(bench: Bench, method: str, trials: int, changes: dict) -> np.ndarray:
+def rank1(bench: Bench, method: str, trials: int, changes: dict[str, Any]) -> np.ndarray:
     """Return Rank-1 in percent of each trial."""
     return measuring.compare(bench, [method], trials, **changes)["rank1"].to_numpy()
 
@@ -81,7 +83,7 @@ def main() -> int:
         return 2
     print(found)
     if arguments.write:
-        page = runs.repo_root() / "FIDELITY.md"
+        page = Path(__file__).resolve().parents[1] / "FIDELITY.md"
         with runs.replacing(page) as temporary:
             temporary.write_text(MARKERS.sub(lambda m: m[1] + found + m[2], page.read_text()))
     return 0

@@ -117,8 +117,8 @@ def strip(dataset: Dataset, broken: set[str], folder: Path) -> Path | None:
         if not frames:
             continue
         shown = np.unique(np.linspace(0, len(frames) - 1, 8).astype(int))
-        images = [decode(dataset.root / frames[i]) for i in shown]
-        rows.append(np.stack([cv2.resize(image, (64, 128)) for image in images]))
+        images = (decode(dataset.root / frames[i]) for i in shown)
+        rows.append(np.stack([cv2.resize(i, (64, 128)) for i in images if i is not None]))
         who = "person unknown" if tracklet.person == UNKNOWN else f"person {tracklet.person}"
         subset = f", {dataset.subset[number]}" if dataset.subset else ""
         labels.append(f"{who}, {dataset.cameras[tracklet.camera]}{subset}, {len(frames)} frames")

@@ -127,7 +127,7 @@ def trials(files: dict[str, bytes], name: str) -> list[Halves]:
 
     The halves are disjoint, of the published size, and divide the same people in every trial.
     """
-    found = []
+    found: list[Halves] = []
     for trial in range(1, len(files) // 2 + 1):
         train, test = (identities(files[f], f) for f in (file_name(trial, h) for h in HALVES))
         if both := {*train} & {*test}:

@@ -22,7 +22,7 @@ def pack(name: str, root: str | None, verify: bool) -> list[str]:
     frames = Frames(dataset, progress=True)
     text = []
     if verify:
-        what = packing.damage(frames.folder, packing.read_index(frames.folder), every_byte=True)
+        what = packing.damage(frames.folder, frames.index, every_byte=True)
         text = [f"{frames.folder / 'frames.npy'} {what or 'is as it was written, byte by byte'}"]
         if what:
             (frames.folder / "index.json").unlink()  # without it the pack counts as not made

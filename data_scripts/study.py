@@ -31,7 +31,7 @@ from upm_lib.paper import study
 from upm_lib.synthetic import world
 
 BRANCHES = ("local", "global")
-FUSIONS = ({}, {"normalise_branches": True})
+FUSIONS: tuple[dict[str, Any], ...] = ({}, {"normalise_branches": True})
 KNOBS = {
     "clutter": (0.4, 0.8),
     "occlusion": (0.4, 0.8),
@@ -87,7 +87,8 @@ def bench_of(case: Case, weights: str | None) -> Bench:
     """Open the bench of a case; a turned knob has its world drawn first."""
     root = None
     if case.knob:
-        turned = replace(world.WORLDS[case.dataset], **{case.knob: case.value})
+        knobs: dict[str, Any] = {case.knob: case.value}
+        turned = replace(world.WORLDS[case.dataset], **knobs)
         root = str(runs.store() / "data" / f"{case.dataset}-{world.digest(turned)}")
         world.write(turned, Path(root))
     given = {"weights": weights} if case.scale == "frozen" else {}

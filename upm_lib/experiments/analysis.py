@@ -5,6 +5,7 @@ Shapes: F frames, N tracklets, P probe and G gallery tracklets, k parts, c or d 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,6 @@ from torch import Tensor
 
 from upm_lib.config import MAP_ROWS, PARTS, Config
 from upm_lib.data import splits
-from upm_lib.data.tracklets import UNKNOWN
 from upm_lib.experiments import measuring, networks
 from upm_lib.experiments.bench import Bench
 from upm_lib.learning import model
@@ -69,10 +69,8 @@ def pair_shares(
     rows, table = row_features(bench, network, tracklets), []
     for k in ks:
         match = cyclic_pairs(stripe_features(rows, k), cameras, bench.config)
-        found = (match >= 0) & (people != UNKNOWN) & (people[match.clip(0)] != UNKNOWN)
-        correct = (people[match.clip(0)] == people) & found
-        share = correct.sum() / found.sum() if found.any() else np.nan
-        table.append({"k": k, "consistent": 100 * (match >= 0).mean(), "correct": 100 * share})
+        shares = (match >= 0).mean(), networks.share_of_one_person(match, people)
+        table.append({"k": k, "consistent": 100 * shares[0], "correct": 100 * shares[1]})
     return pd.DataFrame(table)
 
 
@@ -115,7 +113,7 @@ def lookalikes(bench: Bench, method: str, trial: int = 1) -> pd.DataFrame:
     whole = np.sqrt((apart**2).mean(0))
     first, second = bench.people(halves.probe), bench.people(halves.gallery)
     left = np.where(first[:, None] == second, np.inf, apart)
-    table: list[dict] = []
+    table: list[dict[str, Any]] = []
     for _ in apart:
         part, p, g = np.unravel_index(left.argmin(), left.shape)
         if not np.isfinite(left[part, p, g]):

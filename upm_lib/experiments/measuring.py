@@ -69,11 +69,10 @@ def rank(
     bench: Bench, halves: splits.Trial, pair: tuple[Tensor, Tensor], probes: str
 ) -> evaluation.Ranking:
     """Rank by the protocol of the data set: two cameras, or query and gallery with junk."""
-    sides = (halves.probe, halves.gallery)
-    people = [bench.people(side) for side in sides]
+    people = bench.people(halves.probe), bench.people(halves.gallery)
     if bench.dataset.protocol == "two cameras":
         return evaluation.rank_two_cameras(*pair, *people, probes)
-    cameras = [bench.cameras(side) for side in sides]
+    cameras = bench.cameras(halves.probe), bench.cameras(halves.gallery)
     return evaluation.rank(*pair, *people, *cameras)
 
 

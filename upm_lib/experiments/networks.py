@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from filelock import FileLock
 
@@ -79,9 +80,8 @@ def source_of(bench: Bench, config: Config) -> Source:
 
 def steps_done(bench: Bench, config: Config) -> int:
     """Return how many steps of a run are safe in its newest checkpoint; 0 if there is none."""
-    files = folder_of(bench, config).glob("step-*")
-    found = (training.CHECKPOINT.fullmatch(path.name) for path in files)
-    return max((int(match[1]) for match in found if match), default=0)
+    found = training.checkpoints(folder_of(bench, config))
+    return int(found[-1].stem.split("-")[1]) if found else 0
 
 
 def device_name(device: torch.device) -> str:
@@ -98,9 +98,8 @@ def untrained(bench: Bench, config: Config) -> model.UPMNet:
     network = model.build(config).to(bench.device)
     if config.weights is None:
         half = TrainingSet(bench.dataset, bench.frames, config)
-        norms = [
-            m for m in network.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)
-        ]
+        kinds = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)
+        norms = [m for m in network.modules() if isinstance(m, kinds)]
         momenta = [m.momentum for m in norms]
         for norm in norms:
             norm.momentum = None  # a plain average
@@ -113,14 +112,24 @@ def untrained(bench: Bench, config: Config) -> model.UPMNet:
 
 
 def correct_share(bench: Bench, trainer: training.Trainer) -> float:
-    """Share of the cyclically consistent pairs that really are one person.
+    """Share of a training's cyclically consistent pairs that really are one person.
 
-    Over all parts and tracklets, at each tracklet's last visit. Only where identities are known can
-    this be told; training itself has no use for it. NaN if there is no pair of known people.
+    Over all parts and tracklets, at each tracklet's last visit; see :func:`share_of_one_person`.
     """
-    match = trainer.objective.match.cpu().numpy()  # [k, N]
     people = bench.people(trainer.data.tracklets)
-    found = match >= 0
-    found &= (people != UNKNOWN) & (people[match.clip(0)] != UNKNOWN)
-    correct = (people[match.clip(0)] == people) & found
-    return float(correct.sum() / found.sum()) if found.any() else float("nan")
+    return share_of_one_person(trainer.objective.match.cpu().numpy(), people)
+
+
+def share_of_one_person(match: np.ndarray, people: np.ndarray) -> float:
+    """Share of pairs that are one person, of those whose people are both known; NaN if none is.
+
+    Only where identities are known can this be told; training itself has no use for it.
+
+    Args:
+        match: each tracklet's partner by each part, -1 for none [k, N].
+        people: of the tracklets [N].
+    """
+    paired = match >= 0
+    own, other = np.broadcast_to(people, match.shape)[paired], people[match[paired]]
+    known = (own != UNKNOWN) & (other != UNKNOWN)
+    return float((own == other)[known].mean()) if known.any() else float("nan")

@@ -55,23 +55,22 @@ class Explorer:
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         picture = self.first()
-        mime, (content, about) = _encoded(picture)
-        data: dict[str, Any] = {"text/plain": repr(picture), mime: content}
+        mime, content, about = _encoded(picture)
         try:
-            data |= self.widget()._repr_mimebundle_()
+            live = self.widget()._repr_mimebundle_()
         except ImportError:
-            return data, {mime: about}
-        return data | {"text/plain": repr(picture)}, {mime: about}
+            live = {}
+        return live | {"text/plain": repr(picture), mime: content}, {mime: about}
 
 
-def _encoded(picture: Picture) -> tuple[str, tuple[bytes, dict[str, str]]]:
-    if picture.photographic:
-        return "image/jpeg", picture._repr_jpeg_()
-    return "image/png", picture._repr_png_()
+def _encoded(picture: Picture) -> tuple[str, bytes, dict[str, str]]:
+    """Return a picture's mime type, its bytes, and what Jupyter is told of it."""
+    made = {"image/jpeg": picture._repr_jpeg_(), "image/png": picture._repr_png_()}
+    return next((mime, *found) for mime, found in made.items() if found)
 
 
 def _as_html(picture: Picture) -> str:
-    mime, (content, _) = _encoded(picture)
+    mime, content, _ = _encoded(picture)
     source = f"data:{mime};base64,{base64.b64encode(content).decode()}"
     return f'<img alt="{html.escape(picture.alt)}" src="{source}">'
 
@@ -88,13 +87,9 @@ def ranked_list(
         first: place of the probe that is shown first.
     """
     halves = measuring.searched(bench, trial)
-    apart = {}
-    for method in methods:
-        apart[method] = evaluation.distances(
-            *measuring.trial_vectors(bench, bench.measurement(method, trial))
-        )
-    people = bench.people(halves.gallery)
-    person = bench.people(halves.probe)
+    asked = {method: bench.measurement(method, trial) for method in methods}
+    apart = {m: evaluation.distances(*measuring.trial_vectors(bench, a)) for m, a in asked.items()}
+    person, people = bench.people(halves.probe), bench.people(halves.gallery)
 
     def draw(probe: int) -> Picture:
         lists, correct, shown = {}, {}, {}

@@ -7,13 +7,14 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from upm_lib.config import MAP_COLUMNS, MAP_ROWS, Config, UserError
+from upm_lib.config import MAP_ROWS, Config, UserError
 from upm_lib.learning import _memory, _torchvision  # noqa: F401  (before timm, which imports torchvision)
 
 import timm  # isort: skip
@@ -115,13 +116,12 @@ class UPMNet(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone, self.head = backbone, head
-        self.frozen = None if frozen is None else frozen.eval().requires_grad_(False)
+        self.frozen = (frozen or nn.Identity()).eval().requires_grad_(False)
 
     def train(self, mode: bool = True) -> "UPMNet":
         """Set the mode of all but the frozen blocks, which stay in evaluation mode."""
         super().train(mode)
-        if self.frozen is not None:
-            self.frozen.eval()
+        self.frozen.eval()
         return self
 
     @property
@@ -139,15 +139,13 @@ class UPMNet(nn.Module):
 
         What the frozen blocks make of the frames is accepted as well: it has more than 3 channels.
         """
-        if self.frozen is not None and images.shape[1] == 3:
-            images = self.frozen(images)
-        return self.backbone(images)
+        return self.backbone(self.frozen(images) if images.shape[1] == 3 else images)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the part features [B, k, dim] of what :meth:`map` takes."""
         return self.head(self.map(images))
 
-    def decayed(self) -> Iterator[nn.Parameter]:
+    def decayed(self) -> Iterator[Tensor]:
         """Yield the weights that weight decay acts on: ordinary convolutions, nothing else.
 
         Not depthwise convolutions, batch normalisation or biases, as in the published code.
@@ -163,7 +161,7 @@ class UPMNet(nn.Module):
 
 
 def _mobilenet_v1(stride: int) -> tuple[nn.Module, int]:
-    net = timm.create_model("mobilenetv1_100", pretrained=False, pad_type="same")
+    net: Any = timm.create_model("mobilenetv1_100", pretrained=False, pad_type="same")
     if stride == 16:
         net.blocks[4][0].conv_dw.stride = (1, 1)
     backbone = OrderedDict(conv_stem=net.conv_stem, bn1=net.bn1, blocks=net.blocks)
@@ -235,8 +233,15 @@ _BATCH_NORM = {
 }
 
 
+def _batch_norm(config: Config) -> tuple[float, float]:
+    eps, momentum = _BATCH_NORM[config.backbone]
+    return eps, momentum if config.bn_momentum is None else config.bn_momentum
+
+
 def build(config: Config) -> UPMNet:
     """Build the network of a config, with its weights loaded; random parts follow ``config.seed``.
+
+    Its weights are laid out channels last, and so are its maps.
 
     Raises UserError for an input the backbone does not take, and for weights that are missing or
     belong to another architecture.
@@ -245,19 +250,18 @@ def build(config: Config) -> UPMNet:
         torch.manual_seed(config.seed)
         backbone, c = _BACKBONES[config.backbone](config.height // MAP_ROWS)
         head = _head(config, c)
-    eps, momentum = _BATCH_NORM[config.backbone]
     for module in backbone.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.eps = eps
-            module.momentum = momentum if config.bn_momentum is None else config.bn_momentum
+            module.eps, module.momentum = _batch_norm(config)
     if config.weights is not None:
         load_backbone_weights(
             backbone, config.backbone, config.weights, config.restore_bn_statistics
         )
-    if not config.freeze:
-        return UPMNet(backbone, head)
-    frozen, rest = divide(backbone, config.backbone, config.freeze)
-    return UPMNet(rest, head, frozen)
+    frozen = None
+    if config.freeze:
+        frozen, backbone = divide(backbone, config.backbone, config.freeze)
+    # torch's stub does not know that a module's memory format can be set.
+    return UPMNet(backbone, head, frozen).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def divide(
@@ -270,8 +274,8 @@ def divide(
     parts = dict(backbone.named_children())
     stages = [parts.pop(part) for part in list(parts) if part.startswith(("blocks", "layer"))]
     if architecture == "mobilenet_v1":  # its blocks come in stages, ResNet50's in layers
-        stages = list(stages[0])
-    blocks = [block for stage in stages for block in stage]
+        stages = list(stages[0].children())
+    blocks = [block for stage in stages for block in stage.children()]
     if freeze >= len(blocks):
         raise UserError(
             f"freeze = {freeze}: the backbone {architecture} has {len(blocks)} blocks, and at "
@@ -284,8 +288,7 @@ def divide(
 def _head(config: Config, c: int) -> LocalAware | GlobalAware:
     if config.branch == "local":
         return LocalAware(c, config.k, config.pool)
-    eps, momentum = _BATCH_NORM[config.backbone]
-    momentum = momentum if config.bn_momentum is None else config.bn_momentum
+    eps, momentum = _batch_norm(config)
     head = GlobalAware(
         c,
         config.k,
@@ -398,27 +401,21 @@ def pinned(state: dict[str, Tensor], digest: str, source: str) -> dict[str, Tens
 
 
 def _imagenet(backbone: str) -> dict[str, Tensor]:
+    if backbone not in ("mobilenet_v1", "resnet50"):
+        raise UserError(f"there is no public source of weights for {backbone}: give a local file")
     try:
-        if backbone == "mobilenet_v1":
-            from huggingface_hub import hf_hub_download
-
-            file = hf_hub_download("google/mobilenet_v1_1.0_224", "model.safetensors")
-            return pinned(_read_state(file), MOBILENET_DIGEST, file)
         if backbone == "resnet50":
-            names = torchvision.models.ResNet50_Weights
             # The file's name holds its digest; a file in the cache is not checked again, hence
             # nothing but tensors is read from it.
-            options = dict(progress=False, check_hash=True, weights_only=True)
-            return names.IMAGENET1K_V1.get_state_dict(**options)
-    except UserError:
-        raise
+            weights = torchvision.models.ResNet50_Weights.IMAGENET1K_V1
+            return weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+        from huggingface_hub import hf_hub_download
+
+        file = hf_hub_download("google/mobilenet_v1_1.0_224", "model.safetensors")
     except Exception as error:  # any of a dozen network errors: the advice is the same
         raise UserError(
             f"the ImageNet weights of {backbone} could not be downloaded "
             f"({type(error).__name__}): fetch the file on a machine with network access and "
             "give its path as weights"
         ) from error
-    raise UserError(f"there is no public source of weights for {backbone}: give a local file")
-
-
-assert MAP_ROWS == 2 * MAP_COLUMNS  # frames are twice as high as wide, and so is the map
+    return pinned(_read_state(file), MOBILENET_DIGEST, file)

@@ -6,6 +6,7 @@ Shapes: F frames, T tracklets, k parts, d numbers a part feature.
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from itertools import pairwise
+from typing import cast
 
 import cv2
 import numpy as np
@@ -34,7 +35,8 @@ def folded(network: UPMNet) -> UPMNet:
         children = list(module.named_children())
         for (name, one), (follower, other) in pairwise(children):
             if isinstance(one, nn.Conv2d) and hasattr(other, "running_mean"):
-                setattr(module, name, fuse_conv_bn_eval(one, other))
+                norm = cast(nn.BatchNorm2d, other)  # or GlobalBatchNorm, which has the same fields
+                setattr(module, name, fuse_conv_bn_eval(one, norm))
                 setattr(module, follower, getattr(other, "act", nn.Identity()))
     return network
 
@@ -169,12 +171,11 @@ def tracklet_features(
     tracklets, not with the frames. Several processes share the tracklets, and each returns all.
     """
     own = tracklets[distributed.share(len(tracklets))]
-    numbers = [frames.of([t]) for t in own]
-    counts = np.array([len(n) for n in numbers])
+    index = frames.of(own)
+    counts = np.bincount(frames.tracklet)[own]
     row = np.repeat(np.arange(len(own)), counts)
     dim = sum(network.k * network.dim for network in networks)
     pooled = TrackletPool(counts, dim, config.tracklet_pool)
-    index = np.concatenate([np.empty(0, np.int64), *numbers])  # a share may be empty
     for place, parts in blocks(networks, frames, index, config, progress):
         fused = fuse(*parts, normalise_branches=config.normalise_branches)
         pooled.add(fused, row[place])
@@ -188,12 +189,8 @@ def colour_histogram(frames: Frames, tracklets: np.ndarray, stripes: int = 8) ->
     """
     rows = []
     for tracklet in tracklets:
-        total = 0.0
-        for image in frames.pixels[frames.tracklet == tracklet]:
-            hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
-            parts = np.array_split(hsv, stripes)
-            total = total + np.stack(
-                [cv2.calcHist([p], [0, 1], None, [12, 4], [0, 180, 0, 256]).ravel() for p in parts]
-            )
-        rows.append(np.sqrt(total / total.sum(1, keepdims=True)).ravel())
-    return unit(torch.from_numpy(np.stack(rows)).float())
+        beside = np.hstack(frames.pixels[frames.tracklet == tracklet])  # [h, T w, 3]
+        parts = np.array_split(cv2.cvtColor(beside, cv2.COLOR_RGB2HSV), stripes)
+        counts = [cv2.calcHist([p], [0, 1], None, [12, 4], [0, 180, 0, 256]) for p in parts]
+        rows.append([np.sqrt(c / c.sum()).ravel() for c in counts])
+    return unit(torch.from_numpy(np.array(rows)).flatten(1))

@@ -42,7 +42,7 @@ def read(root: str | Path, name: str = "dukemtmc", *, empty: list[str] | None = 
     Raises UserError if a folder is missing or misnamed, or a frame's name tells no camera.
     """
     root = Path(root).expanduser()
-    found = []
+    found: list[Found] = []
     with readable():
         check_root(root, *SUBSETS)
         for subset in SUBSETS:
