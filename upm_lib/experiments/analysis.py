@@ -38,12 +38,9 @@ def stripe_features(rows: Tensor, k: int) -> Tensor:
 
 
 def cyclic_pairs(anchors: Tensor, cameras: np.ndarray, config: Config) -> np.ndarray:
-    """Return the cyclically consistent partner of each tracklet, -1 for none: [k, N].
+    """Return the cyclically consistent partner of each tracklet [k, N], -1 for none.
 
-    Args:
-        anchors: of each part and tracklet [k, N, d].
-        cameras: of the tracklets [N], integers from 0.
-        config: of the association.
+    Their anchors are [k, N, d], their cameras [N] integers from 0.
     """
     k, n, d = anchors.shape
     objective = Association(k, d, torch.as_tensor(cameras), config)
@@ -56,16 +53,14 @@ def pair_shares(
 ) -> pd.DataFrame:
     """Pair the training tracklets of a finished network by k stripes, for several k.
 
-    The network stays the same; only the stripes over which its map is averaged change, so that the
-    rows differ in nothing but what a stripe can tell.
+    The network stays the same; only the stripes over which its map is averaged change.
 
     Returns:
         Columns k, consistent and correct: in percent, the share of tracklets and parts that find a
         partner, and the share of these partners that are the same person, where both are known.
     """
     tracklets = splits.split(bench.dataset, trial).train
-    people = bench.people(tracklets)
-    cameras = bench.cameras(tracklets)
+    people, cameras = bench.people(tracklets), bench.cameras(tracklets)
     rows, table = row_features(bench, network, tracklets), []
     for k in ks:
         match = cyclic_pairs(stripe_features(rows, k), cameras, bench.config)
@@ -74,19 +69,15 @@ def pair_shares(
     return pd.DataFrame(table)
 
 
-def part_vectors(bench: Bench, method: str, trial: int = 1) -> tuple[Tensor, Tensor]:
-    """Unit vectors of every single part of one network: of probes [k, P, d], gallery [k, G, d]."""
-    (network,) = networks.of(bench, bench.measurement(method, trial))
-    halves = measuring.searched(bench, trial)
-    found = []
-    for side in (halves.probe, halves.gallery):
-        index = bench.frames.of(side)
-        source = networks.source_of(bench, bench.config)
-        frames = unit(features.extract(network, source, index, bench.config))
-        owner, how = bench.frames.tracklet[index], bench.config.tracklet_pool
-        pooled = [features.pool_tracklets(part, owner, how) for part in frames.unbind(1)]
-        found.append(torch.stack(pooled)[:, np.argsort(np.argsort(side))])
-    return found[0], found[1]
+def part_vectors(bench: Bench, method: str, trial: int = 1) -> list[Tensor]:
+    """Unit vectors of every single part of one network: of probes [k, P, d], gallery [k, G, d].
+
+    They are cut from the fused vectors, which hold the parts one after the other.
+    """
+    measurement = bench.measurement(method, trial)
+    sides = measuring.trial_vectors(bench, measurement)
+    parts = (vectors.unflatten(1, (measurement.config.k, -1)) for vectors in sides)
+    return [unit(part).transpose(0, 1) for part in parts]
 
 
 def part_rank1(bench: Bench, method: str, trial: int = 1) -> np.ndarray:

@@ -37,10 +37,10 @@ def search(bench: Bench, query: str, top: int = 5, same_camera: bool = False) ->
 
     Args:
         bench: the gallery.
-        query: a tracklet of the gallery as CAMERA/TRACKLET, or a folder of frames anywhere.
+        query: a tracklet of the gallery as CAMERA/TRACKLET, or a folder of frames anywhere; of that
+            the camera is not known, and all are searched.
         top: how many matches to return.
-        same_camera: search the query's own camera too; of a folder elsewhere the camera is not
-            known, and all are searched.
+        same_camera: search the query's own camera too.
 
     Raises UserError for a query that is neither, and if nothing is left to be searched.
     """

@@ -25,13 +25,8 @@ class FrozenMaps(Source):
     """Stands in for :class:`~upm_lib.data.packing.Frames` in training and extraction.
 
     The maps are a memory-mapped array [F, h, w, c] of half precision in the run store, under a key
-    of the data, the weights and the fields above. They are computed where they are missing.
-
-    Args:
-        frames: the packed frames.
-        config: with ``freeze`` above 0 and weights.
-        device: where the frozen blocks are run.
-        progress: show a progress bar.
+    of the data, the weights and the fields above. They are computed where they are missing, by the
+    frozen blocks of the config's network.
     """
 
     def __init__(

@@ -24,15 +24,10 @@ import torchvision.models  # isort: skip
 
 
 def part_pool(f: Tensor, k: int, pool: str = "gap") -> Tensor:
-    """Pool k equal horizontal stripes of a map (section 3.2).
+    """Pool k equal horizontal stripes of a map [B, c, 8, 4], 8 a multiple of k (section 3.2).
 
-    Args:
-        f: map of the backbone [B, c, 8, 4].
-        k: number of stripes, a divisor of 8; k = 1 pools the whole map.
-        pool: "gap" (mean over the stripe) or "gmp" (maximum).
-
-    Returns:
-        x_1 .. x_k as [B, k, c], top stripe first, not normalised.
+    Returns x_1 .. x_k as [B, k, c], top stripe first, not normalised: the mean over the stripe for
+    "gap", the maximum for "gmp". k = 1 pools the whole map.
     """
     if f.shape[2] % k:
         raise UserError(f"k = {k} does not divide the {f.shape[2]} rows of the map")
@@ -61,15 +56,8 @@ class GlobalAware(nn.Module):
 
     x^_0 .. x^_k are the whole-map and part features reduced to c' channels by 1x1 convolutions.
     Every part has weights of its own, so the k convolutions on 1x1 maps are one batched product.
-    Maps [B, c, 8, 4] to [B, k, c'].
-
-    Args:
-        c: channels of the map.
-        k: number of parts.
-        c_reduced: c'.
-        pool: "gap" or "gmp".
-        activation: "relu" (paper) or "relu6" (published code).
-        bn_eps, bn_momentum: of the batch normalisation; momentum 0 freezes its moving statistics.
+    Maps [B, c, 8, 4] to [B, k, c']. The activation is "relu" (paper) or "relu6" (published code);
+    a momentum of 0 freezes the moving statistics of the batch normalisation.
     """
 
     def __init__(
@@ -191,31 +179,21 @@ def _resnet50_slim(stride: int) -> tuple[nn.Module, int]:
     return backbone, c
 
 
-def _separable(c_in: int, c_out: int, stride: int) -> nn.Sequential:
-    """One block of MobileNetV1: a depthwise and a pointwise convolution, each with BN and ReLU6."""
-    return nn.Sequential(
-        nn.Conv2d(c_in, c_in, 3, stride, 1, groups=c_in, bias=False),
-        nn.BatchNorm2d(c_in),
-        nn.ReLU6(inplace=True),
-        nn.Conv2d(c_in, c_out, 1, bias=False),
-        nn.BatchNorm2d(c_out),
-        nn.ReLU6(inplace=True),
-    )
+def _convolution(c_in: int, c_out: int, size: int, stride: int = 1, groups: int = 1) -> list[Any]:
+    convolution = nn.Conv2d(c_in, c_out, size, stride, size // 2, groups=groups, bias=False)
+    return [convolution, nn.BatchNorm2d(c_out), nn.ReLU6(inplace=True)]
 
 
 def _small(stride: int) -> tuple[nn.Module, int]:
     """The first seven blocks of MobileNetV1 at half width: deeper ones do not learn in minutes."""
     if stride != 16:
         raise UserError("the small backbone takes 128x64 frames: set height = 128 and width = 64")
-    stem = nn.Sequential(
-        nn.Conv2d(3, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU6(inplace=True)
-    )
-    plan = ((32, 1), (64, 2), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1))
-    blocks, c = [], 16
-    for c_out, block_stride in plan:
-        blocks.append(_separable(c, c_out, block_stride))
+    stem, blocks, c = nn.Sequential(*_convolution(3, 16, 3, 2)), nn.Sequential(), 16
+    for c_out, down in ((32, 1), (64, 2), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1)):
+        layers = *_convolution(c, c, 3, down, groups=c), *_convolution(c, c_out, 1)
+        blocks.append(nn.Sequential(*layers))  # depthwise, then pointwise
         c = c_out
-    return nn.Sequential(OrderedDict(stem=stem, blocks=nn.Sequential(*blocks))), c
+    return nn.Sequential(OrderedDict(stem=stem, blocks=blocks)), c
 
 
 _BACKBONES = {
@@ -289,16 +267,10 @@ def _head(config: Config, c: int) -> LocalAware | GlobalAware:
     if config.branch == "local":
         return LocalAware(c, config.k, config.pool)
     eps, momentum = _batch_norm(config)
-    head = GlobalAware(
-        c,
-        config.k,
-        config.c_reduced,
-        config.pool,
-        config.head_activation,
-        bn_eps=eps,
-        # The published code leaves the head as it was drawn, its moving statistics too.
-        bn_momentum=momentum if config.train_global_head else 0.0,
-    )
+    # The published code leaves the head as it was drawn, its moving statistics too.
+    momentum = momentum if config.train_global_head else 0.0
+    shape = (c, config.k, config.c_reduced, config.pool)
+    head = GlobalAware(*shape, config.head_activation, bn_eps=eps, bn_momentum=momentum)
     return head.requires_grad_(config.train_global_head)
 
 
@@ -308,22 +280,16 @@ def _head(config: Config, c: int) -> LocalAware | GlobalAware:
 def load_backbone_weights(
     backbone: nn.Module, architecture: str, weights: str, restore_bn_statistics: bool = True
 ) -> None:
-    """Load trained weights into a backbone, in place.
+    """Load trained weights into a backbone of an architecture, in place.
 
-    Args:
-        backbone: from :func:`build`.
-        architecture: its name in the config.
-        weights: "imagenet" (downloaded on first use) or a local .safetensors or .pth file; for
-            mobilenet_v1 with the names of the public file google/mobilenet_v1_1.0_224, for ResNet50
-            with torchvision's names.
-        restore_bn_statistics: False leaves moving means at 0 and variances at 1.
+    ``weights`` is "imagenet" (downloaded on first use) or a local .safetensors or .pth file; for
+    mobilenet_v1 with the names of the public file google/mobilenet_v1_1.0_224, for ResNet50 with
+    torchvision's. Without ``restore_bn_statistics`` moving means stay 0 and variances 1.
     """
     state = _imagenet(architecture) if weights == "imagenet" else _read_state(weights)
     wanted = backbone.state_dict()
-    if architecture == "mobilenet_v1":
-        names = _mobilenet_names(list(wanted))
-    else:
-        names = {name: name for name in wanted}
+    public = architecture == "mobilenet_v1"
+    names = _mobilenet_names([*wanted]) if public else {name: name for name in wanted}
     missing = [n for n in names.values() if n not in state and "num_batches" not in n]
     if missing:
         raise UserError(
@@ -345,13 +311,11 @@ def load_backbone_weights(
 
 def _mobilenet_names(ours: list[str]) -> dict[str, str]:
     """Map timm's names to those of the public file, which counts the 27 convolutions in order."""
-    layers = list(dict.fromkeys(n.rsplit(".", 1)[0] for n in ours))
     theirs = {}
-    for number, layer in enumerate(layers):
+    for number, layer in enumerate(dict.fromkeys(n.rpartition(".")[0] for n in ours)):
         unit = "conv_stem" if number < 2 else f"layer.{number // 2 - 1}"
-        kind = "convolution" if number % 2 == 0 else "normalization"
-        theirs[layer] = f"mobilenet_v1.{unit}.{kind}"
-    return {n: f"{theirs[n.rsplit('.', 1)[0]]}.{n.rsplit('.', 1)[1]}" for n in ours}
+        theirs[layer] = f"mobilenet_v1.{unit}.{('convolution', 'normalization')[number % 2]}"
+    return {n: f"{theirs[n.rpartition('.')[0]]}.{n.rpartition('.')[2]}" for n in ours}
 
 
 def _read_state(weights: str) -> dict[str, Tensor]:
@@ -377,13 +341,10 @@ MOBILENET_DIGEST = "8e393daa8324ac71c13232cdfe0d213cccfd3ff4ce2f1fa5e3f2849e45d5
 
 
 def pinned(state: dict[str, Tensor], digest: str, source: str) -> dict[str, Tensor]:
-    """Return downloaded MobileNetV1 weights if they are, number by number, the known ones.
+    """Return MobileNetV1 weights from a source if they are, number by number, the known ones.
 
-    Args:
-        state: tensors under the public names.
-        digest: SHA-256, hexadecimal, over name, shape and content of the backbone's tensors; the
-            file's header, its classifier and its counters of batches are free.
-        source: where they come from, for the message.
+    The digest is SHA-256, hexadecimal, over name, shape and content of the backbone's tensors under
+    their public names; the file's header, its classifier and its counters of batches are free.
 
     Raises UserError otherwise.
     """

@@ -49,16 +49,9 @@ def blocks(
     config: Config,
     progress: bool = False,
 ) -> Iterator[tuple[slice, list[Tensor]]]:
-    """Yield the part features of some frames, block by block, on the CPU.
+    """Yield the part features of the frames numbered ``index`` [F], block by block, on the CPU.
 
-    Copies of the networks in evaluation mode do it.
-
-    Args:
-        networks: each gives features of its own; a frame is read once for all.
-        frames: the packed frames.
-        index: numbers of the frames wanted [F].
-        config: the input's size.
-        progress: show a bar.
+    Copies of the networks in evaluation mode do it; a frame is read once for all.
 
     Yields:
         The block's places in ``index``, and for each network its features [B, k, d].
@@ -90,15 +83,9 @@ def fuse(*branches: Tensor, normalise_branches: bool = False) -> Tensor:
     """Fuse the part features of one or several networks, frame by frame (section 3.5).
 
     For each part the vectors of all branches are concatenated and scaled to unit length together;
-    the k parts are concatenated, so the result has k (c + c') numbers and unit length.
-
-    Args:
-        branches: part features [F, k, d_i] with the same k.
-        normalise_branches: scale each branch's vector to unit length first, so that neither
-            outweighs the other; the published code does not.
-
-    Returns:
-        [F, k * sum(d_i)].
+    the k parts are concatenated, so part features [F, k, d_i] give [F, k (d_1 + d_2 ...)] of unit
+    length. ``normalise_branches`` scales each branch's vector to unit length first, so that neither
+    outweighs the other; the published code does not.
     """
     if len({b.shape[1] for b in branches}) > 1:
         raise ValueError(f"branches differ in k: {[b.shape[1] for b in branches]}")
@@ -142,15 +129,9 @@ class TrackletPool:
 
 
 def pool_tracklets(features: Tensor, tracklet: np.ndarray, pool: str = "max") -> Tensor:
-    """Pool frame features [F, D] over the frames of each tracklet and scale to unit length.
+    """Pool fused frame features [F, D] as :class:`TrackletPool` does, all at once: [T, D].
 
-    Args:
-        features: fused frame features [F, D].
-        tracklet: number of each frame's tracklet [F]; the result follows their sorted order.
-        pool: "max" (element by element, section 3.5) or "mean".
-
-    Returns:
-        [T, D], T the number of different tracklets.
+    ``tracklet`` [F] numbers each frame's tracklet; the result follows their sorted order.
     """
     _, number, counts = np.unique(tracklet, return_inverse=True, return_counts=True)
     pooled = TrackletPool(counts, features.shape[1], pool, features.dtype)
@@ -165,10 +146,10 @@ def tracklet_features(
     config: Config,
     progress: bool = False,
 ) -> Tensor:
-    """Return unit vectors [T, D] of some tracklets, in their order, fused from the networks.
+    """Return unit vectors [T, D] of some tracklets [T], in their order, fused from the networks.
 
-    Frames are read, fused and pooled block by block, so that the memory needed grows with the
-    tracklets, not with the frames. Several processes share the tracklets, and each returns all.
+    The memory needed grows with the tracklets, not with the frames. Several processes share the
+    tracklets, and each returns all.
     """
     own = tracklets[distributed.share(len(tracklets))]
     index = frames.of(own)
