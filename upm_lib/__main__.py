@@ -8,10 +8,11 @@ import json
 import sys
 from typing import Any
 
-from upm_lib import __version__
+from upm_lib import __version__, distributed
 from upm_lib.config import PAPER, PARTS, SCALES, UserError, preset
 from upm_lib.experiments import measurement, measuring, networks, search
 from upm_lib.experiments.bench import Bench, open_bench
+from upm_lib.paper import plan, tables
 
 STOPPED = 130  # the shell's code for an interrupted command
 
@@ -45,7 +46,7 @@ def _add_demo(commands: argparse._SubParsersAction) -> None:
 
 
 def _demo(arguments: argparse.Namespace) -> None:
-    from upm_lib.paper import demo
+    from upm_lib.paper import demo  # papermill comes with the notebooks only
 
     demo.run(arguments.dataset)
 
@@ -130,8 +131,6 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> None:
-    from upm_lib import distributed
-
     fields = {name: _value(text) for name, text in arguments.fields}
     with distributed.processes():
         first = distributed.rank() == 0
@@ -179,8 +178,6 @@ def _add_table(commands: argparse._SubParsersAction) -> None:
 
 
 def _table(arguments: argparse.Namespace) -> None:
-    from upm_lib.paper import plan, tables
-
     number, dataset = arguments.number, arguments.dataset
     if number not in tables.ACCURACY:
         print(tables.TITLES[number], tables.counts(number).to_string(), sep="\n\n")

@@ -46,7 +46,7 @@ def find_or_train(bench: Bench, config: Config) -> training.Trainer:
         trainer = training.Trainer(config, half, bench.device)
         title = f"{config.branch} k={config.k} trial {config.trial}"
         before, began = steps_done(bench, config), time.perf_counter()
-        training.train(trainer, folder, progress=title if bench.progress else False)
+        training.train(trainer, folder, title=title if bench.progress else None)
         if distributed.size() == 1 and trainer.step > before:
             speed = {"steps": trainer.step - before, "seconds": time.perf_counter() - began}
             runs.write_json(folder / "speed.json", speed | {"device": device_name(bench.device)})

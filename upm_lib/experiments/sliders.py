@@ -80,11 +80,7 @@ def ranked_list(
 ) -> Explorer:
     """Let the reader pick a probe and see its ranked list and the distances, by method.
 
-    Args:
-        bench: the data.
-        methods: of ``measurement.METHODS``.
-        trial: its number.
-        first: place of the probe that is shown first.
+    The probe at place ``first`` of the trial's list is shown first.
     """
     halves = measuring.searched(bench, trial)
     asked = {method: bench.measurement(method, trial) for method in methods}
@@ -108,10 +104,7 @@ def ranked_list(
 def toy_parts(bench: Bench, people: int = 6, seed: int = 4) -> Explorer:
     """Let the reader choose k in a toy world and see which cyclic pairs are correct.
 
-    Args:
-        bench: for the config of the association.
-        people: how many, seen by two cameras each.
-        seed: of their colours.
+    The seed decides the colours of its people; each is seen by two cameras.
     """
     cameras = np.repeat([0, 1], people)
     names = [chr(ord("a") + n) for n in range(people)] * 2

@@ -196,23 +196,17 @@ def _small(stride: int) -> tuple[nn.Module, int]:
     return nn.Sequential(OrderedDict(stem=stem, blocks=blocks)), c
 
 
+# With eps and momentum of the batch normalisation; momentum is 1 - TensorFlow's decay.
 _BACKBONES = {
-    "mobilenet_v1": _mobilenet_v1,
-    "resnet50": _resnet50,
-    "resnet50_slim": _resnet50_slim,
-    "small": _small,
-}
-# (eps, momentum) of the batch normalisation; momentum is 1 - TensorFlow's decay.
-_BATCH_NORM = {
-    "mobilenet_v1": (1e-3, 3e-4),
-    "resnet50": (1e-5, 0.1),
-    "resnet50_slim": (1e-5, 3e-3),
-    "small": (1e-5, 0.1),
+    "mobilenet_v1": (_mobilenet_v1, 1e-3, 3e-4),
+    "resnet50": (_resnet50, 1e-5, 0.1),
+    "resnet50_slim": (_resnet50_slim, 1e-5, 3e-3),
+    "small": (_small, 1e-5, 0.1),
 }
 
 
 def _batch_norm(config: Config) -> tuple[float, float]:
-    eps, momentum = _BATCH_NORM[config.backbone]
+    _, eps, momentum = _BACKBONES[config.backbone]
     return eps, momentum if config.bn_momentum is None else config.bn_momentum
 
 
@@ -226,7 +220,7 @@ def build(config: Config) -> UPMNet:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        backbone, c = _BACKBONES[config.backbone](config.height // MAP_ROWS)
+        backbone, c = _BACKBONES[config.backbone][0](config.height // MAP_ROWS)
         head = _head(config, c)
     for module in backbone.modules():
         if isinstance(module, nn.BatchNorm2d):

@@ -11,6 +11,7 @@ import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -63,10 +64,7 @@ def pick_device(name: str | None = None) -> torch.device:
 def learning_rate(config: Config, step: int, frames: int) -> float:
     """Return the learning rate of a step, counted from 0 (section 4.1).
 
-    Args:
-        config: schedule, lr, steps, batch.
-        step: number of updates done so far.
-        frames: number of training frames; the staircase falls by 0.94 every two epochs.
+    The staircase falls by 0.94 every two epochs of the training frames.
     """
     if config.schedule == "staircase":
         every = max(1, int(frames / config.batch * 2))
@@ -84,14 +82,9 @@ def ema_decay(config: Config, updates: int) -> float:
 
 def optimiser_of(network: model.UPMNet, config: Config) -> torch.optim.Optimizer:
     """Return the optimiser of section 4.1 (RMSProp or SGD), or Adam for the short demo runs."""
-    groups = [
-        {"params": list(network.backbone.parameters()), "factor": 1.0},
-        {
-            "params": [p for p in network.head.parameters() if p.requires_grad],
-            "factor": config.head_lr_factor,
-        },
-    ]
-    groups = [group for group in groups if group["params"]]
+    groups: list[dict[str, Any]] = [{"params": [*network.backbone.parameters()], "factor": 1.0}]
+    if head := [p for p in network.head.parameters() if p.requires_grad]:
+        groups.append({"params": head, "factor": config.head_lr_factor})
     if config.optimiser == "rmsprop":  # TensorFlow's: epsilon inside the root, slot starts at 1
         return RMSpropTF(groups, lr=config.lr, alpha=0.9, eps=1.0, momentum=0.9)
     if config.optimiser == "sgd":
@@ -107,11 +100,6 @@ class Trainer:
 
     Several processes (:mod:`upm_lib.distributed`) share the frames of each batch and hold the same
     state; ``config.batch`` is the global batch.
-
-    Args:
-        config: what to train.
-        data: the training half of a trial.
-        device: where.
     """
 
     def __init__(self, config: Config, data: TrainingSet, device: torch.device) -> None:
@@ -329,7 +317,7 @@ def train(
     trainer: Trainer,
     folder: Path | None = None,
     checkpoint_every: int = 500,
-    progress: bool | str = False,
+    title: str | None = None,
     stop: Callable[[int], bool] | None = None,
 ) -> None:
     """Train to the last step, from the newest checkpoint in folder if there is one.
@@ -340,7 +328,7 @@ def train(
         trainer: fresh.
         folder: where checkpoints go; None keeps none.
         checkpoint_every: steps.
-        progress: show a bar; a text is its title.
+        title: of the bar; None shows none.
         stop: called with the number of steps done; True ends early, without a last checkpoint.
     """
     if folder is not None:
@@ -348,10 +336,8 @@ def train(
         distributed.agree(trainer.step, "the checkpoint to go on from")
     if trainer.step == trainer.config.steps:
         return
-    title = progress if isinstance(progress, str) else "training"
-    progress = progress and distributed.rank() == 0
-    bar = tqdm(total=trainer.config.steps, initial=trainer.step, desc=title, disable=not progress)
-    with bar:
+    hidden = title is None or distributed.rank() > 0
+    with tqdm(total=trainer.config.steps, initial=trainer.step, desc=title, disable=hidden) as bar:
         while trainer.step < trainer.config.steps:
             trainer.train_step()
             done = trainer.step

@@ -99,13 +99,8 @@ class TrackletPool:
     """Pool frame features over the frames of each tracklet as they come (section 3.5).
 
     Only the tracklets' vectors [T, D] are held, never those of all frames. The frames may come in
-    any order and in pieces of any size.
-
-    Args:
-        frames_of: how many frames each tracklet has in all [T], at least 1.
-        dim: D.
-        pool: "max" (element by element) or "mean".
-        dtype: of the features.
+    any order and in pieces of any size; ``frames_of`` says how many each tracklet has in all [T],
+    at least 1. ``pool`` is "max" (element by element) or "mean".
     """
 
     def __init__(

@@ -32,10 +32,6 @@ def read(root: str | Path, name: str = "mars") -> Dataset:
     (folder 0000) stay: finding one is a mistake. As in the owner's script a query is also part of
     the gallery of the others, although the usual count of the gallery, 9,330, is without them.
 
-    Args:
-        root: the folder that contains bbox_train, bbox_test and info.
-        name: of the data set.
-
     Raises UserError if a folder or list is missing, or a list is not what it should be.
     """
     root = Path(root).expanduser()
