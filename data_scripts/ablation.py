@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from upm_lib import runs
-from upm_lib.config import OFFICIAL, UserError
+from upm_lib.config import OFFICIAL, UserError, command
 from upm_lib.experiments import measuring
 from upm_lib.experiments.bench import Bench, open_bench
 
@@ -67,26 +67,22 @@ def table(bench: Bench, trials: int) -> str:
     return "\n".join(text) + "\n"
 
 
-def main() -> int:
+@command
+def main() -> None:
     """Run the ablation and print or write its table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--trials", type=int, default=3, help="at least 2 (default: %(default)s)")
     parser.add_argument("--dataset", default="synthetic_clean", help="default: %(default)s")
     parser.add_argument("--write", action="store_true", help="put the table into FIDELITY.md")
     arguments = parser.parse_args()
-    try:
-        if arguments.trials < 2:
-            raise UserError("a standard deviation needs at least 2 trials")
-        found = table(open_bench(arguments.dataset), arguments.trials)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    if arguments.trials < 2:
+        raise UserError("a standard deviation needs at least 2 trials")
+    found = table(open_bench(arguments.dataset), arguments.trials)
     print(found)
     if arguments.write:
         page = Path(__file__).resolve().parents[1] / "FIDELITY.md"
         with runs.replacing(page) as temporary:
             temporary.write_text(MARKERS.sub(lambda m: m[1] + found + m[2], page.read_text()))
-    return 0
 
 
 if __name__ == "__main__":

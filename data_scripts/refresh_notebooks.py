@@ -9,7 +9,6 @@ no progress bar is left in the outputs. Then what changes from run to run is str
 """
 
 import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -71,7 +70,7 @@ def write_results(page: Path) -> None:
         temporary.write_text(text)
 
 
-def main() -> int:
+def main() -> None:
     """Refresh all notebooks, then run the demo and take half-size copies for the README."""
     root = Path(__file__).resolve().parents[1]
     for name in demo.NOTEBOOKS:
@@ -84,8 +83,7 @@ def main() -> int:
         cv2.imwrite(str(root / "figures" / f"{name}.png"), half, [cv2.IMWRITE_PNG_COMPRESSION, 9])
     write_results(root / "README.md")
     subprocess.run(["git", "status", "--short", "notebooks", "figures"], check=True, cwd=root)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

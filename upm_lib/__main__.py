@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from upm_lib import __version__, distributed
-from upm_lib.config import PAPER, PARTS, SCALES, UserError, preset
+from upm_lib.config import PAPER, PARTS, SCALES, command, preset
 from upm_lib.experiments import measurement, measuring, networks, search
 from upm_lib.experiments.bench import Bench, open_bench
 from upm_lib.paper import plan, tables
@@ -17,6 +17,7 @@ from upm_lib.paper import plan, tables
 STOPPED = 130  # the shell's code for an interrupted command
 
 
+@command
 def main(argv: list[str] | None = None) -> int:
     """Run a command; return the exit code (2: the sentence printed says what to mend)."""
     parser = argparse.ArgumentParser(
@@ -30,9 +31,6 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         arguments.run(arguments)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("stopped: the same command goes on from the last checkpoint", file=sys.stderr)
         return STOPPED

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from filelock import FileLock
+from torch.optim.swa_utils import update_bn
 
 from upm_lib import distributed, runs
 from upm_lib.config import DATA_FIELDS, Config, UserError, to_json
@@ -98,16 +99,7 @@ def untrained(bench: Bench, config: Config) -> model.UPMNet:
     network = model.build(config).to(bench.device)
     if config.weights is None:
         half = TrainingSet(bench.dataset, bench.frames, config)
-        kinds = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)
-        norms = [m for m in network.modules() if isinstance(m, kinds)]
-        momenta = [m.momentum for m in norms]
-        for norm in norms:
-            norm.momentum = None  # a plain average
-        with torch.inference_mode():
-            for step in range(20):
-                network.train()(half.batch(step, bench.device).frames)
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
+        update_bn((half.batch(step, bench.device) for step in range(20)), network)
     return network.eval()
 
 

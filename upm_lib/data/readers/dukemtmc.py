@@ -21,6 +21,7 @@ def confirm_rights() -> None:
         )
 
 
+@tracklets.readable()
 def read(root: str | Path, name: str = "dukemtmc", *, empty: list[str] | None = None) -> Dataset:
     """Read DukeMTMC-VideoReID (Wu et al., CVPR 2018) with its official division.
 
@@ -33,26 +34,23 @@ def read(root: str | Path, name: str = "dukemtmc", *, empty: list[str] | None = 
     """
     root = Path(root).expanduser()
     found: list[Found] = []
-    with tracklets.readable():
-        tracklets.check_root(root, *SUBSETS)
-        for subset in SUBSETS:
-            before = len(found)
-            for person in folders(root / subset):
-                if not person.name.isdecimal():
-                    raise UserError(
-                        f"{person} is no person's number such as 0001: rename or remove it"
-                    )
-                for folder in folders(person):
-                    if frames := tracklets.images(root, folder):
-                        camera = _camera(folder, frames)
-                        found.append(Found(subset, camera, int(person.name), frames))
-                    else:
-                        tracklets.refuse_empty(root, folder, empty)
-            if len(found) == before:
-                raise UserError(
-                    f"{root / subset} holds no tracklet: its frames are expected as "
-                    f"{subset}/0001/0001/0001_C6_F0099_X30823.jpg"
-                )
+    tracklets.check_root(root, *SUBSETS)
+    for subset in SUBSETS:
+        before = len(found)
+        for person in folders(root / subset):
+            if not person.name.isdecimal():
+                raise UserError(f"{person} is no person's number such as 0001: rename or remove it")
+            for folder in folders(person):
+                if frames := tracklets.images(root, folder):
+                    camera = _camera(folder, frames)
+                    found.append(Found(subset, camera, int(person.name), frames))
+                else:
+                    tracklets.refuse_empty(root, folder, empty)
+        if len(found) == before:
+            raise UserError(
+                f"{root / subset} holds no tracklet: its frames are expected as "
+                f"{subset}/0001/0001/0001_C6_F0099_X30823.jpg"
+            )
     return tracklets.arranged(name, root, found)
 
 

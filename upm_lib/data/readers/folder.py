@@ -11,6 +11,7 @@ from upm_lib.data.tracklets import UNKNOWN, Dataset, Found, folders, images
 EXPECTED = ", while CAMERA/TRACKLET/frames is expected"
 
 
+@tracklets.readable()
 def read(
     root: str | Path, min_frames: int = 1, name: str = "folder", *, empty: list[str] | None = None
 ) -> Dataset:
@@ -30,12 +31,11 @@ def read(
     Raises UserError if the folders are not as described, or the list does not fit them.
     """
     root = Path(root).expanduser()
-    with tracklets.readable():
-        if not root.is_dir():
-            state = "is a file, not a folder" if root.is_file() else "does not exist"
-            raise UserError(f"{root} {state}: give the folder that contains CAMERA/TRACKLET/frames")
-        frames = _frames(root, empty)
-        person = _people(root / "identities.csv", frames.keys())
+    if not root.is_dir():
+        state = "is a file, not a folder" if root.is_file() else "does not exist"
+        raise UserError(f"{root} {state}: give the folder that contains CAMERA/TRACKLET/frames")
+    frames = _frames(root, empty)
+    person = _people(root / "identities.csv", frames.keys())
     found = [
         Found("", camera, person.get((camera, tracklet), UNKNOWN), files)
         for (camera, tracklet), files in frames.items()

@@ -19,6 +19,7 @@ INFO = (
 FRAME = re.compile(r"(?:\d{4}|00-1)C\dT\d+F\d+\.jpg")  # person, camera, tracklet, frame
 
 
+@readable()
 def read(root: str | Path, name: str = "mars") -> Dataset:
     """Read MARS with its official division.
 
@@ -35,11 +36,6 @@ def read(root: str | Path, name: str = "mars") -> Dataset:
     Raises UserError if a folder or list is missing, or a list is not what it should be.
     """
     root = Path(root).expanduser()
-    with readable():
-        return _read(root, name)
-
-
-def _read(root: Path, name: str) -> Dataset:
     check_root(root, "bbox_train", "bbox_test", "info")
     info = root / "info"
     lacking = [file for file in INFO if not (info / file).is_file()]

@@ -17,6 +17,7 @@ class Sequences(NamedTuple):
     example: str  # how they go on
 
 
+@tracklets.readable()
 def read(
     root: Path, name: str, layout: Sequences, min_frames: int, empty: list[str] | None
 ) -> Dataset:
@@ -24,16 +25,15 @@ def read(
 
     Raises UserError for folders that are not named as the layout says, and if nobody is left.
     """
-    with tracklets.readable():
-        tracklets.check_root(root, layout.place)
-        place, start = root / layout.place, layout.cameras[0][:-1]
-        cameras = [p.name for p in folders(place) if p.name.startswith(start)]
-        if len(cameras) < 2:
-            raise UserError(
-                f"{place} needs the folders {' and '.join(layout.cameras)}, "
-                f"found {', '.join(cameras) or 'none'}"
-            )
-        frames = {camera: _person_frames(root, layout, camera, empty) for camera in cameras}
+    tracklets.check_root(root, layout.place)
+    place, start = root / layout.place, layout.cameras[0][:-1]
+    cameras = [p.name for p in folders(place) if p.name.startswith(start)]
+    if len(cameras) < 2:
+        raise UserError(
+            f"{place} needs the folders {' and '.join(layout.cameras)}, "
+            f"found {', '.join(cameras) or 'none'}"
+        )
+    frames = {camera: _person_frames(root, layout, camera, empty) for camera in cameras}
     people = set.intersection(*(set(f) for f in frames.values()))
     people = {p for p in people if all(len(frames[c][p]) >= min_frames for c in cameras)}
     if len(people) < 2:
