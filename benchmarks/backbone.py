@@ -42,9 +42,8 @@ def child(variant: str) -> None:
 
     layout = torch.contiguous_format if variant == "plain" else torch.channels_last
     network = model.build(Config())
-    for parameter in network.parameters():
-        if variant == "plain":
-            parameter.data = parameter.data.contiguous()
+    if variant != "plain":
+        network = model.channels_last(network)
     images = torch.rand(step.BATCH, 3, 256, 128).to(memory_format=layout)
     ready = features.folded(network) if ours else deepcopy(network).eval()
 

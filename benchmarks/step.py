@@ -78,8 +78,8 @@ def main() -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)
     networks = {
-        "local": model.build(Config(branch="local", k=8)),
-        "global": model.build(Config(branch="global", k=8)),
+        "local": model.channels_last(model.build(Config(branch="local", k=8))),
+        "global": model.channels_last(model.build(Config(branch="global", k=8))),
     }
     images = torch.rand(BATCH, 3, 256, 128).to(memory_format=torch.channels_last)
     calls = {"backbone": backbone_step(networks["local"].backbone.train(), images)}

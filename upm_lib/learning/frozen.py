@@ -60,7 +60,8 @@ def _path(frames: Frames, config: Config) -> Path:
 def _compute(
     frames: Frames, config: Config, device: torch.device, path: Path, progress: bool
 ) -> None:
-    blocks, count = model.build(config).frozen.to(device), len(frames.tracklet)
+    blocks = model.channels_last(model.build(config), device).frozen
+    count = len(frames.tracklet)
 
     def made(index: np.ndarray) -> Tensor:
         return blocks(frames.batch(index, config, device)).permute(0, 2, 3, 1)

@@ -213,8 +213,6 @@ def _batch_norm(config: Config) -> tuple[float, float]:
 def build(config: Config) -> UPMNet:
     """Build the network of a config, with its weights loaded; random parts follow ``config.seed``.
 
-    Its weights are laid out channels last, and so are its maps.
-
     Raises UserError for an input the backbone does not take, and for weights that are missing or
     belong to another architecture.
     """
@@ -232,8 +230,13 @@ def build(config: Config) -> UPMNet:
     frozen = None
     if config.freeze:
         frozen, backbone = divide(backbone, config.backbone, config.freeze)
-    # torch's stub does not know that a module's memory format can be set.
-    return UPMNet(backbone, head, frozen).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return UPMNet(backbone, head, frozen)
+
+
+def channels_last(network: UPMNet, device: torch.device | str = "cpu") -> UPMNet:
+    """Move a network to a device, its weights laid out channels last, and so its maps."""
+    # torch's stub does not know of the memory format of a module.
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def divide(

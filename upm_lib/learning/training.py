@@ -109,7 +109,7 @@ class Trainer:
                 "choose a multiple of their number"
             )
         self.config, self.data, self.device = config, data, device
-        self.network = model.build(config).to(device).train()
+        self.network = model.channels_last(model.build(config), device).train()
         self.parallel: nn.Module = self.network  # what a step calls
         if distributed.size() > 1:
             distributed.synchronise(self.network)
