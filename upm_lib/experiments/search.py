@@ -69,9 +69,9 @@ def search(bench: Bench, query: str, top: int = 5, same_camera: bool = False) ->
     distance = evaluation.distances(vector, vectors[candidates])[0]
     nearest = torch.argsort(distance, stable=True)[:top]
     chosen = candidates[nearest.numpy()]
-    names = [tracklet_names(bench.dataset)[c] for c in chosen]
-    distances, images = distance[nearest].tolist(), bench.images(chosen)
-    return Found(query, image, len(candidates), names, distances, images)
+    names = np.array(tracklet_names(bench.dataset))[chosen].tolist()
+    distances, shown = distance[nearest].tolist(), bench.images(chosen)
+    return Found(query, image, len(candidates), names, distances, shown)
 
 
 def tracklet_names(dataset: Dataset) -> list[str]:
