@@ -70,14 +70,17 @@ def pair_shares(
 
 
 def part_vectors(bench: Bench, method: str, trial: int = 1) -> list[Tensor]:
-    """Unit vectors of every single part of one network: of probes [k, P, d], gallery [k, G, d].
-
-    They are cut from the fused vectors, which hold the parts one after the other.
-    """
-    measurement = bench.measurement(method, trial)
-    sides = measuring.trial_vectors(bench, measurement)
-    parts = (vectors.unflatten(1, (measurement.config.k, -1)) for vectors in sides)
-    return [unit(part).transpose(0, 1) for part in parts]
+    """Unit vectors of every single part of one network: of probes [k, P, d], gallery [k, G, d]."""
+    (network,) = networks.of(bench, bench.measurement(method, trial))
+    halves, source = measuring.searched(bench, trial), networks.source_of(bench, bench.config)
+    found = []
+    for side in (halves.probe, halves.gallery):
+        index = bench.frames.of(side)
+        frames = unit(features.extract(network, source, index, bench.config))
+        owner, how = bench.frames.tracklet[index], bench.config.tracklet_pool
+        pooled = [features.pool_tracklets(part, owner, how) for part in frames.unbind(1)]
+        found.append(torch.stack(pooled)[:, np.argsort(np.argsort(side))])
+    return found
 
 
 def part_rank1(bench: Bench, method: str, trial: int = 1) -> np.ndarray:

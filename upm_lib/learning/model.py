@@ -100,16 +100,20 @@ class UPMNet(nn.Module):
     """
 
     def __init__(
-        self, backbone: nn.Module, head: LocalAware | GlobalAware, frozen: nn.Module | None = None
+        self,
+        backbone: nn.Module,
+        head: LocalAware | GlobalAware,
+        frozen: nn.Sequential | None = None,
     ) -> None:
         super().__init__()
         self.backbone, self.head = backbone, head
-        self.frozen = (frozen or nn.Identity()).eval().requires_grad_(False)
+        self.frozen = nn.Sequential() if frozen is None else frozen.eval().requires_grad_(False)
 
     def train(self, mode: bool = True) -> "UPMNet":
         """Set the mode of all but the frozen blocks, which stay in evaluation mode."""
         super().train(mode)
-        self.frozen.eval()
+        for block in self.frozen:
+            block.eval()
         return self
 
     @property
