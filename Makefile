@@ -27,8 +27,8 @@ lab: $(READY)  ## open JupyterLab on the notebooks
 bench: $(READY)  ## measure speed and memory; write benchmarks/RESULTS.md
 	@$(BIN)/python -m benchmarks
 
-lint: $(READY)  ## check style
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+lint: $(READY)  ## check style and types
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 format: $(READY)  ## apply style
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
@@ -37,4 +37,4 @@ notebooks: $(READY)  ## execute the notebooks in place with their defaults, and 
 	@$(BIN)/python data_scripts/refresh_notebooks.py
 
 clean:  ## remove the environment and every result
-	rm -rf $(VENV) runs figures/*/ .pytest_cache .ruff_cache
+	rm -rf $(VENV) runs figures/*/ .pytest_cache .ruff_cache .mypy_cache

@@ -41,7 +41,9 @@ def child(variant: str) -> None:
     from upm_lib.retrieval import features
 
     layout = torch.contiguous_format if variant == "plain" else torch.channels_last
-    network = model.build(Config()).to(memory_format=layout)
+    network = model.build(Config())
+    if variant != "plain":
+        network = model.channels_last(network)
     images = torch.rand(step.BATCH, 3, 256, 128).to(memory_format=layout)
     ready = features.folded(network) if ours else deepcopy(network).eval()
 

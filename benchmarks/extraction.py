@@ -28,7 +28,7 @@ class Packed(packing.Frames):
 def measured(config: Config, frames: Packed) -> dict[str, float]:
     """Processor seconds for all frames of: bare backbone, extraction, loader, training step."""
     index = np.random.default_rng(0).permutation(FRAMES)
-    network = model.build(config).to(memory_format=torch.channels_last)
+    network = model.channels_last(model.build(config))
     parts = [index[start : start + 64] for start in range(0, FRAMES, 64)]
     ready = [frames.batch(part, config, "cpu") for part in parts]
 

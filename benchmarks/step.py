@@ -9,7 +9,7 @@ from torch import nn
 from benchmarks import timing
 from benchmarks.extraction import Packed
 from upm_lib.config import Config
-from upm_lib.data.batches import Sampler, TrainBatch
+from upm_lib.data.batches import Sampler, TrainBatch, TrainingSet
 from upm_lib.learning import model, training
 from upm_lib.learning.association import Association
 
@@ -50,20 +50,20 @@ def rest_of_step(network: model.UPMNet, tracklets: int, cameras: int) -> Callabl
     return step
 
 
-class Drawn:
+class Drawn(TrainingSet):
     """Stands in for a training set of PRID2011's size: packed random frames."""
 
     def __init__(self, folder: str, config: Config) -> None:
         self.frame = np.arange(256)
-        self.frames, self.config = Packed(folder, len(self.frame)), config
+        self._frames, self._config = Packed(folder, len(self.frame)), config
         self.camera_of = torch.arange(178) % 2
         self.sampler = Sampler(len(self.frame), BATCH, seed=0)
 
-    def batch(self, step: int, device: torch.device) -> TrainBatch:
+    def batch(self, step: int, device: torch.device | str = "cpu") -> TrainBatch:
         """Frames of the sampler's choice, and the tracklets they are said to be of."""
         chosen = self.sampler(step)
         tracklet = torch.from_numpy(chosen % len(self.camera_of))
-        return TrainBatch(self.frames.batch(chosen, self.config, device), tracklet)
+        return TrainBatch(self._frames.batch(chosen, self._config, device), tracklet)
 
 
 def whole_step(config: Config, folder: str) -> Callable[[], None]:
@@ -78,8 +78,8 @@ def main() -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)
     networks = {
-        branch: model.build(Config(branch=branch, k=8)).to(memory_format=torch.channels_last)
-        for branch in ("local", "global")
+        "local": model.channels_last(model.build(Config(branch="local", k=8))),
+        "global": model.channels_last(model.build(Config(branch="global", k=8))),
     }
     images = torch.rand(BATCH, 3, 256, 128).to(memory_format=torch.channels_last)
     calls = {"backbone": backbone_step(networks["local"].backbone.train(), images)}

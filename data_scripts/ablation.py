@@ -11,11 +11,13 @@ are found in the run store, so an interrupted ablation goes on where it stopped.
 import argparse
 import re
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from upm_lib import runs
-from upm_lib.config import OFFICIAL, UserError
+from upm_lib.config import OFFICIAL, UserError, command
 from upm_lib.experiments import measuring
 from upm_lib.experiments.bench import Bench, open_bench
 
@@ -26,9 +28,9 @@ HEAD = ("head_activation", "train_global_head")
 MARKERS = re.compile(r"(<!-- ablation -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-def cases() -> list[tuple[str, str, dict]]:
+def cases() -> list[tuple[str, str, dict[str, Any]]]:
     """Return (name, method, changes) of every line of the table."""
-    lines = []
+    lines: list[tuple[str, str, dict[str, Any]]] = []
     for method, names in (("local", ASSOCIATION), ("global", HEAD)):
         lines += [(f"{name} = {OFFICIAL[name]}", method, {name: OFFICIAL[name]}) for name in names]
     lines += [
@@ -40,7 +42,7 @@ def cases() -> list[tuple[str, str, dict]]:
     return lines
 
 
-def rank1(bench: Bench, method: str, trials: int, changes: dict) -> np.ndarray:
+def rank1(bench: Bench, method: str, trials: int, changes: dict[str, Any]) -> np.ndarray:
     """Return Rank-1 in percent of each trial."""
     return measuring.compare(bench, [method], trials, **changes)["rank1"].to_numpy()
 
@@ -65,26 +67,22 @@ def table(bench: Bench, trials: int) -> str:
     return "\n".join(text) + "\n"
 
 
-def main() -> int:
+@command
+def main() -> None:
     """Run the ablation and print or write its table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--trials", type=int, default=3, help="at least 2 (default: %(default)s)")
     parser.add_argument("--dataset", default="synthetic_clean", help="default: %(default)s")
     parser.add_argument("--write", action="store_true", help="put the table into FIDELITY.md")
     arguments = parser.parse_args()
-    try:
-        if arguments.trials < 2:
-            raise UserError("a standard deviation needs at least 2 trials")
-        found = table(open_bench(arguments.dataset), arguments.trials)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    if arguments.trials < 2:
+        raise UserError("a standard deviation needs at least 2 trials")
+    found = table(open_bench(arguments.dataset), arguments.trials)
     print(found)
     if arguments.write:
-        page = runs.repo_root() / "FIDELITY.md"
+        page = Path(__file__).resolve().parents[1] / "FIDELITY.md"
         with runs.replacing(page) as temporary:
             temporary.write_text(MARKERS.sub(lambda m: m[1] + found + m[2], page.read_text()))
-    return 0
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from upm_lib import runs
-from upm_lib.config import UserError, known, preset
+from upm_lib.config import UserError, command, known, preset
 from upm_lib.data import catalogue
 from upm_lib.data.packing import decode
 from upm_lib.data.readers import dukemtmc
@@ -117,8 +117,8 @@ def strip(dataset: Dataset, broken: set[str], folder: Path) -> Path | None:
         if not frames:
             continue
         shown = np.unique(np.linspace(0, len(frames) - 1, 8).astype(int))
-        images = [decode(dataset.root / frames[i]) for i in shown]
-        rows.append(np.stack([cv2.resize(image, (64, 128)) for image in images]))
+        images = (decode(dataset.root / frames[i]) for i in shown)
+        rows.append(np.stack([cv2.resize(i, (64, 128)) for i in images if i is not None]))
         who = "person unknown" if tracklet.person == UNKNOWN else f"person {tracklet.person}"
         subset = f", {dataset.subset[number]}" if dataset.subset else ""
         labels.append(f"{who}, {dataset.cameras[tracklet.camera]}{subset}, {len(frames)} frames")
@@ -200,6 +200,7 @@ def check(name: str, root: Path, out: Path) -> bool:
     return fine
 
 
+@command
 def main(argv: list[str] | None = None) -> int:
     """Check a data set; return the exit code."""
     parser = argparse.ArgumentParser(
@@ -214,14 +215,9 @@ def main(argv: list[str] | None = None) -> int:
         help="where the sample strip NAME.png goes (default: checks/ in the run store)",
     )
     arguments = parser.parse_args(argv)
-    try:
-        out = arguments.out or runs.store() / "checks"
-        with readable():
-            fine = check(arguments.name, arguments.root.expanduser(), out)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0 if fine else 1
+    out = arguments.out or runs.store() / "checks"
+    with readable():
+        return 1 - check(arguments.name, arguments.root.expanduser(), out)
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def training_grows(folder: Path, steps: int) -> bool:
     return growth > BOUND
 
 
-class BlankFrames:
+class BlankFrames(packing.Source):
     """What extraction asks of ``packing.Frames``: a mapped array, here of blank pictures."""
 
     def __init__(self, path: Path, count: int, each: int = 50) -> None:
@@ -67,11 +67,7 @@ class BlankFrames:
         self.pixels = np.load(path, mmap_mode="r")
         self.tracklet = np.arange(count) // each
 
-    def of(self, tracklets: np.ndarray) -> np.ndarray:
-        """Return the frame numbers of some tracklets."""
-        return np.flatnonzero(np.isin(self.tracklet, tracklets))
-
-    def batch(self, index: np.ndarray, config: Config, device: torch.device) -> torch.Tensor:
+    def batch(self, index: np.ndarray, config: Config, device: torch.device | str) -> torch.Tensor:
         """Return frames as network input."""
         pixels = torch.from_numpy(self.pixels[index]).to(device)
         return packing.to_input(pixels, config.height, config.width)
@@ -112,7 +108,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         runs.store = lambda: folder  # nothing stays
-        bad = arguments.steps and training_grows(folder, arguments.steps)
+        bad = bool(arguments.steps) and training_grows(folder, arguments.steps)
         bad |= bool(arguments.frames) and extraction_fails(folder, arguments.frames)
     return int(bad)
 

@@ -22,7 +22,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from upm_lib.config import PAPER, UserError, known, preset
+from upm_lib.config import PAPER, UserError, command, known, preset
 from upm_lib.data import catalogue, splits
 from upm_lib.data.tracklets import Dataset, readable
 
@@ -127,7 +127,7 @@ def trials(files: dict[str, bytes], name: str) -> list[Halves]:
 
     The halves are disjoint, of the published size, and divide the same people in every trial.
     """
-    found = []
+    found: list[Halves] = []
     for trial in range(1, len(files) // 2 + 1):
         train, test = (identities(files[f], f) for f in (file_name(trial, h) for h in HALVES))
         if both := {*train} & {*test}:
@@ -198,7 +198,8 @@ def run(arguments: argparse.Namespace) -> str:
     return f"{len(found)} splits of {len(train)} + {len(test)} people ({state}) are in {path}"
 
 
-def main(argv: list[str] | None = None) -> int:
+@command
+def main(argv: list[str] | None = None) -> None:
     """Import or export; exit code 2: the sentence printed says what to mend."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("dataset", help="prid2011, ilids_vid, or one whose splits you exported")
@@ -210,12 +211,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--unverified", action="store_true", help="with --from: take files that are not published"
     )
-    try:
-        print(run(parser.parse_args(argv)))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    print(run(parser.parse_args(argv)))
 
 
 if __name__ == "__main__":

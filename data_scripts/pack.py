@@ -11,7 +11,7 @@ damaged pack anew.
 import argparse
 import sys
 
-from upm_lib.config import UserError, preset
+from upm_lib.config import command, preset
 from upm_lib.data import catalogue, packing
 from upm_lib.data.packing import Frames
 
@@ -22,7 +22,7 @@ def pack(name: str, root: str | None, verify: bool) -> list[str]:
     frames = Frames(dataset, progress=True)
     text = []
     if verify:
-        what = packing.damage(frames.folder, packing.read_index(frames.folder), every_byte=True)
+        what = packing.damage(frames.folder, frames.index, every_byte=True)
         text = [f"{frames.folder / 'frames.npy'} {what or 'is as it was written, byte by byte'}"]
         if what:
             (frames.folder / "index.json").unlink()  # without it the pack counts as not made
@@ -34,19 +34,15 @@ def pack(name: str, root: str | None, verify: bool) -> list[str]:
     return text + [f"left out: {dataset.root / frame}" for frame in frames.skipped]
 
 
-def main(argv: list[str] | None = None) -> int:
+@command
+def main(argv: list[str] | None = None) -> None:
     """Pack or check; exit code 2: the sentence printed says what to mend."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("dataset", help="such as prid2011 or synthetic_clean")
     parser.add_argument("--root", help="folder of the data set (not for the synthetic ones)")
     parser.add_argument("--verify", action="store_true", help="check every byte of the pack")
     arguments = parser.parse_args(argv)
-    try:
-        print(*pack(arguments.dataset, arguments.root, arguments.verify), sep="\n")
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    print(*pack(arguments.dataset, arguments.root, arguments.verify), sep="\n")
 
 
 if __name__ == "__main__":

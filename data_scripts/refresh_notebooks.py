@@ -8,9 +8,7 @@ Each notebook is executed twice: the second time every training run is found in 
 no progress bar is left in the outputs. Then what changes from run to run is stripped.
 """
 
-import re
 import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -66,30 +64,26 @@ def write_results(page: Path) -> None:
     """Put what the demo and the study measured between the markers of the README."""
     text = page.read_text()
     for mark, table in (("results", demo_table()), ("study", study_table())):
-        text = re.sub(
-            rf"(<!-- {mark} -->\n).*?(<!-- end -->)",
-            lambda found, table=table: found[1] + table + found[2],
-            text,
-            flags=re.DOTALL,
-        )
+        before, start, rest = text.partition(f"<!-- {mark} -->\n")
+        text = before + start + table + rest[rest.index("<!-- end -->") :]
     with runs.replacing(page) as temporary:
         temporary.write_text(text)
 
 
-def main() -> int:
+def main() -> None:
     """Refresh all notebooks, then run the demo and take half-size copies for the README."""
-    root = runs.repo_root()
+    root = Path(__file__).resolve().parents[1]
     for name in demo.NOTEBOOKS:
         execute(root / "notebooks" / f"{name}.ipynb")
     demo.run()
     for name in README_FIGURES:
         picture = cv2.imread(str(root / "figures" / "demo" / f"{name}.png"))
+        assert picture is not None, f"figures/demo/{name}.png is no picture"
         half = cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
         cv2.imwrite(str(root / "figures" / f"{name}.png"), half, [cv2.IMWRITE_PNG_COMPRESSION, 9])
     write_results(root / "README.md")
     subprocess.run(["git", "status", "--short", "notebooks", "figures"], check=True, cwd=root)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -24,14 +24,14 @@ import pandas as pd
 import torch
 
 from upm_lib import runs
-from upm_lib.config import PARTS, UserError, to_json
+from upm_lib.config import PARTS, UserError, command, to_json
 from upm_lib.experiments import measuring, networks
 from upm_lib.experiments.bench import Bench, open_bench
 from upm_lib.paper import study
 from upm_lib.synthetic import world
 
 BRANCHES = ("local", "global")
-FUSIONS = ({}, {"normalise_branches": True})
+FUSIONS: tuple[dict[str, Any], ...] = ({}, {"normalise_branches": True})
 KNOBS = {
     "clutter": (0.4, 0.8),
     "occlusion": (0.4, 0.8),
@@ -87,7 +87,8 @@ def bench_of(case: Case, weights: str | None) -> Bench:
     """Open the bench of a case; a turned knob has its world drawn first."""
     root = None
     if case.knob:
-        turned = replace(world.WORLDS[case.dataset], **{case.knob: case.value})
+        knobs: dict[str, Any] = {case.knob: case.value}
+        turned = replace(world.WORLDS[case.dataset], **knobs)
         root = str(runs.store() / "data" / f"{case.dataset}-{world.digest(turned)}")
         world.write(turned, Path(root))
     given = {"weights": weights} if case.scale == "frozen" else {}
@@ -152,7 +153,8 @@ def write(folder: Path) -> None:
     print(json.dumps(table.groupby("part")["trial"].nunique().to_dict(), indent=1))
 
 
-def main() -> int:
+@command
+def main() -> None:
     """Run the study, a part of it, or write down what has been measured."""
     parts = list(dict.fromkeys(case.part for case in cases()))
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -164,16 +166,11 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    try:
-        if arguments.write:
-            write(Path(study.__file__).parent)
-            return 0
-        for part in arguments.part or parts:
-            run(part, arguments.trials, arguments.weights)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    if arguments.write:
+        write(Path(study.__file__).parent)
+        return
+    for part in arguments.part or parts:
+        run(part, arguments.trials, arguments.weights)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,6 @@ from urllib.request import urlopen
 
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
-from upm_lib import runs
 from upm_lib.paper import demo
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -156,7 +155,7 @@ class Page:
 
 
 @contextlib.contextmanager
-def running(command: list[str], **options: Any) -> Iterator[subprocess.Popen]:
+def running(command: list[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
     """Run a program while the block lasts."""
     process = subprocess.Popen(command, **options)
     try:
@@ -170,7 +169,9 @@ def running(command: list[str], **options: Any) -> Iterator[subprocess.Popen]:
             process.wait()
 
 
-def appearing(folder: Path, pattern: str, process: subprocess.Popen, seconds: float = 90) -> Path:
+def appearing(
+    folder: Path, pattern: str, process: subprocess.Popen[bytes], seconds: float = 90
+) -> Path:
     """Wait for a file that a program writes when it is ready."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and process.poll() is None:
@@ -178,7 +179,7 @@ def appearing(folder: Path, pattern: str, process: subprocess.Popen, seconds: fl
             if path.stat().st_size:
                 return path
         time.sleep(0.2)
-    raise RuntimeError(f"{process.args[0]} did not come up within {seconds:.0f} s")
+    raise RuntimeError(f"{process.args!r} did not come up within {seconds:.0f} s")
 
 
 @contextlib.contextmanager
@@ -334,7 +335,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
     shots = Path(arguments.shots)
     shots.mkdir(parents=True, exist_ok=True)
-    notebooks = [runs.repo_root() / "notebooks" / f"{name}.ipynb" for name in arguments.only]
+    folder = Path(__file__).resolve().parents[1] / "notebooks"
+    notebooks = [folder / f"{name}.ipynb" for name in arguments.only]
     wrong = asyncio.run(walk_all(program, notebooks, shots, arguments.seconds))
     print(f"{len(notebooks) - wrong} of {len(notebooks)} notebooks in order; see {shots}/")
     return int(wrong > 0)

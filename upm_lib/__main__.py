@@ -1,7 +1,6 @@
 """Command line: ``python -m upm_lib demo``, ``train``, ``table``, ``search``.
 
-Each subcommand is one function that registers its arguments and the function that does the work;
-what is heavy is imported only there, so that ``--help`` answers at once.
+Each subcommand is one function that registers its arguments and another that does the work.
 """
 
 import argparse
@@ -9,14 +8,16 @@ import json
 import sys
 from typing import Any
 
-from upm_lib import __version__
-from upm_lib.config import PAPER, PARTS, SCALES, UserError, preset
+from upm_lib import __version__, distributed
+from upm_lib.config import PAPER, PARTS, SCALES, command, preset
 from upm_lib.experiments import measurement, measuring, networks, search
-from upm_lib.experiments.bench import open_bench
+from upm_lib.experiments.bench import Bench, open_bench
+from upm_lib.paper import plan, tables
 
 STOPPED = 130  # the shell's code for an interrupted command
 
 
+@command
 def main(argv: list[str] | None = None) -> int:
     """Run a command; return the exit code (2: the sentence printed says what to mend)."""
     parser = argparse.ArgumentParser(
@@ -30,9 +31,6 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         arguments.run(arguments)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("stopped: the same command goes on from the last checkpoint", file=sys.stderr)
         return STOPPED
@@ -46,7 +44,7 @@ def _add_demo(commands: argparse._SubParsersAction) -> None:
 
 
 def _demo(arguments: argparse.Namespace) -> None:
-    from upm_lib.paper import demo
+    from upm_lib.paper import demo  # papermill comes with the notebooks only
 
     demo.run(arguments.dataset)
 
@@ -72,8 +70,8 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
 
 def _scale(arguments: argparse.Namespace) -> str:
     """Return the scale asked for, or the usual one of the data set."""
-    drawn = arguments.dataset.startswith("synthetic_")
-    scale = arguments.scale or ("demo" if drawn else "paper")
+    synthetic = arguments.dataset.startswith("synthetic_")
+    scale = arguments.scale or ("demo" if synthetic else "paper")
     preset(arguments.dataset, scale)  # an unknown name gets its sentence
     return scale
 
@@ -94,18 +92,19 @@ def _add_networks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pool", metavar="NAME", help="of the parts: gap or gmp; default: gap")
     parser.add_argument("--steps", type=int, help="of a training; default: the scale's")
     parser.add_argument("--seed", type=int, help="default: 0")
-    parser.add_argument(
-        "--min-frames",
-        type=int,
-        metavar="N",
-        help="leave out shorter tracklets",
-    )
+    parser.add_argument("--min-frames", type=int, metavar="N", help="leave out shorter tracklets")
     parser.add_argument("--device", help="cpu or cuda; default: a GPU if there is one")
 
 
-def _networks(arguments: argparse.Namespace) -> dict[str, object]:
+def _networks(arguments: argparse.Namespace) -> dict[str, Any]:
     names = ("backbone", "weights", "k", "pool", "steps", "seed", "min_frames", "device")
     return {name: getattr(arguments, name) for name in names}
+
+
+def _open(arguments: argparse.Namespace, **more: Any) -> Bench:
+    where = {"root": arguments.root, "splits": arguments.splits}
+    options = where | _networks(arguments) | more
+    return open_bench(arguments.dataset, _scale(arguments), **options)
 
 
 # ---------------------------------------------------------------- train
@@ -130,15 +129,10 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> None:
-    from upm_lib import distributed
-
     fields = {name: _value(text) for name, text in arguments.fields}
     with distributed.processes():
         first = distributed.rank() == 0
-        where = {"root": arguments.root, "splits": arguments.splits, "progress": first}
-        bench = open_bench(
-            arguments.dataset, _scale(arguments), **where, **_networks(arguments) | fields
-        )
+        bench = _open(arguments, progress=first, **fields)
         config = bench.network(arguments.method, arguments.trial)
         networks.find_or_train(bench, config)
         if bench.dataset.identified:
@@ -182,30 +176,23 @@ def _add_table(commands: argparse._SubParsersAction) -> None:
 
 
 def _table(arguments: argparse.Namespace) -> None:
-
-    from upm_lib.paper import plan, tables
-
     number, dataset = arguments.number, arguments.dataset
     if number not in tables.ACCURACY:
         print(tables.TITLES[number], tables.counts(number).to_string(), sep="\n\n")
         return
-    scale = _scale(arguments)
+    _scale(arguments)  # refuses an unknown name before anything is said
     if dataset == "dukemtmc" and arguments.root is None:
         print(tables.TITLES[number], tables.UNREAD, "", sep="\n")
         print(tables.text(tables.published_only(number, dataset, arguments.backbone or "")))
         return
     trials = arguments.trials
     measurement.trial_numbers(trials)  # before the data are read
-    where = {"root": arguments.root, "splits": arguments.splits}
-    bench = open_bench(dataset, scale, **where, **_networks(arguments))
+    bench = _open(arguments)
     job = plan.of(bench, number, trials)
     print(*tables.heading(number, bench, trials), *plan.summary(job), "", sep="\n")
     if arguments.dry_run:
-        print(
-            plan.listing(job).to_string(index_names=False)
-            if job.tasks
-            else "nothing is left to train"
-        )
+        tasks = plan.listing(job).to_string(index_names=False) if job.tasks else ""
+        print(tasks or "nothing is left to train")
         return
     plan.run(job)
     print(tables.text(tables.accuracy(number, bench, trials)), "", *tables.notes(bench), sep="\n")
@@ -245,7 +232,6 @@ def _add_search(commands: argparse._SubParsersAction) -> None:
 
 
 def _search(arguments: argparse.Namespace) -> None:
-
     out = search.picture_path(arguments.out, arguments.query)
     bench = open_bench("folder", arguments.scale, root=arguments.gallery, **_networks(arguments))
     found = search.search(bench, arguments.query, arguments.top, arguments.same_camera)

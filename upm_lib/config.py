@@ -7,6 +7,8 @@ with evidence is FIDELITY.md). What of it changes a training is :func:`training_
 
 import dataclasses
 import difflib
+import functools
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -23,6 +25,20 @@ class UserError(ValueError):
 
     def _render_traceback_(self) -> list[str]:  # IPython's hook
         return [f"{type(self).__name__}: {self}"]
+
+
+def command(main: Callable[..., int | None]) -> Callable[..., int]:
+    """Make a function a command: it returns its exit code, 2 after printing a UserError."""
+
+    @functools.wraps(main)
+    def run(*arguments: Any) -> int:
+        try:
+            return main(*arguments) or 0
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+
+    return run
 
 
 def _finite(value: Any) -> bool:

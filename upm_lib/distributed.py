@@ -9,6 +9,7 @@ anything. CPUs talk over gloo, GPUs over NCCL.
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -74,7 +75,7 @@ def first_goes_first() -> Iterator[None]:
 def agree(number: int, what: str) -> None:
     """Raise UserError unless a number is the same in all processes."""
     if size() > 1:
-        numbers: list = [None] * size()
+        numbers: list[Any] = [None] * size()
         dist.all_gather_object(numbers, number)
         if len(set(numbers)) > 1:
             raise UserError(
@@ -126,7 +127,9 @@ class _Normalise(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x, weight, bias, eps):
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
         axes = [a for a in range(x.ndim) if a != 1]
         ctx.axes, ctx.count = axes, x.numel() // x.shape[1] * size()
         part = torch.stack(torch.var_mean(x.to(weight.dtype), axes, correction=0))  # [2, c]
@@ -138,7 +141,7 @@ class _Normalise(torch.autograd.Function):
         return F.batch_norm(x, total, var, weight, bias, False, 0.0, eps), total, var
 
     @staticmethod
-    def backward(ctx, dy, _mean, _var):
+    def backward(ctx: Any, dy: Tensor, _mean: None, _var: None) -> tuple[Tensor | None, ...]:
         x, weight, mean, inverse = ctx.saved_tensors
         shape = [-1 if a == 1 else 1 for a in range(x.ndim)]
         x_hat = (x - mean.view(shape)) * inverse.view(shape)
@@ -153,21 +156,23 @@ class _Normalise(torch.autograd.Function):
 class GlobalBatchNorm(nn.Module):
     """Batch normalisation over the frames of all processes, on any device.
 
-    Takes over a layer's parameters and statistics under their names, so that the state dict is that
-    of the layer, and the activation that timm keeps inside its layers. PyTorch's own SyncBatchNorm
-    works on GPUs only.
-
-    Args:
-        layer: BatchNorm1d or BatchNorm2d with parameters, statistics and a fixed momentum.
+    Takes over the parameters and statistics of a layer with a fixed momentum under their names, so
+    that the state dict is that of the layer, and the activation that timm keeps inside its layers.
+    PyTorch's own SyncBatchNorm works on GPUs only.
     """
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
 
     def __init__(self, layer: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
         super().__init__()
         self.weight, self.bias = layer.weight, layer.bias
         for name, buffer in layer.named_buffers(recurse=False):
             self.register_buffer(name, buffer)
+        assert layer.momentum is not None, "a plain average over batches is not meant here"
         self.eps, self.momentum = layer.eps, layer.momentum
-        self.act = getattr(layer, "act", nn.Identity())
+        self.act: nn.Module = getattr(layer, "act", nn.Identity())
         self.train(layer.training)
 
     def forward(self, x: Tensor) -> Tensor:

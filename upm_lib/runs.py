@@ -72,7 +72,15 @@ def training_folder(config: Config, data_digest: str) -> Path:
 def weights_digest(config: Config) -> str | None:
     """Return the SHA-256 of a config's weights file; its ``weights`` where that is no file."""
     path = Path(config.weights or "").expanduser()
-    return file_digest(path) if path.is_file() else config.weights
+    if not path.is_file():
+        return config.weights
+    about = path.stat()
+    return _file_digest(path, about.st_size, about.st_mtime_ns)
+
+
+@lru_cache  # a file is read again only when its size or time has changed
+def _file_digest(path: Path, size: int, changed: int) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def digest(values: Any) -> str:
@@ -92,23 +100,12 @@ def _program(path: Path) -> str:
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
-            node.body = [line for line in body if not _is_text(line)]
+            body[:] = [
+                line
+                for line in body
+                if not (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))
+            ]
     return ast.dump(tree)
-
-
-def _is_text(line: ast.stmt) -> bool:
-    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file; it is read again only when its size or time has changed."""
-    about = path.stat()
-    return _read_digest(path, about.st_size, about.st_mtime_ns)
-
-
-@lru_cache
-def _read_digest(path: Path, size: int, changed: int) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @contextmanager

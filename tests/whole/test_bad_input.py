@@ -696,4 +696,4 @@ def test_after_every_mistake_the_right_call_works(root: Path, run_store: Path) -
             opened(root, **changes)
     bench = open_bench("synthetic_clean", root=str(root), **SMALL)
     assert measuring.measure(bench, bench.measurement("local"))["source"] == "measured"
-    assert training._checkpoints(networks.folder_of(bench, bench.config))
+    assert training.checkpoints(networks.folder_of(bench, bench.config))

@@ -352,7 +352,7 @@ EXTRA = ("network.evil", "objective.evil", "evil", "evil.x", "../../evil", "opti
 def test_tensors_that_a_run_does_not_have_are_refused(bench: Bench, name: str) -> None:
     trainer = networks.find_or_train(bench, bench.config)
     folder = networks.folder_of(bench, bench.config)
-    (path,) = training._checkpoints(folder)
+    (path,) = training.checkpoints(folder)
     with safe_open(path, framework="pt") as file:
         about = file.metadata()
     path.unlink()

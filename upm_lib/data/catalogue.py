@@ -56,8 +56,8 @@ def load(config: Config, progress: bool = False) -> Dataset:
 def _synthetic(name: str, root: str | None, min_frames: int, progress: bool) -> Dataset:
     settings = world.WORLDS[name]
     if root is None:
-        drawn = runs.store() / "data" / f"{name}-{world.digest(settings)}"
-        root = str(world.write(settings, drawn, progress))
+        folder = runs.store() / "data" / f"{name}-{world.digest(settings)}"
+        root = str(world.write(settings, folder, progress))
     if settings.seen_by:
         return dukemtmc.read(root, name)
     return prid2011.read(root, min_frames, name)
@@ -66,14 +66,11 @@ def _synthetic(name: str, root: str | None, min_frames: int, progress: bool) -> 
 def read(
     name: str, root: str | Path, min_frames: int = 1, *, empty: list[str] | None = None
 ) -> Dataset:
-    """Read a data set from its folder.
+    """Read a data set, one of ``NAMES``, from its folder.
 
-    Args:
-        name: one of ``NAMES``.
-        root: its folder.
-        min_frames: shorter tracklets are left out, where nothing else divides the set.
-        empty: gathers the tracklet folders without a picture; None: the first one is refused
-            (by the two-camera sets as little as any short one: its person is left out).
+    Shorter tracklets than ``min_frames`` are left out, where nothing else divides the set.
+    ``empty`` gathers the tracklet folders without a picture; None: the first one is refused (by the
+    two-camera sets as little as any short one: its person is left out).
 
     Raises UserError if the folders are not as they should be, and for DukeMTMC-VideoReID unless
     the environment variable UPM_DUKEMTMC_RIGHTS is "yes".

@@ -10,16 +10,18 @@ import hashlib
 import json
 import os
 import warnings
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from filelock import FileLock
+from numpy.typing import ArrayLike
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -37,22 +39,23 @@ class PackingWarning(Warning):
     """Frames are left out because they are broken, or a damaged pack is made anew."""
 
 
-class Source(Protocol):
+class Source(ABC):
     """What training and extraction read: frames, or what frozen blocks have made of them."""
 
-    digest: str  # of the data
-    tracklet: np.ndarray  # [F], each frame's index in ``Dataset.tracklets``
+    tracklet: np.ndarray  # [F], ascending: each frame's index in ``Dataset.tracklets``
 
-    def of(self, tracklets: Sequence[int]) -> np.ndarray:
+    def of(self, tracklets: ArrayLike) -> np.ndarray:
         """Return the frame numbers of some tracklets, in their order."""
-        ...
+        ends = (np.searchsorted(self.tracklet, tracklets, side) for side in ("left", "right"))
+        pieces = [np.arange(*pair) for pair in zip(*ends, strict=True)]
+        return np.concatenate([np.empty(0, np.int64), *pieces])
 
+    @abstractmethod
     def batch(self, index: np.ndarray, config: Config, device: torch.device | str) -> Tensor:
         """Return frames [B] as network input on a device."""
-        ...
 
 
-class Frames:
+class Frames(Source):
     """All frames of a data set as one memory-mapped uint8 array [F, h, w, 3], RGB.
 
     Each image is decoded once. ``tracklet`` [F] gives each frame's index in ``Dataset.tracklets``,
@@ -76,17 +79,14 @@ class Frames:
         if index is None or mark not in index["seen"] or damage(self.folder, index):
             index = _make(dataset, self.folder, mark, progress)
         self.pixels = np.lib.format.open_memmap(self.folder / "frames.npy", "r")
-        self.skipped = tuple(index["skipped"])
+        self.index, self.skipped = index, tuple(index["skipped"])
         left_out = set(self.skipped)
         counts = [sum(f not in left_out for f in t.frames) for t in dataset.tracklets]
         self.tracklet = np.repeat(np.arange(len(counts)), counts)
         if left_out:
-            _tell(dataset, self.skipped)
-
-    def of(self, tracklets: Sequence[int]) -> np.ndarray:
-        """Return the frame numbers of some tracklets, in their order."""
-        ends = (np.searchsorted(self.tracklet, tracklets, side) for side in ("left", "right"))
-        return np.concatenate([np.arange(*pair) for pair in zip(*ends, strict=True)])
+            names = ", ".join(self.skipped[:5]) + (" ..." if len(left_out) > 5 else "")
+            what = f"{len(left_out)} broken frame(s) of {dataset.name} in {dataset.root}"
+            warnings.warn(f"left out {what}: {names}", PackingWarning, stacklevel=2)
 
     def batch(self, index: np.ndarray, config: Config, device: torch.device | str) -> Tensor:
         """Return frames [B] as network input [B, 3, H, W] on a device."""
@@ -103,12 +103,6 @@ def on_device(values: np.ndarray, device: torch.device | str) -> Tensor:
     if torch.device(device).type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
-
-
-def _tell(dataset: Dataset, skipped: Sequence[str]) -> None:
-    names = ", ".join(skipped[:5]) + (" ..." if len(skipped) > 5 else "")
-    text = f"left out {len(skipped)} broken frame(s) of {dataset.name} in {dataset.root}: {names}"
-    warnings.warn(text, PackingWarning, stacklevel=3)
 
 
 # ---------------------------------------------------------------- the state of the source
@@ -174,7 +168,7 @@ def damage(folder: Path, index: dict[str, Any], every_byte: bool = False) -> str
         return "has another size"
     if _sample(pixels) != index["sample"]:
         return "has another checksum"
-    if every_byte and _whole(path, pixels.offset) != index["sha256"]:
+    if every_byte and hashlib.sha256(pixels.data).hexdigest() != index["sha256"]:
         return "has another checksum"
     return None
 
@@ -184,16 +178,7 @@ def _sample(pixels: np.ndarray) -> str:
     count = -(-flat.size // BLOCK)
     text = hashlib.sha256()
     for block in np.unique(np.linspace(0, count - 1, min(count, BLOCKS)).astype(np.int64)):
-        text.update(flat[block * BLOCK : (block + 1) * BLOCK])
-    return text.hexdigest()
-
-
-def _whole(path: Path, offset: int) -> str:
-    text = hashlib.sha256()
-    with open(path, "rb") as file:
-        file.seek(offset)
-        while part := file.read(2**20):
-            text.update(part)
+        text.update(flat[block * BLOCK : (block + 1) * BLOCK].data)
     return text.hexdigest()
 
 
@@ -236,8 +221,8 @@ def _pack(dataset: Dataset, path: Path, progress: bool) -> dict[str, Any]:
                 disable=not progress,
                 delay=10,  # seconds: no bar for what is quickly done
             ):
-                file.write(image)
-                text.update(image)
+                file.write(image.data)
+                text.update(image.data)
                 count += 1
             file.seek(0)
             _write_header(file, (count, *size, 3))  # as long as the first: numpy leaves room
@@ -246,7 +231,7 @@ def _pack(dataset: Dataset, path: Path, progress: bool) -> dict[str, Any]:
     return found | {"sample": sample, "sha256": text.hexdigest()}
 
 
-def _write_header(file: Any, shape: tuple[int, ...]) -> None:
+def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
     about = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, about)
 
@@ -303,9 +288,7 @@ def to_input(pixels: Tensor, height: int, width: int, resize: str = "half_pixel"
     "half_pixel" is the bilinear resize of today's libraries; "legacy" samples at i * h / height as
     TensorFlow 1 did, which shifts the picture by up to half a pixel.
     """
-    x = (
-        pixels.permute(0, 3, 1, 2).float() / 255
-    )  # channels_last in memory, as the backbone likes it
+    x = pixels.permute(0, 3, 1, 2).float() / 255  # channels last in memory, as the backbone's maps
     if x.shape[2:] != (height, width):
         if resize == "half_pixel":
             x = F.interpolate(x, (height, width), mode="bilinear", align_corners=False)

@@ -5,6 +5,7 @@ Shapes: F frames, N tracklets, P probe and G gallery tracklets, k parts, c or d 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,6 @@ from torch import Tensor
 
 from upm_lib.config import MAP_ROWS, PARTS, Config
 from upm_lib.data import splits
-from upm_lib.data.tracklets import UNKNOWN
 from upm_lib.experiments import measuring, networks
 from upm_lib.experiments.bench import Bench
 from upm_lib.learning import model
@@ -38,12 +38,9 @@ def stripe_features(rows: Tensor, k: int) -> Tensor:
 
 
 def cyclic_pairs(anchors: Tensor, cameras: np.ndarray, config: Config) -> np.ndarray:
-    """Return the cyclically consistent partner of each tracklet, -1 for none: [k, N].
+    """Return the cyclically consistent partner of each tracklet [k, N], -1 for none.
 
-    Args:
-        anchors: of each part and tracklet [k, N, d].
-        cameras: of the tracklets [N], integers from 0.
-        config: of the association.
+    Their anchors are [k, N, d], their cameras [N] integers from 0.
     """
     k, n, d = anchors.shape
     objective = Association(k, d, torch.as_tensor(cameras), config)
@@ -56,39 +53,34 @@ def pair_shares(
 ) -> pd.DataFrame:
     """Pair the training tracklets of a finished network by k stripes, for several k.
 
-    The network stays the same; only the stripes over which its map is averaged change, so that the
-    rows differ in nothing but what a stripe can tell.
+    The network stays the same; only the stripes over which its map is averaged change.
 
     Returns:
         Columns k, consistent and correct: in percent, the share of tracklets and parts that find a
         partner, and the share of these partners that are the same person, where both are known.
     """
     tracklets = splits.split(bench.dataset, trial).train
-    people = bench.people(tracklets)
-    cameras = bench.cameras(tracklets)
+    people, cameras = bench.people(tracklets), bench.cameras(tracklets)
     rows, table = row_features(bench, network, tracklets), []
     for k in ks:
         match = cyclic_pairs(stripe_features(rows, k), cameras, bench.config)
-        found = (match >= 0) & (people != UNKNOWN) & (people[match.clip(0)] != UNKNOWN)
-        correct = (people[match.clip(0)] == people) & found
-        share = correct.sum() / found.sum() if found.any() else np.nan
-        table.append({"k": k, "consistent": 100 * (match >= 0).mean(), "correct": 100 * share})
+        shares = (match >= 0).mean(), networks.share_of_one_person(match, people)
+        table.append({"k": k, "consistent": 100 * shares[0], "correct": 100 * shares[1]})
     return pd.DataFrame(table)
 
 
-def part_vectors(bench: Bench, method: str, trial: int = 1) -> tuple[Tensor, Tensor]:
+def part_vectors(bench: Bench, method: str, trial: int = 1) -> list[Tensor]:
     """Unit vectors of every single part of one network: of probes [k, P, d], gallery [k, G, d]."""
     (network,) = networks.of(bench, bench.measurement(method, trial))
-    halves = measuring.searched(bench, trial)
+    halves, source = measuring.searched(bench, trial), networks.source_of(bench, bench.config)
     found = []
     for side in (halves.probe, halves.gallery):
         index = bench.frames.of(side)
-        source = networks.source_of(bench, bench.config)
         frames = unit(features.extract(network, source, index, bench.config))
         owner, how = bench.frames.tracklet[index], bench.config.tracklet_pool
         pooled = [features.pool_tracklets(part, owner, how) for part in frames.unbind(1)]
         found.append(torch.stack(pooled)[:, np.argsort(np.argsort(side))])
-    return found[0], found[1]
+    return found
 
 
 def part_rank1(bench: Bench, method: str, trial: int = 1) -> np.ndarray:
@@ -115,7 +107,7 @@ def lookalikes(bench: Bench, method: str, trial: int = 1) -> pd.DataFrame:
     whole = np.sqrt((apart**2).mean(0))
     first, second = bench.people(halves.probe), bench.people(halves.gallery)
     left = np.where(first[:, None] == second, np.inf, apart)
-    table: list[dict] = []
+    table: list[dict[str, Any]] = []
     for _ in apart:
         part, p, g = np.unravel_index(left.argmin(), left.shape)
         if not np.isfinite(left[part, p, g]):

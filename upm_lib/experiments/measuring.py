@@ -69,11 +69,10 @@ def rank(
     bench: Bench, halves: splits.Trial, pair: tuple[Tensor, Tensor], probes: str
 ) -> evaluation.Ranking:
     """Rank by the protocol of the data set: two cameras, or query and gallery with junk."""
-    sides = (halves.probe, halves.gallery)
-    people = [bench.people(side) for side in sides]
+    people = bench.people(halves.probe), bench.people(halves.gallery)
     if bench.dataset.protocol == "two cameras":
         return evaluation.rank_two_cameras(*pair, *people, probes)
-    cameras = [bench.cameras(side) for side in sides]
+    cameras = bench.cameras(halves.probe), bench.cameras(halves.gallery)
     return evaluation.rank(*pair, *people, *cameras)
 
 
@@ -82,14 +81,8 @@ def ranked(
 ) -> tuple[list[list[NDArray[np.uint8]]], list[list[bool]]]:
     """Return, for some probes of a trial, the images that rank first and whether they are correct.
 
-    Junk (section 4.1: the same person in the same camera, where queries are searched in a gallery)
-    ranks last.
-
-    Args:
-        bench: the data.
-        measurement: method and trial.
-        probes: places in the trial's list of probes.
-        top: how many images a probe gets.
+    Probes are places in the trial's list. Junk (section 4.1: the same person in the same camera,
+    where queries are searched in a gallery) ranks last.
     """
     halves = searched(bench, measurement.config.trial)
     probe, gallery = trial_vectors(bench, measurement)
@@ -183,11 +176,9 @@ def compare(
 
 
 def summary(rows: pd.DataFrame, by: str = "method") -> pd.DataFrame:
-    """Return metrics in percent, mean ± standard deviation if there are several trials.
+    """Return metrics of :func:`compare` in percent: mean ± standard deviation over several trials.
 
-    Args:
-        rows: from :func:`compare`.
-        by: the column that names the lines; they keep the order in which they first appear.
+    The column ``by`` names the lines; they keep the order in which they first appear.
     """
     groups = rows.groupby(by, sort=False)[list(METRICS)]
     mean, spread, several = groups.mean(), groups.std(), groups.size() > 1

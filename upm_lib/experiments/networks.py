@@ -3,8 +3,10 @@
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from filelock import FileLock
+from torch.optim.swa_utils import update_bn
 
 from upm_lib import distributed, runs
 from upm_lib.config import DATA_FIELDS, Config, UserError, to_json
@@ -45,7 +47,7 @@ def find_or_train(bench: Bench, config: Config) -> training.Trainer:
         trainer = training.Trainer(config, half, bench.device)
         title = f"{config.branch} k={config.k} trial {config.trial}"
         before, began = steps_done(bench, config), time.perf_counter()
-        training.train(trainer, folder, progress=title if bench.progress else False)
+        training.train(trainer, folder, title=title if bench.progress else None)
         if distributed.size() == 1 and trainer.step > before:
             speed = {"steps": trainer.step - before, "seconds": time.perf_counter() - began}
             runs.write_json(folder / "speed.json", speed | {"device": device_name(bench.device)})
@@ -79,9 +81,8 @@ def source_of(bench: Bench, config: Config) -> Source:
 
 def steps_done(bench: Bench, config: Config) -> int:
     """Return how many steps of a run are safe in its newest checkpoint; 0 if there is none."""
-    files = folder_of(bench, config).glob("step-*")
-    found = (training.CHECKPOINT.fullmatch(path.name) for path in files)
-    return max((int(match[1]) for match in found if match), default=0)
+    found = training.checkpoints(folder_of(bench, config))
+    return int(found[-1].stem.split("-")[1]) if found else 0
 
 
 def device_name(device: torch.device) -> str:
@@ -98,29 +99,29 @@ def untrained(bench: Bench, config: Config) -> model.UPMNet:
     network = model.build(config).to(bench.device)
     if config.weights is None:
         half = TrainingSet(bench.dataset, bench.frames, config)
-        norms = [
-            m for m in network.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)
-        ]
-        momenta = [m.momentum for m in norms]
-        for norm in norms:
-            norm.momentum = None  # a plain average
-        with torch.inference_mode():
-            for step in range(20):
-                network.train()(half.batch(step, bench.device).frames)
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
+        update_bn((half.batch(step, bench.device) for step in range(20)), network)
     return network.eval()
 
 
 def correct_share(bench: Bench, trainer: training.Trainer) -> float:
-    """Share of the cyclically consistent pairs that really are one person.
+    """Share of a training's cyclically consistent pairs that really are one person.
 
-    Over all parts and tracklets, at each tracklet's last visit. Only where identities are known can
-    this be told; training itself has no use for it. NaN if there is no pair of known people.
+    Over all parts and tracklets, at each tracklet's last visit; see :func:`share_of_one_person`.
     """
-    match = trainer.objective.match.cpu().numpy()  # [k, N]
     people = bench.people(trainer.data.tracklets)
-    found = match >= 0
-    found &= (people != UNKNOWN) & (people[match.clip(0)] != UNKNOWN)
-    correct = (people[match.clip(0)] == people) & found
-    return float(correct.sum() / found.sum()) if found.any() else float("nan")
+    return share_of_one_person(trainer.objective.match.cpu().numpy(), people)
+
+
+def share_of_one_person(match: np.ndarray, people: np.ndarray) -> float:
+    """Share of pairs that are one person, of those whose people are both known; NaN if none is.
+
+    Only where identities are known can this be told; training itself has no use for it.
+
+    Args:
+        match: each tracklet's partner by each part, -1 for none [k, N].
+        people: of the tracklets [N].
+    """
+    paired = match >= 0
+    own, other = np.broadcast_to(people, match.shape)[paired], people[match[paired]]
+    known = (own != UNKNOWN) & (other != UNKNOWN)
+    return float((own == other)[known].mean()) if known.any() else float("nan")

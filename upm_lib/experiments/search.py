@@ -37,19 +37,19 @@ def search(bench: Bench, query: str, top: int = 5, same_camera: bool = False) ->
 
     Args:
         bench: the gallery.
-        query: a tracklet of the gallery as CAMERA/TRACKLET, or a folder of frames anywhere.
+        query: a tracklet of the gallery as CAMERA/TRACKLET, or a folder of frames anywhere; of that
+            the camera is not known, and all are searched.
         top: how many matches to return.
-        same_camera: search the query's own camera too; of a folder elsewhere the camera is not
-            known, and all are searched.
+        same_camera: search the query's own camera too.
 
     Raises UserError for a query that is neither, and if nothing is left to be searched.
     """
     if top < 1:
         raise UserError(f"top must be at least 1, not {top}")
     place = place_of(bench.dataset, query)
-    camera_of = np.array([t.camera for t in bench.dataset.tracklets])
-    candidates = np.arange(len(camera_of))
+    candidates = np.arange(len(bench.dataset.tracklets))
     if place is not None:
+        camera_of = bench.cameras(candidates)
         others = candidates != place if same_camera else camera_of != camera_of[place]
         candidates = candidates[others]
     if not len(candidates):
@@ -57,18 +57,21 @@ def search(bench: Bench, query: str, top: int = 5, same_camera: bool = False) ->
             f"{bench.dataset.root} has no tracklet of another camera than that of {query}: "
             "give --same-camera to search that one"
         )
-    frames = Frames(one_tracklet(Path(query).expanduser())) if place is None else None
-    vectors = gallery_vectors(bench)
-    vector = query_vector(bench, frames) if frames else vectors[place : place + 1]
+    if place is None:
+        frames = Frames(one_tracklet(Path(query).expanduser()))
+        vectors, image = gallery_vectors(bench), frames.pixels[len(frames.pixels) // 2]
+        fusion = bench.measurement("fusion", bench.config.trial)
+        both = networks.of(bench, fusion)
+        vector = features.tracklet_features(both, frames, np.array([0]), bench.config)
+    else:
+        vectors, (image,) = gallery_vectors(bench), bench.images(np.array([place]))
+        vector = vectors[[place]]
     distance = evaluation.distances(vector, vectors[candidates])[0]
     nearest = torch.argsort(distance, stable=True)[:top]
     chosen = candidates[nearest.numpy()]
-    names = tracklet_names(bench.dataset)
-    image = frames.pixels[len(frames.pixels) // 2] if frames else bench.images([place])[0]
-    distances = distance[nearest].tolist()
-    return Found(
-        query, image, len(candidates), [names[c] for c in chosen], distances, bench.images(chosen)
-    )
+    names = np.array(tracklet_names(bench.dataset))[chosen].tolist()
+    distances, shown = distance[nearest].tolist(), bench.images(chosen)
+    return Found(query, image, len(candidates), names, distances, shown)
 
 
 def tracklet_names(dataset: Dataset) -> list[str]:
@@ -105,20 +108,13 @@ def one_tracklet(folder: Path) -> Dataset:
     return Dataset("query", folder, (Tracklet(UNKNOWN, 0, files),), ("",))
 
 
-def query_vector(bench: Bench, frames: Frames) -> Tensor:
-    """Return the fused vector [1, D] of a tracklet from elsewhere."""
-    both = networks.of(bench, bench.measurement("fusion", bench.config.trial))
-    return features.tracklet_features(both, frames, np.array([0]), bench.config)
-
-
 def gallery_vectors(bench: Bench) -> Tensor:
     """Return the fused vectors [T, D] of all tracklets; computed once and kept in the run store."""
     fusion = bench.measurement("fusion", bench.config.trial)
     name = f"{bench.config.dataset}-k{bench.config.k}-{measuring.key(bench, fusion)}.npy"
     path = runs.store() / "vectors" / name
     if not path.is_file():
-        everything = np.arange(len(bench.dataset.tracklets))
-        vectors = measuring.vectors(bench, fusion, everything)
+        vectors = measuring.vectors(bench, fusion, np.arange(len(bench.dataset.tracklets)))
         with runs.replacing(path) as temporary, temporary.open("wb") as file:
             np.save(file, vectors.numpy())
     return torch.from_numpy(np.load(path))
@@ -158,7 +154,8 @@ def draw(found: Found, path: Path) -> Path:
         for name, distance in zip(found.names, found.distances, strict=True)
     ]
     fig = photos.best_matches(found.image, found.images, labels, title=f"query {found.query}")
-    return canvas.save(fig, path.stem, path.parent)
+    canvas.save(fig, path.stem, path.parent)
+    return path
 
 
 def _short(name: str, most: int = 18) -> str:

@@ -55,23 +55,22 @@ class Explorer:
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         picture = self.first()
-        mime, (content, about) = _encoded(picture)
-        data: dict[str, Any] = {"text/plain": repr(picture), mime: content}
+        mime, content, about = _encoded(picture)
         try:
-            data |= self.widget()._repr_mimebundle_()
+            live = self.widget()._repr_mimebundle_()
         except ImportError:
-            return data, {mime: about}
-        return data | {"text/plain": repr(picture)}, {mime: about}
+            live = {}
+        return live | {"text/plain": repr(picture), mime: content}, {mime: about}
 
 
-def _encoded(picture: Picture) -> tuple[str, tuple[bytes, dict[str, str]]]:
-    if picture.photographic:
-        return "image/jpeg", picture._repr_jpeg_()
-    return "image/png", picture._repr_png_()
+def _encoded(picture: Picture) -> tuple[str, bytes, dict[str, str]]:
+    """Return a picture's mime type, its bytes, and what Jupyter is told of it."""
+    made = {"image/jpeg": picture._repr_jpeg_(), "image/png": picture._repr_png_()}
+    return next((mime, *found) for mime, found in made.items() if found)
 
 
 def _as_html(picture: Picture) -> str:
-    mime, (content, _) = _encoded(picture)
+    mime, content, _ = _encoded(picture)
     source = f"data:{mime};base64,{base64.b64encode(content).decode()}"
     return f'<img alt="{html.escape(picture.alt)}" src="{source}">'
 
@@ -81,20 +80,12 @@ def ranked_list(
 ) -> Explorer:
     """Let the reader pick a probe and see its ranked list and the distances, by method.
 
-    Args:
-        bench: the data.
-        methods: of ``measurement.METHODS``.
-        trial: its number.
-        first: place of the probe that is shown first.
+    The probe at place ``first`` of the trial's list is shown first.
     """
     halves = measuring.searched(bench, trial)
-    apart = {}
-    for method in methods:
-        apart[method] = evaluation.distances(
-            *measuring.trial_vectors(bench, bench.measurement(method, trial))
-        )
-    people = bench.people(halves.gallery)
-    person = bench.people(halves.probe)
+    asked = {method: bench.measurement(method, trial) for method in methods}
+    apart = {m: evaluation.distances(*measuring.trial_vectors(bench, a)) for m, a in asked.items()}
+    person, people = bench.people(halves.probe), bench.people(halves.gallery)
 
     def draw(probe: int) -> Picture:
         lists, correct, shown = {}, {}, {}
@@ -113,10 +104,7 @@ def ranked_list(
 def toy_parts(bench: Bench, people: int = 6, seed: int = 4) -> Explorer:
     """Let the reader choose k in a toy world and see which cyclic pairs are correct.
 
-    Args:
-        bench: for the config of the association.
-        people: how many, seen by two cameras each.
-        seed: of their colours.
+    The seed decides the colours of its people; each is seen by two cameras.
     """
     cameras = np.repeat([0, 1], people)
     names = [chr(ord("a") + n) for n in range(people)] * 2

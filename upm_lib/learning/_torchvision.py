@@ -13,8 +13,9 @@ import torch
 
 
 def _compiled_operators_load() -> bool:
-    folder = Path(importlib.util.find_spec("torchvision").origin).parent
-    library = next((f for f in folder.glob("_C.*") if f.suffix in {".so", ".pyd"}), None)
+    spec = importlib.util.find_spec("torchvision")
+    files = Path(spec.origin).parent.glob("_C.*") if spec and spec.origin else ()
+    library = next((f for f in files if f.suffix in {".so", ".pyd"}), None)
     if library is None:
         return False
     try:

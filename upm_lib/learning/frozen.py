@@ -4,8 +4,6 @@ Blocks that are not trained give the same for a frame at every step, whatever th
 With their output in the place of the frames, a step costs the last blocks only.
 """
 
-from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -16,40 +14,31 @@ from tqdm.auto import tqdm
 
 from upm_lib import runs
 from upm_lib.config import Config
-from upm_lib.data.packing import Frames, on_device
+from upm_lib.data.packing import Frames, Source, on_device
 from upm_lib.learning import model
 
 # The config's fields that the frozen blocks and their input depend on.
 FIELDS = ("backbone", "freeze", "height", "width", "resize", "restore_bn_statistics")
 
 
-class FrozenMaps:
+class FrozenMaps(Source):
     """Stands in for :class:`~upm_lib.data.packing.Frames` in training and extraction.
 
     The maps are a memory-mapped array [F, h, w, c] of half precision in the run store, under a key
-    of the data, the weights and the fields above. They are computed where they are missing.
-
-    Args:
-        frames: the packed frames.
-        config: with ``freeze`` above 0 and weights.
-        device: where the frozen blocks are run.
-        progress: show a progress bar.
+    of the data, the weights and the fields above. They are computed where they are missing, by the
+    frozen blocks of the config's network.
     """
 
     def __init__(
         self, frames: Frames, config: Config, device: torch.device, progress: bool = False
     ) -> None:
-        self.frames, self.tracklet, self.digest = frames, frames.tracklet, frames.digest
+        self.tracklet = frames.tracklet
         path = _path(frames, config)
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock"):
             if not path.is_file():
                 _compute(frames, config, device, path, progress)
         self.maps = np.load(path, mmap_mode="r")
-
-    def of(self, tracklets: Sequence[int]) -> np.ndarray:
-        """Return the frame numbers of some tracklets, in their order."""
-        return self.frames.of(tracklets)
 
     def batch(self, index: np.ndarray, config: Config, device: torch.device | str) -> Tensor:
         """Return the maps of frames [B] as the backbone's input [B, c, h, w], channels last."""
@@ -62,7 +51,7 @@ def _path(frames: Frames, config: Config) -> Path:
         "data": frames.digest,
         "weights": runs.weights_digest(config),
         "code": runs.code_digest("data/packing", "learning/model", "learning/frozen"),
-        "torch": version("torch"),
+        "torch": runs.version("torch"),
     }
     return runs.store() / "maps" / f"{config.dataset}-{runs.digest(made_of)}.npy"
 
@@ -71,14 +60,16 @@ def _path(frames: Frames, config: Config) -> Path:
 def _compute(
     frames: Frames, config: Config, device: torch.device, path: Path, progress: bool
 ) -> None:
-    blocks = model.build(config).frozen.to(device, memory_format=torch.channels_last)
-    count, maps = len(frames.tracklet), None
+    blocks = model.channels_last(model.build(config), device).frozen
+    count = len(frames.tracklet)
+
+    def made(index: np.ndarray) -> Tensor:
+        return blocks(frames.batch(index, config, device)).permute(0, 2, 3, 1)
+
     with runs.replacing(path) as temporary:
+        shape = (count, *made(np.arange(1)).shape[1:])
+        maps = np.lib.format.open_memmap(temporary, "w+", np.float16, shape)
         for start in tqdm(range(0, count, 64), desc="frozen blocks", disable=not progress):
             index = np.arange(start, min(start + 64, count))
-            out = blocks(frames.batch(index, config, device)).permute(0, 2, 3, 1)
-            if maps is None:
-                shape = (count, *out.shape[1:])
-                maps = np.lib.format.open_memmap(temporary, "w+", np.float16, shape)
-            maps[index] = out.half().cpu().numpy()
+            maps[index] = made(index).half().cpu().numpy()
         maps.flush()

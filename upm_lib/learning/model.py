@@ -7,13 +7,14 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from upm_lib.config import MAP_COLUMNS, MAP_ROWS, Config, UserError
+from upm_lib.config import MAP_ROWS, Config, UserError
 from upm_lib.learning import _memory, _torchvision  # noqa: F401  (before timm, which imports torchvision)
 
 import timm  # isort: skip
@@ -23,15 +24,10 @@ import torchvision.models  # isort: skip
 
 
 def part_pool(f: Tensor, k: int, pool: str = "gap") -> Tensor:
-    """Pool k equal horizontal stripes of a map (section 3.2).
+    """Pool k equal horizontal stripes of a map [B, c, 8, 4], 8 a multiple of k (section 3.2).
 
-    Args:
-        f: map of the backbone [B, c, 8, 4].
-        k: number of stripes, a divisor of 8; k = 1 pools the whole map.
-        pool: "gap" (mean over the stripe) or "gmp" (maximum).
-
-    Returns:
-        x_1 .. x_k as [B, k, c], top stripe first, not normalised.
+    Returns x_1 .. x_k as [B, k, c], top stripe first, not normalised: the mean over the stripe for
+    "gap", the maximum for "gmp". k = 1 pools the whole map.
     """
     if f.shape[2] % k:
         raise UserError(f"k = {k} does not divide the {f.shape[2]} rows of the map")
@@ -60,15 +56,8 @@ class GlobalAware(nn.Module):
 
     x^_0 .. x^_k are the whole-map and part features reduced to c' channels by 1x1 convolutions.
     Every part has weights of its own, so the k convolutions on 1x1 maps are one batched product.
-    Maps [B, c, 8, 4] to [B, k, c'].
-
-    Args:
-        c: channels of the map.
-        k: number of parts.
-        c_reduced: c'.
-        pool: "gap" or "gmp".
-        activation: "relu" (paper) or "relu6" (published code).
-        bn_eps, bn_momentum: of the batch normalisation; momentum 0 freezes its moving statistics.
+    Maps [B, c, 8, 4] to [B, k, c']. The activation is "relu" (paper) or "relu6" (published code);
+    a momentum of 0 freezes the moving statistics of the batch normalisation.
     """
 
     def __init__(
@@ -111,17 +100,20 @@ class UPMNet(nn.Module):
     """
 
     def __init__(
-        self, backbone: nn.Module, head: LocalAware | GlobalAware, frozen: nn.Module | None = None
+        self,
+        backbone: nn.Module,
+        head: LocalAware | GlobalAware,
+        frozen: nn.Sequential | None = None,
     ) -> None:
         super().__init__()
         self.backbone, self.head = backbone, head
-        self.frozen = None if frozen is None else frozen.eval().requires_grad_(False)
+        self.frozen = nn.Sequential() if frozen is None else frozen.eval().requires_grad_(False)
 
     def train(self, mode: bool = True) -> "UPMNet":
         """Set the mode of all but the frozen blocks, which stay in evaluation mode."""
         super().train(mode)
-        if self.frozen is not None:
-            self.frozen.eval()
+        for block in self.frozen:
+            block.eval()
         return self
 
     @property
@@ -139,15 +131,13 @@ class UPMNet(nn.Module):
 
         What the frozen blocks make of the frames is accepted as well: it has more than 3 channels.
         """
-        if self.frozen is not None and images.shape[1] == 3:
-            images = self.frozen(images)
-        return self.backbone(images)
+        return self.backbone(self.frozen(images) if images.shape[1] == 3 else images)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the part features [B, k, dim] of what :meth:`map` takes."""
         return self.head(self.map(images))
 
-    def decayed(self) -> Iterator[nn.Parameter]:
+    def decayed(self) -> Iterator[Tensor]:
         """Yield the weights that weight decay acts on: ordinary convolutions, nothing else.
 
         Not depthwise convolutions, batch normalisation or biases, as in the published code.
@@ -163,7 +153,7 @@ class UPMNet(nn.Module):
 
 
 def _mobilenet_v1(stride: int) -> tuple[nn.Module, int]:
-    net = timm.create_model("mobilenetv1_100", pretrained=False, pad_type="same")
+    net: Any = timm.create_model("mobilenetv1_100", pretrained=False, pad_type="same")
     if stride == 16:
         net.blocks[4][0].conv_dw.stride = (1, 1)
     backbone = OrderedDict(conv_stem=net.conv_stem, bn1=net.bn1, blocks=net.blocks)
@@ -193,46 +183,35 @@ def _resnet50_slim(stride: int) -> tuple[nn.Module, int]:
     return backbone, c
 
 
-def _separable(c_in: int, c_out: int, stride: int) -> nn.Sequential:
-    """One block of MobileNetV1: a depthwise and a pointwise convolution, each with BN and ReLU6."""
-    return nn.Sequential(
-        nn.Conv2d(c_in, c_in, 3, stride, 1, groups=c_in, bias=False),
-        nn.BatchNorm2d(c_in),
-        nn.ReLU6(inplace=True),
-        nn.Conv2d(c_in, c_out, 1, bias=False),
-        nn.BatchNorm2d(c_out),
-        nn.ReLU6(inplace=True),
-    )
+def _convolution(c_in: int, c_out: int, size: int, stride: int = 1, groups: int = 1) -> list[Any]:
+    convolution = nn.Conv2d(c_in, c_out, size, stride, size // 2, groups=groups, bias=False)
+    return [convolution, nn.BatchNorm2d(c_out), nn.ReLU6(inplace=True)]
 
 
 def _small(stride: int) -> tuple[nn.Module, int]:
     """The first seven blocks of MobileNetV1 at half width: deeper ones do not learn in minutes."""
     if stride != 16:
         raise UserError("the small backbone takes 128x64 frames: set height = 128 and width = 64")
-    stem = nn.Sequential(
-        nn.Conv2d(3, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU6(inplace=True)
-    )
-    plan = ((32, 1), (64, 2), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1))
-    blocks, c = [], 16
-    for c_out, block_stride in plan:
-        blocks.append(_separable(c, c_out, block_stride))
+    stem, blocks, c = nn.Sequential(*_convolution(3, 16, 3, 2)), nn.Sequential(), 16
+    for c_out, down in ((32, 1), (64, 2), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1)):
+        layers = *_convolution(c, c, 3, down, groups=c), *_convolution(c, c_out, 1)
+        blocks.append(nn.Sequential(*layers))  # depthwise, then pointwise
         c = c_out
-    return nn.Sequential(OrderedDict(stem=stem, blocks=nn.Sequential(*blocks))), c
+    return nn.Sequential(OrderedDict(stem=stem, blocks=blocks)), c
 
 
+# With eps and momentum of the batch normalisation; momentum is 1 - TensorFlow's decay.
 _BACKBONES = {
-    "mobilenet_v1": _mobilenet_v1,
-    "resnet50": _resnet50,
-    "resnet50_slim": _resnet50_slim,
-    "small": _small,
+    "mobilenet_v1": (_mobilenet_v1, 1e-3, 3e-4),
+    "resnet50": (_resnet50, 1e-5, 0.1),
+    "resnet50_slim": (_resnet50_slim, 1e-5, 3e-3),
+    "small": (_small, 1e-5, 0.1),
 }
-# (eps, momentum) of the batch normalisation; momentum is 1 - TensorFlow's decay.
-_BATCH_NORM = {
-    "mobilenet_v1": (1e-3, 3e-4),
-    "resnet50": (1e-5, 0.1),
-    "resnet50_slim": (1e-5, 3e-3),
-    "small": (1e-5, 0.1),
-}
+
+
+def _batch_norm(config: Config) -> tuple[float, float]:
+    _, eps, momentum = _BACKBONES[config.backbone]
+    return eps, momentum if config.bn_momentum is None else config.bn_momentum
 
 
 def build(config: Config) -> UPMNet:
@@ -243,21 +222,25 @@ def build(config: Config) -> UPMNet:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        backbone, c = _BACKBONES[config.backbone](config.height // MAP_ROWS)
+        backbone, c = _BACKBONES[config.backbone][0](config.height // MAP_ROWS)
         head = _head(config, c)
-    eps, momentum = _BATCH_NORM[config.backbone]
     for module in backbone.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.eps = eps
-            module.momentum = momentum if config.bn_momentum is None else config.bn_momentum
+            module.eps, module.momentum = _batch_norm(config)
     if config.weights is not None:
         load_backbone_weights(
             backbone, config.backbone, config.weights, config.restore_bn_statistics
         )
-    if not config.freeze:
-        return UPMNet(backbone, head)
-    frozen, rest = divide(backbone, config.backbone, config.freeze)
-    return UPMNet(rest, head, frozen)
+    frozen = None
+    if config.freeze:
+        frozen, backbone = divide(backbone, config.backbone, config.freeze)
+    return UPMNet(backbone, head, frozen)
+
+
+def channels_last(network: UPMNet, device: torch.device | str = "cpu") -> UPMNet:
+    """Move a network to a device, its weights laid out channels last, and so its maps."""
+    # torch's stub does not know of the memory format of a module.
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def divide(
@@ -270,8 +253,8 @@ def divide(
     parts = dict(backbone.named_children())
     stages = [parts.pop(part) for part in list(parts) if part.startswith(("blocks", "layer"))]
     if architecture == "mobilenet_v1":  # its blocks come in stages, ResNet50's in layers
-        stages = list(stages[0])
-    blocks = [block for stage in stages for block in stage]
+        stages = list(stages[0].children())
+    blocks = [block for stage in stages for block in stage.children()]
     if freeze >= len(blocks):
         raise UserError(
             f"freeze = {freeze}: the backbone {architecture} has {len(blocks)} blocks, and at "
@@ -284,18 +267,11 @@ def divide(
 def _head(config: Config, c: int) -> LocalAware | GlobalAware:
     if config.branch == "local":
         return LocalAware(c, config.k, config.pool)
-    eps, momentum = _BATCH_NORM[config.backbone]
-    momentum = momentum if config.bn_momentum is None else config.bn_momentum
-    head = GlobalAware(
-        c,
-        config.k,
-        config.c_reduced,
-        config.pool,
-        config.head_activation,
-        bn_eps=eps,
-        # The published code leaves the head as it was drawn, its moving statistics too.
-        bn_momentum=momentum if config.train_global_head else 0.0,
-    )
+    eps, momentum = _batch_norm(config)
+    # The published code leaves the head as it was drawn, its moving statistics too.
+    momentum = momentum if config.train_global_head else 0.0
+    shape = (c, config.k, config.c_reduced, config.pool)
+    head = GlobalAware(*shape, config.head_activation, bn_eps=eps, bn_momentum=momentum)
     return head.requires_grad_(config.train_global_head)
 
 
@@ -305,22 +281,16 @@ def _head(config: Config, c: int) -> LocalAware | GlobalAware:
 def load_backbone_weights(
     backbone: nn.Module, architecture: str, weights: str, restore_bn_statistics: bool = True
 ) -> None:
-    """Load trained weights into a backbone, in place.
+    """Load trained weights into a backbone of an architecture, in place.
 
-    Args:
-        backbone: from :func:`build`.
-        architecture: its name in the config.
-        weights: "imagenet" (downloaded on first use) or a local .safetensors or .pth file; for
-            mobilenet_v1 with the names of the public file google/mobilenet_v1_1.0_224, for ResNet50
-            with torchvision's names.
-        restore_bn_statistics: False leaves moving means at 0 and variances at 1.
+    ``weights`` is "imagenet" (downloaded on first use) or a local .safetensors or .pth file; for
+    mobilenet_v1 with the names of the public file google/mobilenet_v1_1.0_224, for ResNet50 with
+    torchvision's. Without ``restore_bn_statistics`` moving means stay 0 and variances 1.
     """
     state = _imagenet(architecture) if weights == "imagenet" else _read_state(weights)
     wanted = backbone.state_dict()
-    if architecture == "mobilenet_v1":
-        names = _mobilenet_names(list(wanted))
-    else:
-        names = {name: name for name in wanted}
+    public = architecture == "mobilenet_v1"
+    names = _mobilenet_names([*wanted]) if public else {name: name for name in wanted}
     missing = [n for n in names.values() if n not in state and "num_batches" not in n]
     if missing:
         raise UserError(
@@ -342,13 +312,11 @@ def load_backbone_weights(
 
 def _mobilenet_names(ours: list[str]) -> dict[str, str]:
     """Map timm's names to those of the public file, which counts the 27 convolutions in order."""
-    layers = list(dict.fromkeys(n.rsplit(".", 1)[0] for n in ours))
     theirs = {}
-    for number, layer in enumerate(layers):
+    for number, layer in enumerate(dict.fromkeys(n.rpartition(".")[0] for n in ours)):
         unit = "conv_stem" if number < 2 else f"layer.{number // 2 - 1}"
-        kind = "convolution" if number % 2 == 0 else "normalization"
-        theirs[layer] = f"mobilenet_v1.{unit}.{kind}"
-    return {n: f"{theirs[n.rsplit('.', 1)[0]]}.{n.rsplit('.', 1)[1]}" for n in ours}
+        theirs[layer] = f"mobilenet_v1.{unit}.{('convolution', 'normalization')[number % 2]}"
+    return {n: f"{theirs[n.rpartition('.')[0]]}.{n.rpartition('.')[2]}" for n in ours}
 
 
 def _read_state(weights: str) -> dict[str, Tensor]:
@@ -374,13 +342,10 @@ MOBILENET_DIGEST = "8e393daa8324ac71c13232cdfe0d213cccfd3ff4ce2f1fa5e3f2849e45d5
 
 
 def pinned(state: dict[str, Tensor], digest: str, source: str) -> dict[str, Tensor]:
-    """Return downloaded MobileNetV1 weights if they are, number by number, the known ones.
+    """Return MobileNetV1 weights from a source if they are, number by number, the known ones.
 
-    Args:
-        state: tensors under the public names.
-        digest: SHA-256, hexadecimal, over name, shape and content of the backbone's tensors; the
-            file's header, its classifier and its counters of batches are free.
-        source: where they come from, for the message.
+    The digest is SHA-256, hexadecimal, over name, shape and content of the backbone's tensors under
+    their public names; the file's header, its classifier and its counters of batches are free.
 
     Raises UserError otherwise.
     """
@@ -398,27 +363,21 @@ def pinned(state: dict[str, Tensor], digest: str, source: str) -> dict[str, Tens
 
 
 def _imagenet(backbone: str) -> dict[str, Tensor]:
+    if backbone not in ("mobilenet_v1", "resnet50"):
+        raise UserError(f"there is no public source of weights for {backbone}: give a local file")
     try:
-        if backbone == "mobilenet_v1":
-            from huggingface_hub import hf_hub_download
-
-            file = hf_hub_download("google/mobilenet_v1_1.0_224", "model.safetensors")
-            return pinned(_read_state(file), MOBILENET_DIGEST, file)
         if backbone == "resnet50":
-            names = torchvision.models.ResNet50_Weights
             # The file's name holds its digest; a file in the cache is not checked again, hence
             # nothing but tensors is read from it.
-            options = dict(progress=False, check_hash=True, weights_only=True)
-            return names.IMAGENET1K_V1.get_state_dict(**options)
-    except UserError:
-        raise
+            weights = torchvision.models.ResNet50_Weights.IMAGENET1K_V1
+            return weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+        from huggingface_hub import hf_hub_download
+
+        file = hf_hub_download("google/mobilenet_v1_1.0_224", "model.safetensors")
     except Exception as error:  # any of a dozen network errors: the advice is the same
         raise UserError(
             f"the ImageNet weights of {backbone} could not be downloaded "
             f"({type(error).__name__}): fetch the file on a machine with network access and "
             "give its path as weights"
         ) from error
-    raise UserError(f"there is no public source of weights for {backbone}: give a local file")
-
-
-assert MAP_ROWS == 2 * MAP_COLUMNS  # frames are twice as high as wide, and so is the map
+    return pinned(_read_state(file), MOBILENET_DIGEST, file)

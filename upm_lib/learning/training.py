@@ -11,6 +11,7 @@ import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -63,10 +64,7 @@ def pick_device(name: str | None = None) -> torch.device:
 def learning_rate(config: Config, step: int, frames: int) -> float:
     """Return the learning rate of a step, counted from 0 (section 4.1).
 
-    Args:
-        config: schedule, lr, steps, batch.
-        step: number of updates done so far.
-        frames: number of training frames; the staircase falls by 0.94 every two epochs.
+    The staircase falls by 0.94 every two epochs of the training frames.
     """
     if config.schedule == "staircase":
         every = max(1, int(frames / config.batch * 2))
@@ -84,14 +82,9 @@ def ema_decay(config: Config, updates: int) -> float:
 
 def optimiser_of(network: model.UPMNet, config: Config) -> torch.optim.Optimizer:
     """Return the optimiser of section 4.1 (RMSProp or SGD), or Adam for the short demo runs."""
-    groups = [
-        {"params": list(network.backbone.parameters()), "factor": 1.0},
-        {
-            "params": [p for p in network.head.parameters() if p.requires_grad],
-            "factor": config.head_lr_factor,
-        },
-    ]
-    groups = [group for group in groups if group["params"]]
+    groups: list[dict[str, Any]] = [{"params": [*network.backbone.parameters()], "factor": 1.0}]
+    if head := [p for p in network.head.parameters() if p.requires_grad]:
+        groups.append({"params": head, "factor": config.head_lr_factor})
     if config.optimiser == "rmsprop":  # TensorFlow's: epsilon inside the root, slot starts at 1
         return RMSpropTF(groups, lr=config.lr, alpha=0.9, eps=1.0, momentum=0.9)
     if config.optimiser == "sgd":
@@ -107,11 +100,6 @@ class Trainer:
 
     Several processes (:mod:`upm_lib.distributed`) share the frames of each batch and hold the same
     state; ``config.batch`` is the global batch.
-
-    Args:
-        config: what to train.
-        data: the training half of a trial.
-        device: where.
     """
 
     def __init__(self, config: Config, data: TrainingSet, device: torch.device) -> None:
@@ -121,15 +109,13 @@ class Trainer:
                 "choose a multiple of their number"
             )
         self.config, self.data, self.device = config, data, device
-        network = model.build(config)
-        self.network = network.to(device, memory_format=torch.channels_last).train()
+        self.network = model.channels_last(model.build(config), device).train()
         self.parallel: nn.Module = self.network  # what a step calls
         if distributed.size() > 1:
             distributed.synchronise(self.network)
             self.parallel = DistributedDataParallel(self.network)
-        self.objective: nn.Module = Association(
-            self.network.k, self.network.dim, data.camera_of, config
-        ).to(device)
+        shape = self.network.k, self.network.dim
+        self.objective = Association(*shape, data.camera_of, config).to(device)
         self.optimiser = optimiser_of(self.network, config)
         self.decayed = list(self.network.decayed()) if config.weight_decay else []
         # The moving average covers the weights; batch norm's statistics are copied as they are.
@@ -180,7 +166,7 @@ class Trainer:
         found = [p.grad for p in self.network.parameters() if p.grad is not None]
         largest = torch.stack(torch._foreach_norm(found, torch.inf)).max()  # NaN if one is
         if self.decayed:
-            gradients = [p.grad for p in self.decayed]
+            gradients = [p.grad for p in self.decayed if p.grad is not None]
             torch._foreach_add_(gradients, self.decayed, alpha=self.config.weight_decay)
         nn.utils.clip_grad_value_(self.network.parameters(), self.config.clip)
         return largest
@@ -221,33 +207,28 @@ class Trainer:
 
     # ------------------------------------------------------------ state on disk
 
+    def _modules(self) -> dict[str, nn.Module]:
+        modules = {"network": self.network, "objective": self.objective}
+        return modules | ({"ema": self.ema.module} if self.ema else {})
+
     def tensors(self) -> dict[str, Tensor]:
         """Return every tensor of the run's state under a flat name."""
-        modules = {"network": self.network, "objective": self.objective}
-        if self.ema:
-            modules["ema"] = self.ema.module
-        state = {f"{m}.{n}": t for m, mod in modules.items() for n, t in mod.state_dict().items()}
+        modules = self._modules().items()
+        state = {f"{m}.{n}": t for m, module in modules for n, t in module.state_dict().items()}
         for number, slots in self.optimiser.state_dict()["state"].items():
             state |= {f"optimiser.{number}.{n}": t for n, t in slots.items()}
         return state | {"history": self.history}
 
     def load_tensors(self, state: dict[str, Tensor], step: int) -> None:
         """Put back what :meth:`tensors` returned after a number of steps."""
-        parts: dict[str, dict[str, Tensor]] = {}
-        for name, value in state.items():
-            part, _, rest = name.partition(".")
-            parts.setdefault(part, {})[rest] = value
-        self.network.load_state_dict(parts["network"])
-        self.objective.load_state_dict(parts["objective"])
-        if self.ema:
-            self.ema.module.load_state_dict(parts["ema"])
+        for name, module in self._modules().items():
+            module.load_state_dict({n: state[f"{name}.{n}"] for n in module.state_dict()})
         slots: dict[int, dict[str, Tensor]] = {}
-        for name, value in parts.get("optimiser", {}).items():
-            number, slot = name.split(".")
-            slots.setdefault(int(number), {})[slot] = value
+        for _, number, slot in (n.split(".") for n in state if SLOT.fullmatch(n)):
+            slots.setdefault(int(number), {})[slot] = state[f"optimiser.{number}.{slot}"]
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": slots, "param_groups": groups})
-        self.history.copy_(parts["history"][""])
+        self.history.copy_(state["history"])
         self.step = step
 
 
@@ -268,7 +249,7 @@ def save_checkpoint(trainer: Trainer, folder: Path) -> Path:
     path = folder / f"step-{trainer.step:08d}-{_digest(content)}.safetensors"
     with runs.replacing(path) as temporary:
         temporary.write_bytes(content)
-    for old in _checkpoints(folder)[:-KEEP]:
+    for old in checkpoints(folder)[:-KEEP]:
         old.unlink()
     return path
 
@@ -278,8 +259,8 @@ def load_checkpoint(trainer: Trainer, folder: Path) -> bool:
 
     A damaged one is passed over with a warning; one of another config raises UserError.
     """
-    for path in reversed(_checkpoints(folder)):
-        step, digest = CHECKPOINT.fullmatch(path.name).groups()
+    for path in reversed(checkpoints(folder)):
+        _, step, digest = path.stem.split("-")
         if _digest(path.read_bytes()) != digest:
             warnings.warn(f"{path.name} is damaged: using the checkpoint before it", stacklevel=2)
             continue
@@ -320,7 +301,8 @@ def _same_data(tensors: dict[str, Tensor], trainer: Trainer) -> bool:
     return shapes and torch.equal(tensors["objective.camera_of"], ours["objective.camera_of"].cpu())
 
 
-def _checkpoints(folder: Path) -> list[Path]:
+def checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints in a folder, the newest last."""
     return sorted(p for p in folder.glob("step-*") if CHECKPOINT.fullmatch(p.name))
 
 
@@ -335,7 +317,7 @@ def train(
     trainer: Trainer,
     folder: Path | None = None,
     checkpoint_every: int = 500,
-    progress: bool | str = False,
+    title: str | None = None,
     stop: Callable[[int], bool] | None = None,
 ) -> None:
     """Train to the last step, from the newest checkpoint in folder if there is one.
@@ -346,7 +328,7 @@ def train(
         trainer: fresh.
         folder: where checkpoints go; None keeps none.
         checkpoint_every: steps.
-        progress: show a bar; a text is its title.
+        title: of the bar; None shows none.
         stop: called with the number of steps done; True ends early, without a last checkpoint.
     """
     if folder is not None:
@@ -354,10 +336,8 @@ def train(
         distributed.agree(trainer.step, "the checkpoint to go on from")
     if trainer.step == trainer.config.steps:
         return
-    title = progress if isinstance(progress, str) else "training"
-    progress = progress and distributed.rank() == 0
-    bar = tqdm(total=trainer.config.steps, initial=trainer.step, desc=title, disable=not progress)
-    with bar:
+    hidden = title is None or distributed.rank() > 0
+    with tqdm(total=trainer.config.steps, initial=trainer.step, desc=title, disable=hidden) as bar:
         while trainer.step < trainer.config.steps:
             trainer.train_step()
             done = trainer.step

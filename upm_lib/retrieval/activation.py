@@ -16,12 +16,7 @@ def activation_map(f: Tensor, weights: Tensor | None = None) -> Tensor:
     Section 4.6 gives every channel the weight 1, so that the map shows what the backbone responds
     to and not what a classifier would; a map without any contrast is all zero.
 
-    Args:
-        f: maps of the backbone [B, c, h, w].
-        weights: of the channels [B, c]; None: all 1, as in section 4.6.
-
-    Returns:
-        [B, h, w] in [0, 1].
+    Maps of the backbone [B, c, h, w] and weights [B, c], or None for all 1, give [B, h, w].
     """
     total = (f if weights is None else f * weights[..., None, None]).sum(1).relu()
     low, high = total.amin((1, 2), keepdim=True), total.amax((1, 2), keepdim=True)
@@ -36,12 +31,8 @@ def gradient_weights(network: UPMNet, f: Tensor) -> Tensor:
     averages has the same gradient in every channel, so for the local-aware head all weights are
     equal and the map is that of section 4.6; the global-aware head's convolutions weigh them.
 
-    Args:
-        network: in evaluation mode, so that frames do not depend on each other.
-        f: maps of its backbone [B, c, h, w].
-
-    Returns:
-        [B, c], of either sign.
+    Maps of the backbone [B, c, h, w] give weights [B, c] of either sign. The network is to be in
+    evaluation mode, so that frames do not depend on each other.
     """
     with torch.enable_grad():
         leaf = f.clone().requires_grad_()
@@ -56,14 +47,10 @@ def activation_maps(
     config: Config,
     by_gradient: bool = False,
 ) -> np.ndarray:
-    """Return the activation maps of some frames at the size of the crops: [n, h, w] in [0, 1].
+    """Return the activation maps of frames ``index`` [n], at the crops' size: [n, h, w] in [0, 1].
 
-    Args:
-        network: is set to evaluation mode.
-        frames: of the data set.
-        index: which of them [n].
-        config: of the input's size.
-        by_gradient: weigh channels by :func:`gradient_weights` instead of 1.
+    The network is set to evaluation mode. ``by_gradient`` weighs channels by
+    :func:`gradient_weights` instead of 1.
     """
     network.eval()
     device = next(network.parameters()).device

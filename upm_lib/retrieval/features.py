@@ -6,6 +6,7 @@ Shapes: F frames, T tracklets, k parts, d numbers a part feature.
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from itertools import pairwise
+from typing import cast
 
 import cv2
 import numpy as np
@@ -34,7 +35,8 @@ def folded(network: UPMNet) -> UPMNet:
         children = list(module.named_children())
         for (name, one), (follower, other) in pairwise(children):
             if isinstance(one, nn.Conv2d) and hasattr(other, "running_mean"):
-                setattr(module, name, fuse_conv_bn_eval(one, other))
+                norm = cast(nn.BatchNorm2d, other)  # or GlobalBatchNorm, which has the same fields
+                setattr(module, name, fuse_conv_bn_eval(one, norm))
                 setattr(module, follower, getattr(other, "act", nn.Identity()))
     return network
 
@@ -47,16 +49,9 @@ def blocks(
     config: Config,
     progress: bool = False,
 ) -> Iterator[tuple[slice, list[Tensor]]]:
-    """Yield the part features of some frames, block by block, on the CPU.
+    """Yield the part features of the frames numbered ``index`` [F], block by block, on the CPU.
 
-    Copies of the networks in evaluation mode do it.
-
-    Args:
-        networks: each gives features of its own; a frame is read once for all.
-        frames: the packed frames.
-        index: numbers of the frames wanted [F].
-        config: the input's size.
-        progress: show a bar.
+    Copies of the networks in evaluation mode do it; a frame is read once for all.
 
     Yields:
         The block's places in ``index``, and for each network its features [B, k, d].
@@ -88,15 +83,9 @@ def fuse(*branches: Tensor, normalise_branches: bool = False) -> Tensor:
     """Fuse the part features of one or several networks, frame by frame (section 3.5).
 
     For each part the vectors of all branches are concatenated and scaled to unit length together;
-    the k parts are concatenated, so the result has k (c + c') numbers and unit length.
-
-    Args:
-        branches: part features [F, k, d_i] with the same k.
-        normalise_branches: scale each branch's vector to unit length first, so that neither
-            outweighs the other; the published code does not.
-
-    Returns:
-        [F, k * sum(d_i)].
+    the k parts are concatenated, so part features [F, k, d_i] give [F, k (d_1 + d_2 ...)] of unit
+    length. ``normalise_branches`` scales each branch's vector to unit length first, so that neither
+    outweighs the other; the published code does not.
     """
     if len({b.shape[1] for b in branches}) > 1:
         raise ValueError(f"branches differ in k: {[b.shape[1] for b in branches]}")
@@ -110,13 +99,8 @@ class TrackletPool:
     """Pool frame features over the frames of each tracklet as they come (section 3.5).
 
     Only the tracklets' vectors [T, D] are held, never those of all frames. The frames may come in
-    any order and in pieces of any size.
-
-    Args:
-        frames_of: how many frames each tracklet has in all [T], at least 1.
-        dim: D.
-        pool: "max" (element by element) or "mean".
-        dtype: of the features.
+    any order and in pieces of any size; ``frames_of`` says how many each tracklet has in all [T],
+    at least 1. ``pool`` is "max" (element by element) or "mean".
     """
 
     def __init__(
@@ -140,15 +124,9 @@ class TrackletPool:
 
 
 def pool_tracklets(features: Tensor, tracklet: np.ndarray, pool: str = "max") -> Tensor:
-    """Pool frame features [F, D] over the frames of each tracklet and scale to unit length.
+    """Pool fused frame features [F, D] as :class:`TrackletPool` does, all at once: [T, D].
 
-    Args:
-        features: fused frame features [F, D].
-        tracklet: number of each frame's tracklet [F]; the result follows their sorted order.
-        pool: "max" (element by element, section 3.5) or "mean".
-
-    Returns:
-        [T, D], T the number of different tracklets.
+    ``tracklet`` [F] numbers each frame's tracklet; the result follows their sorted order.
     """
     _, number, counts = np.unique(tracklet, return_inverse=True, return_counts=True)
     pooled = TrackletPool(counts, features.shape[1], pool, features.dtype)
@@ -163,18 +141,17 @@ def tracklet_features(
     config: Config,
     progress: bool = False,
 ) -> Tensor:
-    """Return unit vectors [T, D] of some tracklets, in their order, fused from the networks.
+    """Return unit vectors [T, D] of some tracklets [T], in their order, fused from the networks.
 
-    Frames are read, fused and pooled block by block, so that the memory needed grows with the
-    tracklets, not with the frames. Several processes share the tracklets, and each returns all.
+    The memory needed grows with the tracklets, not with the frames. Several processes share the
+    tracklets, and each returns all.
     """
     own = tracklets[distributed.share(len(tracklets))]
-    numbers = [frames.of([t]) for t in own]
-    counts = np.array([len(n) for n in numbers])
+    index = frames.of(own)
+    counts = np.bincount(frames.tracklet)[own]
     row = np.repeat(np.arange(len(own)), counts)
     dim = sum(network.k * network.dim for network in networks)
     pooled = TrackletPool(counts, dim, config.tracklet_pool)
-    index = np.concatenate([np.empty(0, np.int64), *numbers])  # a share may be empty
     for place, parts in blocks(networks, frames, index, config, progress):
         fused = fuse(*parts, normalise_branches=config.normalise_branches)
         pooled.add(fused, row[place])
@@ -188,12 +165,8 @@ def colour_histogram(frames: Frames, tracklets: np.ndarray, stripes: int = 8) ->
     """
     rows = []
     for tracklet in tracklets:
-        total = 0.0
-        for image in frames.pixels[frames.tracklet == tracklet]:
-            hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
-            parts = np.array_split(hsv, stripes)
-            total = total + np.stack(
-                [cv2.calcHist([p], [0, 1], None, [12, 4], [0, 180, 0, 256]).ravel() for p in parts]
-            )
-        rows.append(np.sqrt(total / total.sum(1, keepdims=True)).ravel())
-    return unit(torch.from_numpy(np.stack(rows)).float())
+        beside = np.hstack(frames.pixels[frames.tracklet == tracklet])  # [h, T w, 3]
+        parts = np.array_split(cv2.cvtColor(beside, cv2.COLOR_RGB2HSV), stripes)
+        counts = [cv2.calcHist([p], [0, 1], None, [12, 4], [0, 180, 0, 256]) for p in parts]
+        rows.append([np.sqrt(c / c.sum()).ravel() for c in counts])
+    return unit(torch.from_numpy(np.array(rows)).flatten(1))

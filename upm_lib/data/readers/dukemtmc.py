@@ -2,21 +2,11 @@
 
 import os
 import re
-from collections import Counter
 from pathlib import Path
 
 from upm_lib.config import UserError
-from upm_lib.data.tracklets import (
-    SUBSETS,
-    Dataset,
-    Found,
-    arranged,
-    check_root,
-    folders,
-    images,
-    readable,
-    refuse_empty,
-)
+from upm_lib.data import tracklets
+from upm_lib.data.tracklets import SUBSETS, Dataset, Found, folders
 
 RIGHTS = "UPM_DUKEMTMC_RIGHTS"  # the environment variable by which a user confirms them
 FRAME = re.compile(r"\d+_?C(\d+)_?F\d+_?X\d+\.\w+")  # person, camera, frame numbers
@@ -31,6 +21,7 @@ def confirm_rights() -> None:
         )
 
 
+@tracklets.readable()
 def read(root: str | Path, name: str = "dukemtmc", *, empty: list[str] | None = None) -> Dataset:
     """Read DukeMTMC-VideoReID (Wu et al., CVPR 2018) with its official division.
 
@@ -42,33 +33,30 @@ def read(root: str | Path, name: str = "dukemtmc", *, empty: list[str] | None = 
     Raises UserError if a folder is missing or misnamed, or a frame's name tells no camera.
     """
     root = Path(root).expanduser()
-    found = []
-    with readable():
-        check_root(root, *SUBSETS)
-        for subset in SUBSETS:
-            before = len(found)
-            for person in folders(root / subset):
-                if not person.name.isdecimal():
-                    raise UserError(
-                        f"{person} is no person's number such as 0001: rename or remove it"
-                    )
-                for tracklet in folders(person):
-                    if not (frames := images(root, tracklet)):
-                        refuse_empty(root, tracklet, empty)
-                        continue
-                    camera = _camera(tracklet, frames)
+    found: list[Found] = []
+    tracklets.check_root(root, *SUBSETS)
+    for subset in SUBSETS:
+        before = len(found)
+        for person in folders(root / subset):
+            if not person.name.isdecimal():
+                raise UserError(f"{person} is no person's number such as 0001: rename or remove it")
+            for folder in folders(person):
+                if frames := tracklets.images(root, folder):
+                    camera = _camera(folder, frames)
                     found.append(Found(subset, camera, int(person.name), frames))
-            if len(found) == before:
-                raise UserError(
-                    f"{root / subset} holds no tracklet: its frames are expected as "
-                    f"{subset}/0001/0001/0001_C6_F0099_X30823.jpg"
-                )
-    return arranged(name, root, found)
+                else:
+                    tracklets.refuse_empty(root, folder, empty)
+        if len(found) == before:
+            raise UserError(
+                f"{root / subset} holds no tracklet: its frames are expected as "
+                f"{subset}/0001/0001/0001_C6_F0099_X30823.jpg"
+            )
+    return tracklets.arranged(name, root, found)
 
 
 def _camera(tracklet: Path, frames: tuple[str, ...]) -> int:
     """Return the number of the camera that all frames' names tell."""
-    cameras: Counter[int] = Counter()
+    cameras = set()
     for frame in frames:
         told = FRAME.fullmatch(os.path.basename(frame))
         if not told:
@@ -77,8 +65,8 @@ def _camera(tracklet: Path, frames: tuple[str, ...]) -> int:
                 "0001_C6_F0099_X30823.jpg or 0001C6F0099X30823.jpg, so its camera is not known: "
                 "rename or remove it"
             )
-        cameras[int(told[1])] += 1
+        cameras.add(int(told[1]))
     if len(cameras) > 1:
         numbers = " and ".join(f"C{c}" for c in sorted(cameras))
         raise UserError(f"{tracklet} mixes the cameras {numbers}: a tracklet is of one camera")
-    return next(iter(cameras))
+    return cameras.pop()

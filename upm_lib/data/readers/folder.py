@@ -5,26 +5,15 @@ from collections.abc import Collection
 from pathlib import Path
 
 from upm_lib.config import UserError
-from upm_lib.data.tracklets import (
-    UNKNOWN,
-    Dataset,
-    Found,
-    arranged,
-    folders,
-    images,
-    readable,
-    refuse_empty,
-)
+from upm_lib.data import tracklets
+from upm_lib.data.tracklets import UNKNOWN, Dataset, Found, folders, images
 
 EXPECTED = ", while CAMERA/TRACKLET/frames is expected"
 
 
+@tracklets.readable()
 def read(
-    root: str | Path,
-    min_frames: int = 1,
-    name: str = "folder",
-    *,
-    empty: list[str] | None = None,
+    root: str | Path, min_frames: int = 1, name: str = "folder", *, empty: list[str] | None = None
 ) -> Dataset:
     """Read anyone's own tracklets: ``CAMERA/TRACKLET/frames``, folders of any name.
 
@@ -42,12 +31,11 @@ def read(
     Raises UserError if the folders are not as described, or the list does not fit them.
     """
     root = Path(root).expanduser()
-    with readable():
-        if not root.is_dir():
-            state = "is a file, not a folder" if root.is_file() else "does not exist"
-            raise UserError(f"{root} {state}: give the folder that contains CAMERA/TRACKLET/frames")
-        frames = _frames(root, empty)
-        person = _people(root / "identities.csv", frames.keys())
+    if not root.is_dir():
+        state = "is a file, not a folder" if root.is_file() else "does not exist"
+        raise UserError(f"{root} {state}: give the folder that contains CAMERA/TRACKLET/frames")
+    frames = _frames(root, empty)
+    person = _people(root / "identities.csv", frames.keys())
     found = [
         Found("", camera, person.get((camera, tracklet), UNKNOWN), files)
         for (camera, tracklet), files in frames.items()
@@ -58,7 +46,7 @@ def read(
             f"{root} holds no tracklet of at least {min_frames} frames: its frames are expected "
             "as CAMERA/TRACKLET/0001.jpg (or set min_frames lower)"
         )
-    return arranged(name, root, found)
+    return tracklets.arranged(name, root, found)
 
 
 def _frames(root: Path, empty: list[str] | None) -> dict[tuple[str, str], tuple[str, ...]]:
@@ -69,34 +57,34 @@ def _frames(root: Path, empty: list[str] | None) -> dict[tuple[str, str], tuple[
             f"{root} holds pictures itself{EXPECTED}; did you mean {root.parent.parent}?"
         )
     for camera in folders(root):
-        tracklets = folders(camera)
+        inside = folders(camera)
         if images(root, camera):
-            meant = "" if tracklets else f"; did you mean {root.parent}?"
+            meant = "" if inside else f"; did you mean {root.parent}?"
             raise UserError(f"{camera} holds pictures itself{EXPECTED}{meant}")
-        if not tracklets:
+        if not inside:
             raise UserError(f"{camera} holds no tracklet{EXPECTED}; fill it or remove it")
-        for tracklet in tracklets:
+        for tracklet in inside:
             frames[camera.name, tracklet.name] = files = images(root, tracklet)
             if not files and folders(tracklet):
                 raise UserError(f"{tracklet} holds folders{EXPECTED}; did you mean {camera}?")
             if not files:
-                refuse_empty(root, tracklet, empty)
+                tracklets.refuse_empty(root, tracklet, empty)
     return frames
 
 
-def _people(path: Path, tracklets: Collection[tuple[str, str]]) -> dict[tuple[str, str], int]:
+def _people(path: Path, known: Collection[tuple[str, str]]) -> dict[tuple[str, str], int]:
     """Return the person of each (camera, tracklet) that the list of identities names."""
     if not path.is_file():
         return {}
     lines = path.read_bytes().decode("utf-8-sig", "replace").splitlines()
     try:
-        return _numbered(path, csv.DictReader(lines), tracklets)
+        return _numbered(path, csv.DictReader(lines), known)
     except csv.Error as error:
         raise UserError(f"{path} is no table of comma-separated values ({error})") from error
 
 
 def _numbered(
-    path: Path, rows: csv.DictReader, tracklets: Collection[tuple[str, str]]
+    path: Path, rows: csv.DictReader, known: Collection[tuple[str, str]]
 ) -> dict[tuple[str, str], int]:
     columns = ("camera", "tracklet", "person")
     if lacking := [c for c in columns if c not in (rows.fieldnames or ())]:
@@ -107,7 +95,7 @@ def _numbered(
     for row in rows:
         camera, tracklet, person = ((row[c] or "").strip() for c in columns)
         where = f"{path}, line {rows.line_num}: {camera}/{tracklet}"
-        if (camera, tracklet) not in tracklets:
+        if (camera, tracklet) not in known:
             raise UserError(f"{where} is no tracklet of this folder: correct or remove the line")
         if (camera, tracklet) in names:
             raise UserError(f"{where} is listed twice: a tracklet is of one person")

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from upm_lib.data.readers import sequences
-from upm_lib.data.readers.sequences import Sequences
-from upm_lib.data.tracklets import Dataset, check_root, readable
+from upm_lib.data.tracklets import Dataset
+
+LAYOUT = sequences.Sequences("sequences", ("cam1", "cam2"), "person", "001")
 
 
 def read(
@@ -14,7 +15,7 @@ def read(
     *,
     empty: list[str] | None = None,
 ) -> Dataset:
-    """Read iLIDS-VID (Wang et al., ECCV 2014): ``i-LIDS-VID/sequences/cam1/person001/*.png``.
+    """Read iLIDS-VID: ``i-LIDS-VID/sequences/cam1/person001/*.png``.
 
     Root is i-LIDS-VID or the folder that contains it. Kept are the people seen by both cameras
     with at least ``min_frames`` frames: all 300 of the real set. ``empty`` gathers the folders
@@ -23,9 +24,5 @@ def read(
     Raises UserError if the folders are not there or nobody is left.
     """
     root = Path(root).expanduser()
-    inside = root / "i-LIDS-VID"
-    root = inside if (inside / "sequences").is_dir() else root
-    with readable():
-        check_root(root, "sequences")
-        layout = Sequences(root / "sequences", ("cam1", "cam2"), "person", "001")
-        return sequences.read(root, name, layout, min_frames, empty)
+    root = root / "i-LIDS-VID" if (root / "i-LIDS-VID" / "sequences").is_dir() else root
+    return sequences.read(root, name, LAYOUT, min_frames, empty)

@@ -19,6 +19,7 @@ INFO = (
 FRAME = re.compile(r"(?:\d{4}|00-1)C\dT\d+F\d+\.jpg")  # person, camera, tracklet, frame
 
 
+@readable()
 def read(root: str | Path, name: str = "mars") -> Dataset:
     """Read MARS with its official division.
 
@@ -32,18 +33,9 @@ def read(root: str | Path, name: str = "mars") -> Dataset:
     (folder 0000) stay: finding one is a mistake. As in the owner's script a query is also part of
     the gallery of the others, although the usual count of the gallery, 9,330, is without them.
 
-    Args:
-        root: the folder that contains bbox_train, bbox_test and info.
-        name: of the data set.
-
     Raises UserError if a folder or list is missing, or a list is not what it should be.
     """
     root = Path(root).expanduser()
-    with readable():
-        return _read(root, name)
-
-
-def _read(root: Path, name: str) -> Dataset:
     check_root(root, "bbox_train", "bbox_test", "info")
     info = root / "info"
     lacking = [file for file in INFO if not (info / file).is_file()]

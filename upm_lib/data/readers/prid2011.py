@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from upm_lib.data.readers import sequences
-from upm_lib.data.readers.sequences import Sequences
-from upm_lib.data.tracklets import Dataset, check_root, readable
+from upm_lib.data.tracklets import Dataset
+
+LAYOUT = sequences.Sequences("multi_shot", ("cam_a", "cam_b"), "person_", "0001")
 
 
 def read(
@@ -14,7 +15,7 @@ def read(
     *,
     empty: list[str] | None = None,
 ) -> Dataset:
-    """Read PRID2011 (Hirzer et al., SCIA 2011): ``multi_shot/cam_a/person_0001/0001.png``.
+    """Read PRID2011: ``multi_shot/cam_a/person_0001/0001.png``.
 
     Kept are the people seen by every camera whose tracklets all have at least ``min_frames``
     frames; with the paper's "more than 27" these are 178 people of the real set. Frames are in
@@ -22,8 +23,4 @@ def read(
 
     Raises UserError if the folders are not there or nobody is left.
     """
-    root = Path(root).expanduser()
-    with readable():
-        check_root(root, "multi_shot")
-        layout = Sequences(root / "multi_shot", ("cam_a", "cam_b"), "person_", "0001")
-        return sequences.read(root, name, layout, min_frames, empty)
+    return sequences.read(Path(root).expanduser(), name, LAYOUT, min_frames, empty)
