@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from upm_lib.pictures.canvas import (
     COLOURS,
-    RIGHT,
+    CORRECT,
     WIDTH,
     WRONG,
     Picture,
@@ -177,7 +177,7 @@ def part_worlds(
             _strip(ax, places, rows, (left, width), cameras, people, match[i])
         strokes = [
             Line2D([], [], color=s["ec"], ls=s["ls"], label=f"{s['label']} pair")
-            for s in (RIGHT, WRONG)
+            for s in (CORRECT, WRONG)
         ]
         marks = [
             Line2D([], [], lw=0, mec="black", label=f"camera {c}", **look)
@@ -202,7 +202,7 @@ def _strip(
         ax.plot([span[0], sum(span)], [y, y], color="0.85", lw=1, zorder=0)
     for j, other in enumerate(match):
         if j < other:
-            style = RIGHT if people[j] == people[other] else WRONG
+            style = CORRECT if people[j] == people[other] else WRONG
             line = {"color": style["ec"], "ls": style["ls"], "lw": 1.8}
             ax.plot(*np.transpose([places[j], places[other]]), zorder=1, **line)
     for camera, y in rows.items():
