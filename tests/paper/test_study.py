@@ -102,7 +102,7 @@ def test_gains_are_the_paired_differences_to_the_baseline() -> None:
 def test_the_pairs_of_the_baseline_stand_at_one_local_part() -> None:
     table = study.pairs()
     where = {"dataset": "synthetic_clean", "scale": "frozen", "method": "baseline"}
-    shares = 100 * study.trials("correct_pairs", **where)
+    shares = study.trials("correct_pairs", **where)
     cell = table.loc[("synthetic_clean", "local"), 1]
     assert cell == f"{shares.mean():.0f} ± {shares.std():.0f}"
     assert table.notna().all().all()
