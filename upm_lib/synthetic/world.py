@@ -1,14 +1,9 @@
 """Walking people drawn by code: a controlled world for video person re-identification.
 
-Every person is a look (stature, build, skin, hair, garments with a pattern, shoes, a bag) worn by
-an articulated skeleton that walks, drawn into the 128 x 64 crops that a person detector would
-deliver and seen by several cameras, each with its own scene, light, colour cast, blur and usual
-viewing direction. Nothing has to be downloaded, the truth is known for every frame, and each
-difficulty of the real task (change of colours between cameras, change of view, loose boxes,
+Each difficulty of the real task (change of colours between cameras, change of view, loose boxes,
 passers-by, things in front) is one knob of :class:`World`. Every random number comes from a stream
 named by the seed, its purpose, the person and the camera: more people change nobody else, and
-turning one knob leaves all the rest as it was, so that two worlds differ in nothing but the knob
-under study.
+turning one knob leaves all the rest as it was.
 """
 
 import hashlib
@@ -113,8 +108,8 @@ def _walk(world: World, person: int, camera: int) -> tuple[Pose, np.ndarray]:
     """
     rng, box = _rng(world, "walk", person, camera), _rng(world, "box", person, camera)
     frames = np.arange(world.frames)
-    yaw = 0.45 + world.yaw_mix * _CAMERA_YAW[camera] + world.yaw_sd * rng.standard_normal()
-    yaw = yaw + 0.03 * (frames - world.frames / 2) * rng.standard_normal()
+    side = 0.45 + world.yaw_mix * _CAMERA_YAW[camera] + world.yaw_sd * rng.standard_normal()
+    yaw = side + 0.03 * (frames - world.frames / 2) * rng.standard_normal()
     cadence = 0.95 + 0.35 * rng.random()
     phase = 2 * math.pi * rng.random() + cadence * frames
     start, pace = rng.random(), 9 + 6 * rng.random()
@@ -160,22 +155,25 @@ def _behind(world: World, person: int, camera: int, own: Pose) -> list[Figure]:
     return sorted(figures, key=lambda figure: figure.pose.size)
 
 
-def _in_front(world: World, person: int, camera: int, own: Pose, slide: np.ndarray) -> list:
+def _in_front(
+    world: World, person: int, camera: int, own: Pose, slide: np.ndarray
+) -> list[tuple[range, Figure | Barrier]]:
     """What stands or passes in front: pairs of the frames concerned and a thing to paint."""
     rng = _rng(world, "occlusion", person, camera)
     if rng.random() >= world.occlusion:
         return []
-    found = []
+    found: list[tuple[range, Figure | Barrier]] = []
     for _ in range(rng.integers(1, 3)):
         length = max(1, round(rng.uniform(0.3, 0.5) * world.frames))
         first = int(rng.integers(world.frames - length + 1))
         kind = pick(rng, ("walker", "railing", "pole", "wall"))
         if kind == "walker":
             pace = rng.uniform(0.5, 0.8) * W / length
-            thing = _stranger(world, rng, own, first + (length - 1) / 2, True, pace)
+            stranger = _stranger(world, rng, own, first + (length - 1) / 2, True, pace)
+            found.append((range(first, first + length), stranger))
         else:
-            thing = Barrier(kind, rng, slide - slide[first])
-        found.append((range(first, first + length), thing))
+            barrier = Barrier(kind, rng, slide - slide[first])
+            found.append((range(first, first + length), barrier))
     return found
 
 
@@ -241,27 +239,24 @@ def route(world: World, person: int) -> tuple[int, ...]:
     return tuple(order[: world.seen_by].tolist())
 
 
-def _two_camera_names(world: World) -> Iterator[tuple[int, int, str]]:
-    """Person, camera and PRID2011's name of the frames of each tracklet, to be given a number."""
-    for camera in range(world.cameras):
-        for person in range(1, world.identities + 1):
-            folder = f"multi_shot/cam_{'abcdefgh'[camera]}/person_{person:04d}"
-            yield person, camera, folder + "/{0:04d}.png"
+def _names(world: World) -> Iterator[tuple[int, int, str]]:
+    """Person, camera and name of the frames of each tracklet, to be given a number.
 
-
-def _divided_names(world: World) -> Iterator[tuple[int, int, str]]:
-    """As DukeMTMC-VideoReID names them: the first half of the people trains.
-
-    Of the others all tracklets are the gallery, and the first one is the query too.
+    The names are PRID2011's where everybody is seen by every camera, else DukeMTMC-VideoReID's:
+    there the first half of the people trains, of the others all tracklets are the gallery, and the
+    first one is the query too.
     """
     for person in range(1, world.identities + 1):
-        for visit, camera in enumerate(route(world, person)):
-            subsets = ("train",)
-            if person > world.identities // 2:
-                subsets = ("gallery",) if visit else ("query", "gallery")
-            place = f"{person:04d}/{visit + 1:04d}/{person:04d}_C{camera + 1}"
-            for subset in subsets:
-                yield person, camera, f"{subset}/{place}" + "_F{0:04d}_X{0:05d}.png"
+        for visit, camera in enumerate(route(world, person), start=1):
+            name = f"{person:04d}/{visit:04d}/{person:04d}_C{camera + 1}" + "_F{0:04d}_X{0:05d}.png"
+            if not world.seen_by:
+                folder = f"multi_shot/cam_{'abcdefgh'[camera]}/person_{person:04d}"
+                yield person, camera, folder + "/{0:04d}.png"
+            elif person <= world.identities // 2:
+                yield person, camera, f"train/{name}"
+            else:
+                for subset in ("query", "gallery")[visit > 1 :]:
+                    yield person, camera, f"{subset}/{name}"
 
 
 def write(world: World, root: Path, progress: bool = False) -> Path:
@@ -286,8 +281,7 @@ def write(world: World, root: Path, progress: bool = False) -> Path:
     partial = root.with_name(f".{root.name}.{os.getpid()}.part")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        names = list((_divided_names if world.seen_by else _two_camera_names)(world))
-        for person, camera, name in tqdm(names, "drawing", disable=not progress):
+        for person, camera, name in tqdm(list(_names(world)), "drawing", disable=not progress):
             (partial / name).parent.mkdir(parents=True, exist_ok=True)
             for number, frame in enumerate(render_tracklet(world, person, camera), start=1):
                 file = str(partial / name.format(number))
