@@ -131,22 +131,15 @@ def published_convention(
 ) -> Complexity:
     """Count one network the way Tables 5 and 6 do, exactly.
 
-    Args:
-        backbone: mobilenet_v1 or resnet50.
-        branch: local (k in 1, 2, 4, 8; k = 1 is the baseline, DAL) or global (k = 8 only: its
-            profile was taken there alone, and a few scalar operations cannot be assigned).
-            The local count was checked against the profiler at k = 1 and 8; it is linear in k.
-        k: number of parts.
-        num_tracklets: training tracklets over all cameras; the unused classifiers have one more
-            class.
-        num_cameras: cameras of the training set.
+    The backbone is mobilenet_v1 or resnet50, the branch local (k in 1, 2, 4, 8; k = 1 is the
+    baseline, DAL) or global. The local count was checked against the profiler at k = 1 and 8; it is
+    linear in k. The global count is known for k = 8 only: its profile was taken there alone, and a
+    few scalar operations cannot be assigned. The unused classifiers have a class more than there
+    are training tracklets (over all cameras).
 
-    Returns:
-        FLOPs of the training graph for one 256x128 frame, before gradients, and its parameters:
-        backbone, head and the k unused classifiers. The anchors are not among them.
-
-    Raises:
-        UserError: unknown backbone, or a k of the global-aware network other than 8.
+    Returns FLOPs of the training graph for one 256x128 frame, before gradients, and parameters of
+    backbone, head and the k unused classifiers. The anchors are not among them. Raises UserError
+    for an unknown backbone and for a k of the global-aware network other than 8.
     """
     known(_BACKBONES, backbone, "backbone")
     if branch == "global" and k != 8:

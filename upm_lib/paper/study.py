@@ -6,7 +6,6 @@ are compared on the same trial, which has the same people, and then averaged. A 
 standard deviation over the trials; of a single trial it writes the value alone.
 """
 
-import json
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib import resources
@@ -19,7 +18,6 @@ from upm_lib.config import PARTS, UserError, known
 from upm_lib.synthetic.world import WORLDS
 
 Where = Mapping[str, Any]  # column of the study -> its value
-KEY = ["dataset", "scale", "method", "k", "variant", "knob", "value", "trial"]
 # The lines of the main comparison; the variant says what was changed.
 METHODS: dict[str, Where] = {m: {"method": m} for m in ("untrained", "baseline", "local", "global")}
 METHODS["fusion"] = {"method": "fusion"}
@@ -37,12 +35,6 @@ def _rows() -> pd.DataFrame:
     with resources.files("upm_lib.paper").joinpath("study.csv").open(encoding="utf-8") as lines:
         found = pd.read_csv(lines).fillna({"variant": "", "knob": "", "value": 0.0})
     return found.assign(correct_pairs=100 * found["correct_pairs"])
-
-
-def about() -> dict[str, Any]:
-    """Return the config and versions of each part of the study."""
-    text = resources.files("upm_lib.paper").joinpath("study.json").read_text(encoding="utf-8")
-    return json.loads(text)
 
 
 def rows(**wanted: Any) -> pd.DataFrame:

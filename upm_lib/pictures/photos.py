@@ -1,6 +1,6 @@
 """Pictures of people: strips of frames, stripes, ranked lists, activation maps, lookalikes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -147,20 +147,12 @@ def activation_maps(frames: np.ndarray, maps: Mapping[str, np.ndarray]) -> Pictu
 
 def lookalikes(
     pairs: Sequence[tuple[np.ndarray, np.ndarray]],
-    parts: Sequence[int],
+    parts: Iterable[int],
     k: int,
     labels: Sequence[str],
 ) -> Picture:
-    """Draw pairs of frames [H, W, 3] of different people with one of k parts framed (cf. Fig. 2).
-
-    Args:
-        pairs: two frames each.
-        parts: number of the part that is alike, from 1.
-        k: number of parts.
-        labels: written under each pair.
-    """
-    h, w = 1.5, 0.75
-    per_row = 4
+    """Draw labelled pairs of frames [H, W, 3], the alike one of k parts framed (cf. Fig. 2)."""
+    h, w, per_row = 1.5, 0.75, 4
     with board(WIDTH, -(-len(pairs) // per_row) * (h + 0.4) + 0.1) as (fig, ax):
         fig.photographic = True
         fig.alt = "Pairs of different people with one part alike. "

@@ -224,11 +224,9 @@ def apart(x: np.ndarray, gap: float) -> np.ndarray:
 
 
 def hinge(margin: float, examples: Mapping[str, float] | None = None) -> Picture:
-    """Draw the top-push hinge against the difference of the two distances, and examples on it.
+    """Draw the top-push hinge of margin m against the difference of the two distances.
 
-    Args:
-        margin: m.
-        examples: name -> its difference of distances, own minus the one to beat.
+    Examples on it: name -> its difference, own minus the one to beat.
     """
     with panels(4.2, 2.6) as (fig, (ax,)):
         ax.plot([-1, -margin, 1], [0, 0, 1 + margin], color="0.3")

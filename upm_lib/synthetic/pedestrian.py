@@ -33,9 +33,6 @@ _BAGS = ("none", "none", "backpack", "backpack", "side bag", "hand bag")
 _HATS = ("none", "none", "none", "none", "cap", "beanie")
 
 
-# ---------------------------------------------------------------------------------- looks
-
-
 @dataclass
 class Look:
     """What a person looks like wherever they are seen."""
@@ -193,9 +190,6 @@ def _head(look: Look) -> np.ndarray:
     return skin
 
 
-# ------------------------------------------------------------------------------- skeleton
-
-
 @dataclass
 class Pose:
     """Where and how a person walks: one entry a frame, pixels of the doubled crop."""
@@ -259,8 +253,6 @@ def _skeleton(look: Look, pose: Pose) -> tuple[dict[str, np.ndarray], float, np.
     }
     return placed, size, hip
 
-
-# ------------------------------------------------------------------------------- painting
 
 _STEP = np.arange(_STEPS + 1) / _STEPS * 2 - 1
 _ARC = np.rint(np.arcsin(_STEP) / (2 * math.pi) * _COLUMNS).astype(np.int64)

@@ -23,8 +23,6 @@ SCENES = (
 )
 
 
-# --------------------------------------------------------------------------------- scenes
-
 _BASE = MARGIN + 150  # row of a panorama where the wall or hedge meets the ground
 
 

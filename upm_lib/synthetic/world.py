@@ -98,9 +98,6 @@ def _rng(world: World, purpose: str, person: int = 0, camera: int = 0) -> np.ran
     return np.random.default_rng(_stream(world, purpose, person, camera))
 
 
-# ------------------------------------------------------------------------------ tracklets
-
-
 def _walk(world: World, person: int, camera: int) -> tuple[Pose, np.ndarray]:
     """The pose, and column and row of the panorama at the crop's corner, frame by frame.
 
@@ -191,16 +188,7 @@ def _curves(world: World, person: int, camera: int) -> np.ndarray:
 
 
 def render_tracklet(world: World, person: int, camera: int) -> np.ndarray:
-    """Draw one walk past one camera.
-
-    Args:
-        world: the knobs.
-        person: number of the person, from 1.
-        camera: number of the camera, from 0.
-
-    Returns:
-        RGB frames, uint8 [frames, 128, 64, 3].
-    """
+    """Draw a person (from 1) before a camera (from 0): RGB frames, uint8 [frames, 128, 64, 3]."""
     if not (1 <= person <= world.identities and 0 <= camera < world.cameras):
         raise ValueError(f"no person {person} or no camera {camera} in {world}")
     pose, offset = _walk(world, person, camera)
@@ -222,9 +210,6 @@ def render_tracklet(world: World, person: int, camera: int) -> np.ndarray:
     return frames
 
 
-# ----------------------------------------------------------------------------------- disk
-
-
 def digest(world: World) -> str:
     """A short name of a world's pictures: changes with every knob and with the renderer."""
     knobs = json.dumps({"renderer": RENDERER_VERSION, **asdict(world)}, sort_keys=True)
@@ -242,9 +227,8 @@ def route(world: World, person: int) -> tuple[int, ...]:
 def _names(world: World) -> Iterator[tuple[int, int, str]]:
     """Person, camera and name of the frames of each tracklet, to be given a number.
 
-    The names are PRID2011's where everybody is seen by every camera, else DukeMTMC-VideoReID's:
-    there the first half of the people trains, of the others all tracklets are the gallery, and the
-    first one is the query too.
+    With an official division the first half of the people trains, of the others all tracklets are
+    the gallery, and the first one is the query too.
     """
     for person in range(1, world.identities + 1):
         for visit, camera in enumerate(route(world, person), start=1):
@@ -260,20 +244,12 @@ def _names(world: World) -> Iterator[tuple[int, int, str]]:
 
 
 def write(world: World, root: Path, progress: bool = False) -> Path:
-    """Draw a whole world to disk in a real data set's layout, or leave it alone where it exists.
+    """Draw a whole world into the folder root and return it, or leave it alone where it exists.
 
     The folder appears under its name only when it is complete. Where every camera sees everybody,
     the layout is PRID2011's, ``root/multi_shot/cam_a/person_0001/0001.png``; else that of
     DukeMTMC-VideoReID, ``root/train/0001/0001/0001_C6_F0001_X00001.png``, beside ``query`` and
     ``gallery``.
-
-    Args:
-        world: the knobs.
-        root: folder to create.
-        progress: show a progress bar.
-
-    Returns:
-        ``root``.
     """
     root = Path(root)
     if root.exists():
