@@ -159,18 +159,18 @@ def _in_front(
     rng = _rng(world, "occlusion", person, camera)
     if rng.random() >= world.occlusion:
         return []
-    found: list[tuple[range, Figure | Barrier]] = []
+    found = []
     for _ in range(rng.integers(1, 3)):
         length = max(1, round(rng.uniform(0.3, 0.5) * world.frames))
         first = int(rng.integers(world.frames - length + 1))
         kind = pick(rng, ("walker", "railing", "pole", "wall"))
         if kind == "walker":
             pace = rng.uniform(0.5, 0.8) * W / length
-            stranger = _stranger(world, rng, own, first + (length - 1) / 2, True, pace)
-            found.append((range(first, first + length), stranger))
+            middle = first + (length - 1) / 2
+            thing: Figure | Barrier = _stranger(world, rng, own, middle, True, pace)
         else:
-            barrier = Barrier(kind, rng, slide - slide[first])
-            found.append((range(first, first + length), barrier))
+            thing = Barrier(kind, rng, slide - slide[first])
+        found.append((range(first, first + length), thing))
     return found
 
 
