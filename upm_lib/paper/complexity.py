@@ -5,21 +5,21 @@ into it, used or not. :func:`published_convention` rebuilds them term by term, t
 what the TensorFlow profiler reports; :func:`honest_count` counts what a network does at inference.
 """
 
-import math
+import copy
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
+from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from upm_lib.config import PARTS, UserError, known
+from upm_lib.config import UserError, known
 
 REDUCED = 256  # c', the width of the global-aware part features
 
 
-@dataclass(frozen=True)
-class TrainingSet:
+class TrainingSet(NamedTuple):
     """Tracklets over all cameras, and cameras, of a training set (section 4.1)."""
 
     num_tracklets: int
@@ -30,6 +30,14 @@ TRAINING_SETS = {
     "PRID2011": TrainingSet(178, 2),
     "iLIDS-VID": TrainingSet(300, 2),
     "DukeMTMC-VideoReID": TrainingSet(2196, 8),
+}
+# The networks (branch, k) that a row of Tables 5 and 6 adds up.
+ROWS = {
+    "baseline": (("local", 1),),
+    "DAL": (("local", 1),),
+    "local": (("local", 8),),
+    "global": (("global", 8),),
+    "uPMnet": (("local", 8), ("global", 8)),
 }
 
 
@@ -44,8 +52,7 @@ class Complexity:
         return Complexity(self.flops + other.flops, self.params + other.params)
 
 
-@dataclass(frozen=True)
-class Honest:
+class Honest(NamedTuple):
     """Multiply-adds of one frame at inference, and parameters that can receive a gradient."""
 
     multiply_adds: int
@@ -81,9 +88,7 @@ _BACKBONES = {
     "mobilenet_v1": _Backbone(
         1024, 370_753_536, 3_140_448, 44_640, 21_888, 98_509, 32_768, dropout=True
     ),
-    "resnet50": _Backbone(
-        2048, 2_272_788_480, 23_454_912, 0, 53_120, 4_550_440, 65_536, dropout=False
-    ),
+    "resnet50": _Backbone(2048, 2_272_788_480, 23_454_912, 0, 53_120, 4_550_440, 65_536, False),
 }
 
 
@@ -121,85 +126,48 @@ def _global_head(costs: _Backbone, k: int) -> Complexity:
     return Complexity(flops, params)
 
 
-def _check_convention(backbone: str, branch: str, k: int) -> None:
-    known(_BACKBONES, backbone, "backbone")
-    known(("local", "global"), branch, "branch")
-    if k not in PARTS:
-        raise UserError(f"k = {k} does not divide the 8 rows of the map: choose 1, 2, 4 or 8")
-    if branch == "global" and k != 8:
-        raise UserError(
-            f"the published count of the global-aware network is known for k = 8 only, not k = {k}:"
-            " its profile was taken there alone, and a few scalar operations cannot be assigned"
-        )
-
-
 def published_convention(
     backbone: str, branch: str, k: int, num_tracklets: int, num_cameras: int
 ) -> Complexity:
     """Count one network the way Tables 5 and 6 do, exactly.
 
-    Args:
-        backbone: mobilenet_v1 or resnet50.
-        branch: local (k in 1, 2, 4, 8; k = 1 is the baseline, DAL) or global (k = 8 only).
-            The local count was checked against the profiler at k = 1 and 8; it is linear in k.
-        k: number of parts.
-        num_tracklets: training tracklets over all cameras; the unused classifiers have one more
-            class.
-        num_cameras: cameras of the training set.
+    The backbone is mobilenet_v1 or resnet50, the branch local (k in 1, 2, 4, 8; k = 1 is the
+    baseline, DAL) or global. The local count was checked against the profiler at k = 1 and 8; it is
+    linear in k. The global count is known for k = 8 only: its profile was taken there alone, and a
+    few scalar operations cannot be assigned. The unused classifiers have a class more than there
+    are training tracklets (over all cameras).
 
-    Returns:
-        FLOPs of the training graph for one 256x128 frame, before gradients, and its parameters:
-        backbone, head and the k unused classifiers. The anchors are not among them.
-
-    Raises:
-        UserError: unknown backbone or branch, a k without a formula, sizes below 1.
+    Returns FLOPs of the training graph for one 256x128 frame, before gradients, and parameters of
+    backbone, head and the k unused classifiers. The anchors are not among them. Raises UserError
+    for an unknown backbone and for a k of the global-aware network other than 8.
     """
-    _check_convention(backbone, branch, k)
-    if num_tracklets < 1 or num_cameras < 1:
-        raise UserError(f"need a tracklet and a camera, got {num_tracklets} and {num_cameras}")
+    known(_BACKBONES, backbone, "backbone")
+    if branch == "global" and k != 8:
+        raise UserError(
+            f"the published count of the global-aware network is known for k = 8 only, not k = {k}"
+        )
     costs = _BACKBONES[backbone]
     d = costs.channels if branch == "local" else REDUCED
-    per_part = Complexity(
-        _part_flops(costs, d, num_tracklets, num_cameras), (num_tracklets + 1) * (d + 1)
-    )
-    head = Complexity(0, 0) if branch == "local" else _global_head(costs, k)
-    parts = Complexity(k * per_part.flops, k * per_part.params)
-    return Complexity(costs.flops, costs.params) + head + parts
-
-
-# The networks (branch, k) that a row of Tables 5 and 6 adds up.
-ROWS = {
-    "baseline": (("local", 1),),
-    "DAL": (("local", 1),),
-    "local": (("local", 8),),
-    "global": (("global", 8),),
-    "uPMnet": (("local", 8), ("global", 8)),
-}
+    flops = costs.flops + k * _part_flops(costs, d, num_tracklets, num_cameras)
+    count = Complexity(flops, costs.params + k * (num_tracklets + 1) * (d + 1))
+    return count if branch == "local" else count + _global_head(costs, k)
 
 
 def table_row(backbone: str, row: str, dataset: str) -> Complexity:
-    """Count one row of Table 5 or 6: baseline (Table 6: DAL), local, global or uPMnet.
+    """Count one row of ``ROWS`` for a data set of ``TRAINING_SETS``; uPMnet adds two networks up.
 
-    The row uPMnet is the sum of its two networks. Raises UserError for an unknown backbone, row
-    or data set (those of ``TRAINING_SETS``).
+    Raises UserError for an unknown backbone, row or data set.
     """
     known(ROWS, row, "row")
     known(TRAINING_SETS, dataset, "data set")
-    size = TRAINING_SETS[dataset]
     total = Complexity(0, 0)
     for branch, k in ROWS[row]:
-        total += published_convention(backbone, branch, k, size.num_tracklets, size.num_cameras)
+        total += published_convention(backbone, branch, k, *TRAINING_SETS[dataset])
     return total
 
 
 def as_printed(value: float, digits: int) -> float:
-    """Cut a value to some decimals as Tables 5 and 6 print it: truncated, not rounded.
-
-    ``as_printed(4_673_257_295 / 1e9, 1)`` is 4.6. Raises UserError for a value that is not finite
-    and for negative digits.
-    """
-    if digits < 0 or not math.isfinite(value):
-        raise UserError(f"cannot print {value} with {digits} digits")
+    """Cut a value to some decimals as Tables 5 and 6 print it: 4.673 to 4.6, it is not rounded."""
     # Decimal of the shortest text of a float: 4.35 stays 4.35, where 4.35 * 100 is 434.99...
     return float(Decimal(str(value)).quantize(Decimal(1).scaleb(-digits), rounding=ROUND_DOWN))
 
@@ -218,24 +186,13 @@ def honest_count(network: nn.Module, height: int = 256, width: int = 128) -> Hon
     """Count what a network computes for one frame [1, 3, height, width] at inference.
 
     Convolutions and matrix products are counted (PyTorch's counter gives 2 FLOPs a multiply-add);
-    normalisation, activations and pooling are not. Every module's training flag is left as found.
-
-    Raises:
-        UserError: height or width below 1.
+    normalisation, activations and pooling are not. The network is left as it is.
     """
-    if height < 1 or width < 1:
-        raise UserError(f"a frame needs at least one pixel, got {height} x {width}")
-    like = next(network.parameters(), torch.empty(0))
+    copied = copy.deepcopy(network).eval()
+    like = next(copied.parameters())
     frame = torch.zeros(1, 3, height, width, device=like.device, dtype=like.dtype)
-    # One flag a module: a frozen backbone may be in evaluation mode inside a network in training.
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            network(frame)
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        copied(frame)
     trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
     return Honest(counter.get_total_flops() // 2, trainable)
 

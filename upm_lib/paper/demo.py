@@ -21,21 +21,20 @@ from upm_lib.synthetic import world
 NOTEBOOKS = ("01_data", "02_local", "03_global", "04_fusion", "05_cam", "06_tables")
 
 
-def run(dataset: str = "synthetic_clean", **parameters: object) -> Path:
+def run(dataset: str = "synthetic_clean") -> Path:
     """Execute the notebooks in order with papermill and return the folder of the results.
 
     Executed notebooks and an HTML page of each go to ``demo/`` in the run store, figures at print
     size to ``figures/demo/`` in the checkout.
     """
     known(world.WORLDS, dataset, "synthetic data set")
-    root = runs.repo_root()
+    root, began = runs.repo_root(), time.perf_counter()
     if root is None:
         raise UserError("the notebooks are part of the checkout: clone the repository to run them")
     logging.getLogger("papermill").setLevel(logging.WARNING)
-    out = runs.store() / "demo"
+    out, figures = runs.store() / "demo", root / "figures" / "demo"
     out.mkdir(parents=True, exist_ok=True)
-    parameters = {"dataset": dataset, "figures_dir": str(root / "figures" / "demo"), **parameters}
-    began = time.perf_counter()
+    parameters = {"dataset": dataset, "figures_dir": str(figures)}
     for name in tqdm(NOTEBOOKS, desc="notebooks", unit="notebook"):
         papermill.execute_notebook(
             root / "notebooks" / f"{name}.ipynb",
@@ -45,8 +44,13 @@ def run(dataset: str = "synthetic_clean", **parameters: object) -> Path:
             progress_bar=False,
         )
         _write_page(out / f"{name}.ipynb")
-    bench = open_bench(progress=False, **parameters)
-    _say(summary(bench), time.perf_counter() - began, out, root / "figures/demo")
+    print("", *summary(open_bench(dataset, progress=False)), "", sep="\n")
+    print(f"Six notebooks in {time.perf_counter() - began:.0f} s. Look next at:")
+    print(
+        f"  {os.path.relpath(out)}/01_data.html ... 06_tables.html   the lesson, with your results"
+    )
+    print(f"  {os.path.relpath(figures)}/   the figures at print size")
+    print("  make lab   to read and change the notebooks in JupyterLab")
     return out
 
 
@@ -89,13 +93,3 @@ def summary(bench: Bench) -> list[str]:
     for name, rank1 in [*results(bench), ("chance", 100 / people)]:
         lines.append(f"  {name:<32} " + ("not run" if rank1 is None else f"{rank1:5.1f}"))
     return lines
-
-
-def _say(lines: list[str], seconds: float, out: Path, pictures: Path) -> None:
-    here = Path.cwd()
-    shown = [Path(os.path.relpath(path, here)) for path in (out, pictures)]
-    print("", *lines, "", sep="\n")
-    print(f"Six notebooks in {seconds:.0f} s. Look next at:")
-    print(f"  {shown[0]}/01_data.html ... 06_tables.html   the lesson, with your results")
-    print(f"  {shown[1]}/   the figures at print size")
-    print("  make lab   to read and change the notebooks in JupyterLab")

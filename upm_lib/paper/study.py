@@ -2,10 +2,11 @@
 
 ``data_scripts/study.py`` measured it and wrote ``study.csv`` (one line a measurement) and
 ``study.json`` (configs and versions). All of it is synthetic. Differences are paired: two methods
-are compared on the same trial, which has the same people, and then averaged.
+are compared on the same trial, which has the same people, and then averaged. A table writes mean ±
+standard deviation over the trials; of a single trial it writes the value alone.
 """
 
-import json
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib import resources
 from typing import Any
@@ -13,44 +14,35 @@ from typing import Any
 import pandas as pd
 from scipy import stats
 
-from upm_lib.config import UserError, known
+from upm_lib.config import PARTS, UserError, known
+from upm_lib.synthetic.world import WORLDS
 
-# (name, method, variant) of the rows of the main comparison; the variant is what was changed.
-METHODS = (
-    ("untrained", "untrained", ""),
-    ("baseline", "baseline", ""),
-    ("local", "local", ""),
-    ("global", "global", ""),
-    ("fusion", "fusion", ""),
-    ("fusion, scaled first", "fusion", "normalise_branches=True"),
-)
-# What the clean world was also measured with: (scale, variant).
-BACKBONES = {
-    "MobileNetV1, ImageNet weights": ("frozen", ""),
-    "small, random start": ("demo", ""),
-    "ResNet50, random start": ("demo", "backbone=resnet50, steps=60"),
+Where = Mapping[str, Any]  # column of the study -> its value
+# The lines of the main comparison; the variant says what was changed.
+METHODS: dict[str, Where] = {m: {"method": m} for m in ("untrained", "baseline", "local", "global")}
+METHODS["fusion"] = {"method": "fusion"}
+METHODS["fusion, scaled first"] = {"method": "fusion", "variant": "normalise_branches=True"}
+# What the clean world was also measured with.
+BACKBONES: dict[str, Where] = {
+    "MobileNetV1, ImageNet weights": {"scale": "frozen"},
+    "small, random start": {"scale": "demo"},
+    "ResNet50, random start": {"scale": "demo", "variant": "backbone=resnet50, steps=60"},
 }
-KEY = ["dataset", "scale", "method", "k", "variant", "knob", "value", "trial"]
 
 
 @lru_cache(1)
 def _rows() -> pd.DataFrame:
     with resources.files("upm_lib.paper").joinpath("study.csv").open(encoding="utf-8") as lines:
-        return pd.read_csv(lines, keep_default_na=True).fillna({"variant": "", "knob": ""})
-
-
-def about() -> dict[str, Any]:
-    """Return the config and versions of each part of the study."""
-    text = resources.files("upm_lib.paper").joinpath("study.json").read_text(encoding="utf-8")
-    return json.loads(text)
+        found = pd.read_csv(lines).fillna({"variant": "", "knob": "", "value": 0.0})
+    return found.assign(correct_pairs=100 * found["correct_pairs"])
 
 
 def rows(**wanted: Any) -> pd.DataFrame:
     """Return the lines of the study in which the given columns have the given values.
 
-    Columns: part, dataset, scale, method, k, variant, knob, value, trial, backbone, rank1, rank5,
-    rank20, mAP, mAP_mean_precision (percent), correct_pairs (0..1), seconds.
-    Raises UserError for a column or value that the study does not have.
+    Columns: part, dataset, scale, method, k, variant, knob, value (0 where no knob is turned),
+    trial, backbone, rank1, rank5, rank20, mAP, mAP_mean_precision, correct_pairs (all in percent),
+    seconds. Raises UserError for a column or value that the study does not have.
     """
     found = _rows()
     for name, value in wanted.items():
@@ -68,12 +60,15 @@ def rows(**wanted: Any) -> pd.DataFrame:
 def trials(metric: str = "rank1", **wanted: Any) -> pd.Series:
     """Return a metric in percent by trial of one setting.
 
-    What is not given is the usual: k = 8 (1 for the baseline), no variant, no knob turned.
+    What is not given is the usual: k = 8, no variant, no knob turned. The baseline has one part,
+    and the local-aware network of one part is the baseline.
     """
-    usual = {"k": 1 if wanted.get("method") == "baseline" else 8, "variant": "", "knob": ""}
-    if wanted.get("method") == "histogram":
-        usual.pop("k")
-    return rows(**usual | wanted).set_index("trial")[metric].sort_index()
+    usual = {"scale": "frozen", "k": 8, "variant": "", "knob": ""} | wanted
+    if usual.get("method") == "local" and usual["k"] == 1:
+        usual["method"] = "baseline"
+    if usual.get("method") == "baseline":
+        usual["k"] = 1
+    return rows(**usual).set_index("trial")[metric].sort_index()
 
 
 def difference(first: pd.Series, second: pd.Series) -> dict[str, float]:
@@ -85,81 +80,97 @@ def difference(first: pd.Series, second: pd.Series) -> dict[str, float]:
     if list(first.index) != list(second.index) or len(first) < 2:
         raise UserError("a paired difference needs the same trials on both sides, at least two")
     gap = first - second
-    mean, spread, count = float(gap.mean()), float(gap.std()), len(gap)
-    half = float(stats.t.ppf(0.975, count - 1)) * spread / count**0.5
-    return {"mean": mean, "sd": spread, "trials": count, "low": mean - half, "high": mean + half}
+    mean, sd, count = float(gap.mean()), float(gap.std()), len(gap)
+    half = float(stats.t.ppf(0.975, count - 1)) * sd / count**0.5
+    return {"mean": mean, "sd": sd, "trials": count, "low": mean - half, "high": mean + half}
 
 
-def comparison(scale: str = "frozen", metric: str = "rank1", **wanted: Any) -> pd.DataFrame:
-    """Return the main comparison: mean ± standard deviation over the trials, data sets as columns.
+def _text(values: pd.Series, digits: int = 1) -> str:
+    spread = f" ± {values.std():.{digits}f}" if len(values) > 1 else ""
+    return f"{values.mean():.{digits}f}{spread}"
 
-    Args:
-        scale: "frozen" (ImageNet backbone) or "demo" (small backbone, random start).
-        metric: a column of :func:`rows`, in percent.
-        wanted: further conditions on the trained rows, such as k.
+
+def table(
+    columns: Mapping[Any, Where], lines: Mapping[Any, Where], metric: str = "rank1", digits: int = 1
+) -> pd.DataFrame:
+    """Return a metric of the :func:`trials` that meet the conditions of a column and of a line."""
+    cells = {
+        column: {
+            name: _text(trials(metric, **{**where, **more}), digits) for name, more in lines.items()
+        }
+        for column, where in columns.items()
+    }
+    return pd.DataFrame(cells)
+
+
+def switched(usual: str, other: str, lines: Mapping[Any, Where]) -> pd.DataFrame:
+    """Return Rank-1 without (usual) and with (other) the variant of each line, and the difference.
+
+    The difference is paired, with the 95 % interval of its mean, in points.
     """
-    table = {}
-    for dataset in dict.fromkeys(rows(scale=scale, knob="")["dataset"]):
-        for name, method, variant in METHODS:
-            given = {} if method in ("baseline", "untrained") else wanted
-            values = trials(
-                metric, dataset=dataset, scale=scale, method=method, variant=variant, **given
-            )
-            table.setdefault(dataset, {})[name] = f"{values.mean():.1f} ± {values.std():.1f}"
-    return pd.DataFrame(table).rename_axis("method")
+    made = {}
+    for name, where in lines.items():
+        first, second = trials(**{**where, "variant": ""}), trials(**where)
+        gap = difference(second, first)
+        made[name] = {usual: _text(first), other: _text(second)}
+        made[name]["difference"] = f"{gap['mean']:+.1f}"
+        made[name]["95 % interval"] = f"{gap['low']:+.1f} to {gap['high']:+.1f}"
+    return pd.DataFrame.from_dict(made, orient="index")
 
 
-def gains(scale: str = "frozen", metric: str = "rank1") -> pd.DataFrame:
-    """Return the paired differences to the baseline, one line a data set and method.
+def comparison(metric: str = "rank1") -> pd.DataFrame:
+    """Return the main comparison: the methods (rows) in the three worlds."""
+    return table({name: {"dataset": name} for name in WORLDS}, METHODS, metric).rename_axis(
+        "method"
+    )
+
+
+def by_parts(dataset: str) -> pd.DataFrame:
+    """Return Rank-1 by k (rows) and method; k = 1 of "local" is the baseline."""
+    trained = {name: {"dataset": dataset, **METHODS[name]} for name in list(METHODS)[2:]}
+    return table(trained, {k: {"k": k} for k in PARTS}).rename_axis("k")
+
+
+def backbones() -> pd.DataFrame:
+    """Return Rank-1 of the methods on the clean world by backbone (columns)."""
+    columns = {name: {"dataset": "synthetic_clean", **where} for name, where in BACKBONES.items()}
+    return table(columns, {name: METHODS[name] for name in list(METHODS)[:5]}).rename_axis("method")
+
+
+def pairs() -> pd.DataFrame:
+    """Return the share (%) of cyclically consistent pairs that are one person, by k (columns).
+
+    The line "local" at k = 1 is the baseline. Training never knows this number, the synthetic world
+    does.
+    """
+    lines = {(d, m): {"dataset": d, "method": m} for d in WORLDS for m in ("local", "global")}
+    made = table({k: {"k": k} for k in PARTS}, lines, "correct_pairs", digits=0)
+    return made.rename_axis(index=["dataset", "method"], columns="k")
+
+
+def gains() -> pd.DataFrame:
+    """Return the paired differences of Rank-1 to the baseline, one line a data set and method.
 
     Columns: dataset, method, mean, sd, trials, low, high (points; 95 % interval of the mean).
     """
     lines = []
-    for dataset in dict.fromkeys(rows(scale=scale, knob="")["dataset"]):
-        base = trials(metric, dataset=dataset, scale=scale, method="baseline")
-        for name, method, variant in METHODS[2:]:
-            ours = trials(metric, dataset=dataset, scale=scale, method=method, variant=variant)
-            lines.append({"dataset": dataset, "method": name} | difference(ours, base))
+    for dataset in WORLDS:
+        base = trials(dataset=dataset, method="baseline")
+        for name in list(METHODS)[2:]:
+            gap = difference(trials(dataset=dataset, **METHODS[name]), base)
+            lines.append({"dataset": dataset, "method": name, **gap})
     return pd.DataFrame(lines)
-
-
-def by_parts(dataset: str, metric: str = "rank1") -> pd.DataFrame:
-    """Return mean ± standard deviation by k (rows) and method; k = 1 of "local" is the baseline."""
-    table = {}
-    for k in (1, 2, 4, 8):
-        for name, method, variant in METHODS[2:]:
-            method = "baseline" if (method, k) == ("local", 1) else method
-            values = trials(
-                metric, dataset=dataset, scale="frozen", method=method, k=k, variant=variant
-            )
-            table.setdefault(name, {})[k] = f"{values.mean():.1f} ± {values.std():.1f}"
-    return pd.DataFrame(table).rename_axis("k")
-
-
-def pairs(scale: str = "frozen") -> pd.DataFrame:
-    """Return the share (%) of cyclically consistent pairs that are one person, by k (columns).
-
-    Mean ± standard deviation over the trials; the line "local" at k = 1 is the baseline. Training
-    never knows this number, the synthetic world does.
-    """
-    found = rows(scale=scale, knob="", variant="").dropna(subset="correct_pairs")
-    found["method"] = found["method"].replace("baseline", "local")
-    cells = 100 * found.set_index(["dataset", "method", "k"])["correct_pairs"]
-    cells = cells.groupby(level=[0, 1, 2], sort=False).agg(["mean", "std"])
-    return cells.apply(lambda c: f"{c['mean']:.0f} ± {c['std']:.0f}", axis=1).unstack("k")
 
 
 def turned(knob: str) -> pd.DataFrame:
     """Return the lines in which one knob of the clean world is turned; a column has its name.
 
-    At its usual value stands the clean world itself, on the same trials.
+    At 0 stands the clean world itself, on the same trials.
     """
     found = rows(knob=knob)
     usual = rows(dataset="synthetic_clean", scale="frozen", knob="", variant="")
-    wanted = usual["method"].isin(found["method"].unique()) & usual["trial"].isin(found["trial"])
-    usual = usual[wanted & ((usual["k"] == 8) | (usual["method"] == "baseline"))]
-    both = pd.concat([usual.assign(value=0.0), found])
-    return both.rename(columns={"value": knob}).drop(columns="knob").reset_index(drop=True)
+    alike = usual.merge(found[["method", "k", "trial"]].drop_duplicates())
+    return pd.concat([alike, found]).rename(columns={"value": knob})
 
 
 def turned_gains() -> pd.DataFrame:
@@ -168,68 +179,39 @@ def turned_gains() -> pd.DataFrame:
     Index: knob and its value; first the clean world. Columns: local, global, fusion, each the mean
     of the paired differences and its 95 % interval, in points, as text.
     """
-    usual, table = {"dataset": "synthetic_clean", "scale": "frozen"}, {}
-    knobs = rows().query("knob != ''").groupby(["knob", "value"]).groups
-    settings = [("none", 0.0, usual)]
-    settings += [(knob, value, usual | {"knob": knob, "value": value}) for knob, value in knobs]
-    for knob, value, where in settings:
+    made = {}
+    cell = "{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
+    clean = rows(dataset="synthetic_clean", scale="frozen")
+    for knob, value in sorted(set(zip(clean["knob"], clean["value"], strict=True))):
+        where = {"dataset": "synthetic_clean", "knob": knob, "value": value}
         base = trials(method="baseline", **where)
-        line = {
+        gaps = {
             m: difference(trials(method=m, **where), base) for m in ("local", "global", "fusion")
         }
-        table[knob, value] = {
-            m: f"{d['mean']:+.1f} [{d['low']:+.1f}, {d['high']:+.1f}]" for m, d in line.items()
-        }
-    return pd.DataFrame.from_dict(table, orient="index").rename_axis(["knob", "value"])
+        made[knob or "none", value] = {m: cell.format(**gap) for m, gap in gaps.items()}
+    return pd.DataFrame.from_dict(made, orient="index").rename_axis(["knob", "value"])
 
 
-def backbones(metric: str = "rank1") -> pd.DataFrame:
-    """Return the methods on the clean world by backbone (columns), mean ± standard deviation."""
-    table = {}
-    for backbone, (scale, variant) in BACKBONES.items():
-        for method in ("untrained", "baseline", "local", "global", "fusion"):
-            where = {"dataset": "synthetic_clean", "scale": scale, "method": method}
-            values = trials(metric, variant=variant, **where)
-            spread = f" ± {values.std():.1f}" if len(values) > 1 else ""
-            table.setdefault(backbone, {})[method] = f"{values.mean():.1f}{spread}"
-    return pd.DataFrame(table).rename_axis("method")
-
-
-def pooling(metric: str = "rank1") -> pd.DataFrame:
+def pooling() -> pd.DataFrame:
     """Return average and maximum pooling (Table 3), and the paired difference of the two."""
-    lines = {}
-    for dataset in dict.fromkeys(rows(variant="pool=gmp")["dataset"]):
-        for method in ("baseline", "local", "global", "fusion"):
-            where = {"dataset": dataset, "scale": "frozen", "method": method}
-            gap, gmp = (trials(metric, variant=v, **where) for v in ("", "pool=gmp"))
-            lines[dataset, method] = _against("average", gap, "maximum", gmp)
-    return pd.DataFrame.from_dict(lines, orient="index")
+    lines = {
+        (d, m): {"dataset": d, "method": m, "variant": "pool=gmp"}
+        for d in WORLDS
+        for m in ("baseline", "local", "global", "fusion")
+    }
+    return switched("average", "maximum", lines)
 
 
-def heads(metric: str = "rank1") -> pd.DataFrame:
+def heads() -> pd.DataFrame:
     """Return the global-aware network with another head: left random, or trained at another rate.
 
     The usual rate of the head is three times the backbone's.
     """
-    switches = {
-        "left random": "train_global_head=False",
-        "rate x 1": "head_lr_factor=1.0",
-        "rate x 10": "head_lr_factor=10.0",
+    names = {"left random": "train_global_head=False"}
+    names |= {"rate x 1": "head_lr_factor=1.0", "rate x 10": "head_lr_factor=10.0"}
+    lines = {
+        (name, dataset): {"dataset": dataset, "method": "global", "variant": variant}
+        for name, variant in names.items()
+        for dataset in rows(scale="frozen", variant=variant)["dataset"].unique()
     }
-    lines, found = {}, rows(scale="frozen", method="global")
-    for name, variant in switches.items():
-        for dataset in dict.fromkeys(found[found["variant"] == variant]["dataset"]):
-            where = {"dataset": dataset, "scale": "frozen", "method": "global"}
-            usual, other = (trials(metric, variant=v, **where) for v in ("", variant))
-            lines[name, dataset] = _against("trained, rate x 3", usual, "switched", other)
-    return pd.DataFrame.from_dict(lines, orient="index")
-
-
-def _against(one: str, first: pd.Series, other: str, second: pd.Series) -> dict[str, str]:
-    gap = difference(second, first)
-    return {
-        one: f"{first.mean():.1f} ± {first.std():.1f}",
-        other: f"{second.mean():.1f} ± {second.std():.1f}",
-        "difference": f"{gap['mean']:+.1f}",
-        "95 % interval": f"{gap['low']:+.1f} to {gap['high']:+.1f}",
-    }
+    return switched("trained, rate x 3", "switched", lines)

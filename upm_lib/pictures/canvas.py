@@ -1,8 +1,7 @@
 """What every picture is drawn on: size, style, one palette, alt text, and how it is saved."""
 
 import io
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from upm_lib import runs
+
+Style = dict[str, Any]  # what matplotlib takes as keywords
+
 METHOD_NAMES: dict[str, str] = {"untrained": "untrained", "histogram": "colour histogram"}
 METHOD_NAMES |= {"baseline": "baseline (k = 1)", "local": "local-aware"}
 METHOD_NAMES |= {"global": "global-aware", "fusion": "fused"}
@@ -21,13 +24,13 @@ _PALETTE = ["#999999", "#CC79A7", "#000000", "#E69F00", "#0072B2", "#009E73"]  #
 CYCLE = ["#56B4E9", "#D55E00", "#F0E442", *_PALETTE[1:]]  # of people, cameras
 COLOURS: dict[str, str] = dict(zip(METHOD_NAMES, _PALETTE, strict=True), A=CYCLE[0], B=CYCLE[1])
 METHOD_MARKERS = dict(zip(METHOD_NAMES, "XPs^vo", strict=True))
-CORRECT = {"ec": "#009E73", "ls": "-", "label": "correct"}
-WRONG = {"ec": "#D55E00", "ls": (0, (2.5, 1.2)), "label": "wrong"}
+CORRECT: Style = {"ec": "#009E73", "ls": "-", "label": "correct"}
+WRONG: Style = {"ec": "#D55E00", "ls": (0, (2.5, 1.2)), "label": "wrong"}
 WIDTH = 7.0  # inches, the widest figure
 _SIZES = {"font.size": 9, "axes.titlesize": 10, "figure.titlesize": 10, "legend.fontsize": 8}
 _PLAIN = {"axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
 _BEHIND = {"axes.grid": True, "axes.grid.axis": "y", "axes.axisbelow": True}
-_STYLE = {**_SIZES, **_PLAIN, **_BEHIND, "figure.facecolor": "white"}
+_STYLE: dict[Any, Any] = {**_SIZES, **_PLAIN, **_BEHIND, "figure.facecolor": "white"}
 
 
 class Picture(Figure):
@@ -69,14 +72,8 @@ def save(fig: Figure, name: str, folder: Path | None) -> Path | None:
     if folder is None:
         return None
     path = Path(folder) / f"{name}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with matplotlib.rc_context({"savefig.bbox": None}):
-            fig.savefig(partial, format="png", dpi=200, metadata={"Software": None})
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with runs.replacing(path) as temporary, matplotlib.rc_context({"savefig.bbox": None}):
+        fig.savefig(temporary, format="png", dpi=200, metadata={"Software": None})
     return path
 
 
@@ -84,10 +81,10 @@ def save(fig: Figure, name: str, folder: Path | None) -> Path | None:
 def panels(
     width: float, height: float, columns: int = 1, sharex: bool = True
 ) -> Iterator[tuple[Picture, Any]]:
-    """Give a figure (inches) and its axes, one or an array, and hold the house style meanwhile."""
+    """Give a figure (inches) and the array of its axes, and hold the house style meanwhile."""
     with matplotlib.rc_context(_STYLE):
         fig = Picture(figsize=(width, height), dpi=100, layout="constrained")
-        yield fig, fig.subplots(1, columns, sharex=sharex)
+        yield fig, fig.subplots(1, columns, sharex=sharex, squeeze=False)[0]
     for ax in fig.axes:  # ticks are made when drawn, after the style is gone
         ax.tick_params(labelsize=8, grid_color="0.9", grid_linewidth=0.6)
 
@@ -96,7 +93,7 @@ def panels(
 def board(width: float, height: float, title: str = "") -> Iterator[tuple[Picture, Axes]]:
     """Give a figure and its empty axes, measured in inches from the top left corner."""
     top = 0.3 if title else 0.0
-    with panels(width, height + top) as (fig, ax):
+    with panels(width, height + top) as (fig, (ax,)):
         fig.set_layout_engine("none")
         ax.set(position=(0, 0, 1, 1), xlim=(0, width), ylim=(height, -top))
         ax.set_axis_off()
@@ -104,9 +101,9 @@ def board(width: float, height: float, title: str = "") -> Iterator[tuple[Pictur
         yield fig, ax
 
 
-def put(ax: Axes, image: np.ndarray, x: float, y: float, w: float, h: float, **style: Any) -> Any:
+def put(ax: Axes, image: np.ndarray, x: float, y: float, w: float, h: float, **style: Any) -> None:
     """Place an image with its top left corner at (x, y) of a board."""
-    return ax.imshow(image, extent=(x, x + w, y + h, y), aspect="auto", **style)
+    ax.imshow(image, extent=(x, x + w, y + h, y), aspect="auto", **style)
 
 
 def say(ax: Axes, x: float, y: float, text: str, **style: Any) -> None:
@@ -120,12 +117,12 @@ def methods_in(found: Iterable[str]) -> list[str]:
     return [m for m in METHOD_NAMES if m in found] + [m for m in found if m not in METHOD_NAMES]
 
 
-def look_of(method: str) -> dict[str, Any]:
+def look_of(method: str) -> Style:
     """Return colour and label of a method; an unknown one is dark grey under its own name."""
     return {"color": COLOURS.get(method, "#555555"), "label": METHOD_NAMES.get(method, method)}
 
 
-def cameras_in(found: Iterable[Any]) -> dict[Any, dict[str, str]]:
+def cameras_in(found: Iterable[Any]) -> dict[Any, Style]:
     """Return colour and marker of each camera, in sorted order."""
     looks = {}
     for i, name in enumerate(sorted(set(found))):
@@ -133,7 +130,8 @@ def cameras_in(found: Iterable[Any]) -> dict[Any, dict[str, str]]:
     return looks
 
 
-def legend_below(fig: Figure, **entries: Any) -> None:
-    """Put one legend under all panels of a figure."""
+def legend_below(fig: Figure, handles: Sequence[Any] | None = None) -> None:
+    """Put one legend under all panels of a figure; without handles, of what the first one shows."""
+    shown = handles or fig.axes[0].get_legend_handles_labels()[0]
     style = {"ncols": int(fig.get_figwidth()) - 1, "columnspacing": 1.4, "handlelength": 1.6}
-    fig.legend(loc="outside lower center", **style, **entries)
+    fig.legend(handles=shown, loc="outside lower center", **style)

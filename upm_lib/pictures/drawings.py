@@ -9,6 +9,7 @@ from upm_lib.pictures.canvas import (
     COLOURS,
     WIDTH,
     Picture,
+    Style,
     board,
     say,
 )
@@ -21,14 +22,18 @@ _PAIR = "$[\\hat{{x}}_{0} ; \\hat{{x}}_0]$\n$2c'$"
 def _box(ax: Axes, x: float, y: float, w: float, h: float, text: str, key: str = "") -> None:
     """Draw a box with text, centred at (x, y), tinted in the colour of a method."""
     colour = COLOURS.get(key, "#777777")
-    shape = {"boxstyle": "round,pad=0,rounding_size=0.04", "ec": colour, "fc": to_rgba(colour, 0.2)}
+    shape: Style = {
+        "boxstyle": "round,pad=0,rounding_size=0.04",
+        "ec": colour,
+        "fc": to_rgba(colour, 0.2),
+    }
     ax.add_patch(FancyBboxPatch((x - w / 2, y - h / 2), w, h, lw=1.1, **shape))
     say(ax, x, y, text)
 
 
 def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
     """Draw an arrow between two points."""
-    style = {"arrowstyle": "-|>", "mutation_scale": 8, "shrinkA": 0, "shrinkB": 0}
+    style: Style = {"arrowstyle": "-|>", "mutation_scale": 8, "shrinkA": 0, "shrinkB": 0}
     ax.annotate("", end, start, arrowprops={"color": "0.2", "lw": 1.1, **style})
 
 

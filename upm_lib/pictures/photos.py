@@ -1,16 +1,19 @@
 """Pictures of people: strips of frames, stripes, ranked lists, activation maps, lookalikes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.cm import ScalarMappable
 from matplotlib.patches import Patch, Rectangle
 
+from upm_lib.config import PARTS
 from upm_lib.pictures.canvas import (
     CORRECT,
     WIDTH,
     WRONG,
     Picture,
+    Style,
     board,
     look_of,
     methods_in,
@@ -41,10 +44,10 @@ def contact_sheet(
     return fig
 
 
-def stripes(frame: np.ndarray, ks: Sequence[int] = (1, 2, 4, 8), *, title: str = "") -> Picture:
+def stripes(frame: np.ndarray, ks: Sequence[int] = PARTS) -> Picture:
     """Cut one frame, uint8 RGB [H, W, 3], into k equal numbered stripes for each k (Eq. 1)."""
     h, w, gap = 2.6, 2.6 * frame.shape[1] / frame.shape[0], 0.035
-    with board(len(ks) * (w + 0.4) + 0.15, h + 0.35, title) as (fig, ax):
+    with board(len(ks) * (w + 0.4) + 0.15, h + 0.35) as (fig, ax):
         fig.photographic = True
         fig.alt = f"One frame cut into equal horizontal stripes, for k = {', '.join(map(str, ks))}."
         for n, k in enumerate(ks):
@@ -60,19 +63,14 @@ def stripes(frame: np.ndarray, ks: Sequence[int] = (1, 2, 4, 8), *, title: str =
 
 
 def ranked_lists(
-    probes: Images,
-    galleries: Rows,
-    correct: Rows,
-    *,
-    distances: Rows | None = None,
-    title: str = "",
+    probes: Images, galleries: Rows, correct: Rows, *, distances: Rows | None = None
 ) -> Picture:
     """Draw each probe [H, W, 3] and, by method, its five first gallery images (cf. Fig. 7)."""
     methods = methods_in(galleries)
     w = min(0.62, (WIDTH - 0.2 - 0.2 * len(methods)) / (1 + 5 * len(methods)))
     h = w * probes[0].shape[0] / probes[0].shape[1]
     row, block, size = h + (0.2 if distances else 0.06), 5 * w + 0.2, (w - 0.08, h - 0.08)
-    with board(0.2 + w + len(methods) * block, 0.55 + len(probes) * row, title) as (fig, ax):
+    with board(0.2 + w + len(methods) * block, 0.55 + len(probes) * row) as (fig, ax):
         fig.photographic = True
         fig.alt = "The five first gallery images, correct ones framed solid. "
         say(ax, 0.1, 0.15, "probe", ha="left")
@@ -115,14 +113,20 @@ def best_matches(
     return fig
 
 
-def activation_maps(frames: np.ndarray, maps: Mapping[str, np.ndarray], title: str = "") -> Picture:
+def activation_maps(frames: np.ndarray, maps: Mapping[str, np.ndarray]) -> Picture:
     """Draw frames [n, H, W, 3] and, by method, maps [n, h, w] in 0..1 over them (cf. Fig. 8)."""
     methods, left = methods_in(maps), 1.2
     w = min(0.65, (WIDTH - left - 0.7) / len(frames))
     h = w * frames.shape[1] / frames.shape[2]
     width, height = left + len(frames) * w + 0.7, (1 + len(methods)) * h + 0.05
-    heat = {"cmap": "inferno", "vmin": 0, "vmax": 1, "alpha": 0.5, "interpolation": "bilinear"}
-    with board(width, height, title) as (fig, ax):
+    heat: Style = {
+        "cmap": "inferno",
+        "vmin": 0,
+        "vmax": 1,
+        "alpha": 0.5,
+        "interpolation": "bilinear",
+    }
+    with board(width, height) as (fig, ax):
         fig.photographic = True
         names = "; ".join(look_of(method)["label"].replace("\n", " ") for method in methods)
         fig.alt = f"Activation maps over {len(frames)} frames, a row each: {names}."
@@ -131,32 +135,24 @@ def activation_maps(frames: np.ndarray, maps: Mapping[str, np.ndarray], title: s
             for n, frame in enumerate(frames):
                 place = (left + n * w, row * h + 0.02, w - 0.04, h - 0.04)
                 grey = np.repeat(frame.mean(-1, keepdims=True).astype(np.uint8), 3, -1)
-                image = put(ax, grey if row else frame, *place)
+                put(ax, grey if row else frame, *place)
                 if row:
-                    image = put(ax, maps[method][n], *place, **heat)
+                    put(ax, maps[method][n], *place, **heat)
         high, tall = fig.get_figheight(), h * len(methods) - 0.04
         bar = fig.add_axes((1 - 0.6 / width, 0.07 / high, 0.12 / width, tall / high))
-        fig.colorbar(image, cax=bar, ticks=[0, 0.5, 1]).solids.set_alpha(1)
+        fig.colorbar(ScalarMappable(cmap="inferno"), cax=bar, ticks=[0, 0.5, 1])
         say(ax, width - 0.66, h - 0.1, "activation", ha="left")
     return fig
 
 
 def lookalikes(
     pairs: Sequence[tuple[np.ndarray, np.ndarray]],
-    parts: Sequence[int],
+    parts: Iterable[int],
     k: int,
     labels: Sequence[str],
 ) -> Picture:
-    """Draw pairs of frames [H, W, 3] of different people with one of k parts framed (cf. Fig. 2).
-
-    Args:
-        pairs: two frames each.
-        parts: number of the part that is alike, from 1.
-        k: number of parts.
-        labels: written under each pair.
-    """
-    h, w = 1.5, 0.75
-    per_row = 4
+    """Draw labelled pairs of frames [H, W, 3], the alike one of k parts framed (cf. Fig. 2)."""
+    h, w, per_row = 1.5, 0.75, 4
     with board(WIDTH, -(-len(pairs) // per_row) * (h + 0.4) + 0.1) as (fig, ax):
         fig.photographic = True
         fig.alt = "Pairs of different people with one part alike. "

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
 from numpy.typing import ArrayLike
+from scipy.optimize import isotonic_regression
 
 from upm_lib.pictures.canvas import (
     COLOURS,
@@ -17,12 +17,15 @@ from upm_lib.pictures.canvas import (
     WIDTH,
     WRONG,
     Picture,
+    Style,
     board,
     cameras_in,
     legend_below,
     panels,
     say,
 )
+
+_FRAMES: Style = {"s": 45, "c": "k", "marker": "x", "label": "feature of a frame"}
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,8 @@ class Scene:
         anchors: intra-camera anchors [N, 2].
         cameras: name of each anchor's camera [N].
         labels: of the anchors [N].
-        cross: cross-camera anchors [N, 2], drawn hollow over the others; None: not drawn.
-        features: of frames [M, 2], drawn as crosses; None: not drawn.
+        cross: cross-camera anchors [N, 2], drawn hollow over the others.
+        features: of frames [M, 2], drawn as crosses.
         arrows: (start, end, label, line style) each.
         bend: curvature of the arrows, 0 is straight.
     """
@@ -42,38 +45,38 @@ class Scene:
     anchors: ArrayLike
     cameras: Sequence[Any]
     labels: Sequence[str]
-    cross: ArrayLike | None = None
-    features: ArrayLike | None = None
-    arrows: Sequence[tuple[ArrayLike, ArrayLike, str, str]] = ()
+    cross: ArrayLike = ()
+    features: ArrayLike = ()
+    arrows: Sequence[tuple[np.ndarray, np.ndarray, str, str]] = ()
     bend: float = 0.25
 
     def __str__(self) -> str:
         """Name the anchors, features and arrows by their directions in degrees."""
-        rows = zip(self.labels, self.anchors, self.cameras, strict=True)
-        told = "anchors " + ", ".join(f"{n} at {_degrees(at)} (camera {c})" for n, at, c in rows)
+        rows = zip(self.labels, _degrees(self.anchors), self.cameras, strict=True)
+        told = "anchors " + ", ".join(f"{n} at {at} (camera {c})" for n, at, c in rows)
         for name, places in (("cross anchors", self.cross), ("frames", self.features)):
-            if places is not None:
-                told += f"; {name} at {', '.join(map(_degrees, places))}"
+            if len(np.asarray(places)):
+                told += f"; {name} at {', '.join(_degrees(places))}"
         for start, end, label, _ in self.arrows:
-            told += f"; arrow from {_degrees(start)} to {_degrees(end)} {label}".rstrip()
+            told += f"; arrow from {' to '.join(_degrees(np.stack([start, end])))} {label}".rstrip()
         return told
 
 
-def _degrees(place: ArrayLike) -> str:
-    """Say the direction of a point of the plane."""
-    x, y = (float(v) for v in place)
-    return f"{np.degrees(np.arctan2(y, x)):.0f}\u00b0"
+def _degrees(places: ArrayLike) -> list[str]:
+    """Say the directions of points of the plane [n, 2]."""
+    x, y = np.asarray(places, float).T
+    return [f"{angle:.0f}\u00b0" for angle in np.degrees(np.arctan2(y, x))]
 
 
 def toy_world(*scenes: Scene, titles: Sequence[str] = ("",)) -> Picture:
     """Draw one scene, or two or three side by side, each under its title."""
-    with panels(4.4 if len(scenes) == 1 else WIDTH, 3.0 + 1.2 / len(scenes), len(scenes)) as found:
-        fig, axes = found[0], np.atleast_1d(found[1])
+    width = 4.4 if len(scenes) == 1 else WIDTH
+    with panels(width, 3.0 + 1.2 / len(scenes), len(scenes)) as (fig, axes):
         for ax, scene, title in zip(axes, scenes, titles, strict=True):
             _plane(ax, title)
             _draw_scene(ax, scene)
             fig.alt += f"{title or 'Toy world'}: {scene}. "
-        legend_below(fig, handles=axes[0].get_legend_handles_labels()[0])
+        legend_below(fig)
     return fig
 
 
@@ -86,36 +89,43 @@ def _plane(ax: Axes, title: str) -> None:
 
 
 def _draw_scene(ax: Axes, scene: Scene) -> None:
-    looks = cameras_in(scene.cameras)
+    looks, edge = cameras_in(scene.cameras), Style(ec="black", lw=0.8)
     for name, look in looks.items():
-        ax.scatter([], [], s=50, ec="black", lw=0.8, label=f"camera {name}", **look)
+        ax.scatter([], [], s=50, label=f"camera {name}", **(edge | look))
     rows = zip(np.asarray(scene.anchors), scene.cameras, scene.labels, strict=True)
     for point, camera, label in rows:
-        ax.scatter(*point, s=70, ec="black", lw=0.8, zorder=3, **looks[camera])
+        ax.scatter(point[0], point[1], s=70, zorder=3, **(edge | looks[camera]))
         away = 15 * point / max(np.hypot(*point), 1e-9)
-        ax.annotate(label, point, away, ha="center", va="center", textcoords="offset points")
-    if scene.cross is not None:
-        hollow = {"s": 150, "fc": "none", "ec": "black", "marker": "D", "label": "cross anchor"}
-        ax.scatter(*np.asarray(scene.cross).T, zorder=4, **hollow)
-    if scene.features is not None:
-        style = {"s": 45, "c": "k", "marker": "x", "label": "feature of a frame"}
-        ax.scatter(*np.asarray(scene.features).T, zorder=5, **style)
+        _beside(ax, label, point, away)
+    cross, features = np.asarray(scene.cross), np.asarray(scene.features)
+    if len(cross):
+        hollow: Style = {"s": 150, "fc": "none", "ec": "black", "marker": "D"}
+        ax.scatter(*cross.T, zorder=4, label="cross anchor", **hollow)
+    if len(features):
+        ax.scatter(*features.T, zorder=5, **_FRAMES)
     for start, end, label, line in scene.arrows:
-        _bent_arrow(ax, np.asarray(start), np.asarray(end), label, line, scene.bend)
+        _bent_arrow(ax, start, end, label, line, scene.bend)
 
 
 def _bent_arrow(
-    ax: Axes, start: np.ndarray, end: np.ndarray, label: str, line: str, bend: float
+    ax: Axes, start: np.ndarray, end: np.ndarray, label: str, line: str = "-", bend: float = 0.25
 ) -> None:
     """Draw an arrow and put its label beside the outer side of the bow."""
     style = {"arrowstyle": "-|>", "connectionstyle": f"arc3,rad={bend}", "shrinkA": 5, "shrinkB": 5}
-    ax.annotate("", end, start, arrowprops={"ls": line, "color": "0.25", "lw": 1.1, **style})
+    ax.annotate(
+        "", tuple(end), tuple(start), arrowprops={"ls": line, "color": "0.25", "lw": 1.1, **style}
+    )
     ax.update_datalim([start, end])
     side = np.subtract(end, start)[::-1] * (1, -1)
     middle, side = (start + end) / 2 + bend / 2 * side, side / max(np.hypot(*side), 1e-9)
     ha = "center" if abs(side[0]) < 0.3 else ("left" if side[0] > 0 else "right")
-    place = {"textcoords": "offset points", "ha": ha, "va": "center"}
-    ax.annotate(label, middle, 8 * side, fontsize=8, **place)
+    _beside(ax, label, middle, 8 * side, ha=ha, fontsize=8)
+
+
+def _beside(ax: Axes, text: str, point: np.ndarray, offset: np.ndarray, **style: Any) -> None:
+    """Write text beside a point [2], moved by an offset [2] in typographic points."""
+    place: Style = {"textcoords": "offset points", "ha": "center", "va": "center"}
+    ax.annotate(text, tuple(point), tuple(offset), **{**place, **style})
 
 
 def anchor_paths(paths: Mapping[str, ArrayLike], features: ArrayLike) -> Picture:
@@ -125,28 +135,30 @@ def anchor_paths(paths: Mapping[str, ArrayLike], features: ArrayLike) -> Picture
         paths: title -> the anchor before and after each step [T + 1, 2].
         features: of the frames that pulled [M, 2], the same in all panels.
     """
-    features = np.asarray(features)
-    seen = np.concatenate([features, [[0, 0]], *map(np.asarray, paths.values())])
+    walks, pulling = (
+        {title: np.asarray(path) for title, path in paths.items()},
+        np.asarray(features),
+    )
+    seen = np.concatenate([pulling, [[0, 0]], *walks.values()])
     (left, low), (right, high) = seen.min(0) - 0.15, seen.max(0) + 0.15
+    dot = {"s": 40, "color": COLOURS["A"], "ec": "black", "lw": 0.8, "zorder": 3}
     with panels(WIDTH, 2.6, len(paths)) as (fig, axes):
-        for ax, (title, path) in zip(np.atleast_1d(axes), paths.items(), strict=True):
-            path = np.asarray(path)
+        for ax, (title, path) in zip(axes, walks.items(), strict=True):
             _plane(ax, title)
             ax.set(xlim=(left, right), ylim=(low, high), adjustable="box")
-            ax.scatter(*features.T, s=45, c="k", marker="x", label="feature of a frame")
-            style = {"s": 40, "color": COLOURS["A"], "ec": "black", "lw": 0.8, "zorder": 3}
-            ax.scatter(*path.T, label="anchor", **style)
+            ax.scatter(*pulling.T, **_FRAMES)
+            ax.scatter(*path.T, label="anchor", **dot)
             for step, (start, end) in enumerate(pairwise(path), 1):
                 if np.hypot(*(end - start)) > 0.02:
-                    _bent_arrow(ax, start, end, str(step), "-", 0.25)
+                    _bent_arrow(ax, start, end, str(step))
             places = "; ".join(f"({x:.2f}, {y:.2f})" for x, y in path)
             fig.alt += f"{title}: the anchor goes through {places}. "
-        legend_below(fig, handles=np.atleast_1d(axes)[0].get_legend_handles_labels()[0])
+        legend_below(fig)
     return fig
 
 
 def part_worlds(
-    anchors: ArrayLike, cameras: Sequence[Any], people: Sequence[Any], match: np.ndarray
+    anchors: ArrayLike, cameras: Sequence[Any], people: Sequence[str], match: np.ndarray
 ) -> Picture:
     """Draw each part's anchors by their direction, and its cyclic pairs as lines between cameras.
 
@@ -156,13 +168,10 @@ def part_worlds(
         people: of the tracklets [N], written beside the anchors.
         match: tracklet that each one is paired with [k, N], -1 for none.
     """
-    k, people, anchors = len(match), np.asarray(people), np.asarray(anchors)
-    found, correct = match >= 0, (people[match.clip(0)] == people) & (match >= 0)
-    looks, columns = cameras_in(cameras), min(k, 2)
-    width, x = (
-        (WIDTH - 0.3) / columns - 0.3,
-        np.degrees(np.arctan2(anchors[..., 1], anchors[..., 0])),
-    )
+    k, names, found = len(match), np.asarray(people), match >= 0
+    correct = (names[match.clip(0)] == names) & found
+    columns, (x, y) = min(k, 2), np.moveaxis(np.asarray(anchors), -1, 0)
+    width, degrees = (WIDTH - 0.3) / columns - 0.3, np.degrees(np.arctan2(y, x))
     with board(WIDTH, 0.15 + 1.05 * (-(-k // columns)) + 0.3) as (fig, ax):
         pairs = f"{correct.sum() // 2} of the {found.sum() // 2} cyclic pairs of all parts"
         fig.alt = f"k = {k}: {pairs} are correct."
@@ -170,71 +179,56 @@ def part_worlds(
             left, top = 0.3 + i % columns * (width + 0.3), 0.15 + i // columns * 1.05
             counts = f"{correct[i].sum() // 2} of {found[i].sum() // 2} pairs correct"
             say(ax, left, top, f"part {i + 1} of {k}: {counts}", ha="left")
-            rows = {c: top + 0.32 + 0.45 * n for n, c in enumerate(looks)}
-            places = [
-                (left + width * (1 - d / 180), rows[c]) for d, c in zip(x[i], cameras, strict=True)
-            ]
-            _strip(ax, places, rows, (left, width), cameras, people, match[i])
-        strokes = [
-            Line2D([], [], color=s["ec"], ls=s["ls"], label=f"{s['label']} pair")
-            for s in (CORRECT, WRONG)
-        ]
-        marks = [
-            Line2D([], [], lw=0, mec="black", label=f"camera {c}", **look)
-            for c, look in looks.items()
-        ]
-        ax.legend(handles=[*marks, *strokes], loc="lower center", ncols=4, borderaxespad=0.1)
+            for row in (top + 0.32, top + 0.77):
+                ax.plot([left, left + width], [row, row], color="0.85", lw=1, zorder=0)
+            _strip(ax, left + width * (1 - degrees[i] / 180), top, cameras, names, match[i])
+        for name, look in cameras_in(cameras).items():
+            ax.plot([], [], lw=0, mec="black", label=f"camera {name}", **look)
+        for kind in (CORRECT, WRONG):
+            ax.plot([], [], color=kind["ec"], ls=kind["ls"], label=f"{kind['label']} pair")
+        ax.legend(loc="lower center", ncols=4, borderaxespad=0.1)
     return fig
 
 
 def _strip(
     ax: Axes,
-    places: Sequence[tuple[float, float]],
-    rows: Mapping[Any, float],
-    span: tuple[float, float],
+    x: np.ndarray,
+    top: float,
     cameras: Sequence[Any],
     people: np.ndarray,
     match: np.ndarray,
 ) -> None:
-    """Draw one part: a line a camera, its anchors, and the pairs between the lines."""
-    looks, (upper, lower) = cameras_in(cameras), rows.values()
-    for y in (upper, lower):
-        ax.plot([span[0], sum(span)], [y, y], color="0.85", lw=1, zorder=0)
+    """Draw one part: its anchors at x, a line a camera, and the pairs between the lines."""
+    looks = cameras_in(cameras)
+    height = {name: top + 0.32 + 0.45 * row for row, name in enumerate(looks)}
+    y = [height[camera] for camera in cameras]
     for j, other in enumerate(match):
         if j < other:
-            style = CORRECT if people[j] == people[other] else WRONG
-            line = {"color": style["ec"], "ls": style["ls"], "lw": 1.8}
-            ax.plot(*np.transpose([places[j], places[other]]), zorder=1, **line)
-    for camera, y in rows.items():
+            kind = CORRECT if people[j] == people[other] else WRONG
+            ends = [x[j], x[other]], [y[j], y[other]]
+            ax.plot(*ends, zorder=1, color=kind["ec"], ls=kind["ls"], lw=1.8)
+    for row, (camera, look) in enumerate(looks.items()):
         own = [j for j, c in enumerate(cameras) if c == camera]
-        x = np.array([places[j][0] for j in own])
-        ax.scatter(x, np.full(len(x), y), s=32, ec="black", lw=0.6, zorder=3, **looks[camera])
-        for j, at in zip(own, apart(x, 0.11), strict=True):
-            say(ax, at, y + (-0.13 if y == upper else 0.14), people[j])
+        where = np.full(len(own), height[camera])
+        ax.scatter(x[own], where, s=32, ec="black", lw=0.6, zorder=3, **look)
+        for j, at in zip(own, apart(x[own], 0.11), strict=True):
+            say(ax, at, height[camera] + (0.14 if row else -0.13), people[j])
 
 
 def apart(x: np.ndarray, gap: float) -> np.ndarray:
     """Move places [n] as little as it takes (least squares) to have neighbours `gap` apart."""
-    order = np.argsort(x, kind="stable")
-    crowds: list[list[float]] = []  # neighbours that touch share their mean
-    for place in x[order] - gap * np.arange(len(x)):
-        crowds.append([place])
-        while len(crowds) > 1 and np.mean(crowds[-2]) > np.mean(crowds[-1]):
-            crowds[-2:] = [crowds[-2] + crowds[-1]]
+    order, shift = np.argsort(x, kind="stable"), gap * np.arange(len(x))
     moved = np.empty(len(x))
-    moved[order] = np.repeat([np.mean(c) for c in crowds], [len(c) for c in crowds])
-    moved[order] += gap * np.arange(len(x))
+    moved[order] = isotonic_regression(x[order] - shift).x + shift
     return moved
 
 
-def hinge(margin: float = 0.5, examples: Mapping[str, float] | None = None) -> Picture:
-    """Draw the top-push hinge against the difference of the two distances, and examples on it.
+def hinge(margin: float, examples: Mapping[str, float] | None = None) -> Picture:
+    """Draw the top-push hinge of margin m against the difference of the two distances.
 
-    Args:
-        margin: m.
-        examples: name -> its difference of distances, own minus the one to beat.
+    Examples on it: name -> its difference, own minus the one to beat.
     """
-    with panels(4.2, 2.6) as (fig, ax):
+    with panels(4.2, 2.6) as (fig, (ax,)):
         ax.plot([-1, -margin, 1], [0, 0, 1 + margin], color="0.3")
         ax.plot([0, 0], [0, margin], color="0.5", lw=1, ls="--")
         ax.text(0.04, 0, f"$m = {margin:g}$", ha="left", va="bottom")

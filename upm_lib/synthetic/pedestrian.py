@@ -6,6 +6,7 @@ near on a canvas of twice the crop's size.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -30,9 +31,6 @@ _PATTERNS = ("plain", "plain", "rows", "columns", "check", "logo", "halves", "op
 _BOTTOMS = ("trousers", "trousers", "trousers", "shorts", "skirt", "long skirt")
 _BAGS = ("none", "none", "backpack", "backpack", "side bag", "hand bag")
 _HATS = ("none", "none", "none", "none", "cap", "beanie")
-
-
-# ---------------------------------------------------------------------------------- looks
 
 
 @dataclass
@@ -88,19 +86,23 @@ def draw_look(rng: np.random.Generator, shared: float, spread: float) -> Look:
     top = colours["top"]
     if np.abs(colours["second"] - top).sum() < 120:  # a pattern has to be visible
         colours["second"] = 0.35 * top if top.mean() > 120 else 255 - 0.4 * top
-    kinds = [pick(rng, kind) for kind in (_PATTERNS, _BOTTOMS, _BAGS, _HATS)]
-    long_hair, sleeves, coat, left = rng.random(4) < (0.4, 0.7, 0.15, 0.5)
-    sleeves |= coat or kinds[0] == "open"
+    pattern, lower, bag, hat = (pick(rng, kind) for kind in (_PATTERNS, _BOTTOMS, _BAGS, _HATS))
+    long_hair, sleeves, coat, left = (rng.random(4) < (0.4, 0.7, 0.15, 0.5)).tolist()
     look = Look(
-        0.93 + 0.11 * size[0],
-        0.86 + 0.34 * size[1],
-        0.95 + 0.1 * size[2],
-        (0.36 + 0.14 * size[3]) * (0.6 if kinds[1] == "long skirt" else 1.0),
-        0.08 * (2 * size[4] - 1),
-        colours,
-        *kinds,
-        *(bool(flag) for flag in (long_hair, sleeves, coat)),
-        1 if left else -1,
+        height=0.93 + 0.11 * size[0],
+        width=0.86 + 0.34 * size[1],
+        leg=0.95 + 0.1 * size[2],
+        stride=(0.36 + 0.14 * size[3]) * (0.6 if lower == "long skirt" else 1.0),
+        shape=0.08 * (2 * size[4] - 1),
+        colours=colours,
+        pattern=pattern,
+        lower=lower,
+        bag=bag,
+        hat=hat,
+        long_hair=long_hair,
+        sleeves=sleeves or coat or pattern == "open",
+        coat=coat,
+        side=1 if left else -1,
     )
     weave = rng.standard_normal((8, 12)).astype(np.float32)
     look.textures = _textures(look, cv2.resize(weave, (_COLUMNS, _ROWS)))
@@ -127,8 +129,8 @@ def _textures(look: Look, weave: np.ndarray) -> dict[str, np.ndarray]:
 def _grid() -> tuple[np.ndarray, np.ndarray]:
     """Height 0 (top) to 1 and angle -pi to pi (0 = front, positive = the person's left)."""
     height = (np.arange(_ROWS)[:, None] + 0.5) / _ROWS
-    angle = (np.arange(_COLUMNS)[None, :] * 2 / _COLUMNS + 1) % 2 - 1
-    return np.broadcast_arrays(height, angle * math.pi)
+    angle = ((np.arange(_COLUMNS) * 2 / _COLUMNS + 1) % 2 - 1) * math.pi
+    return height.repeat(_COLUMNS, 1), np.tile(angle, (_ROWS, 1))
 
 
 def _garment(look: Look) -> np.ndarray:
@@ -188,9 +190,6 @@ def _head(look: Look) -> np.ndarray:
     return skin
 
 
-# ------------------------------------------------------------------------------- skeleton
-
-
 @dataclass
 class Pose:
     """Where and how a person walks: one entry a frame, pixels of the doubled crop."""
@@ -221,14 +220,11 @@ def _leg(look: Look, phase: np.ndarray, side: int) -> dict[str, tuple]:
     low = swing - bend
     ankle = (across, knee[1] - shank * np.cos(low), knee[2] + shank * np.sin(low))
     tilt = 0.6 * low + 0.08
-    toe = (
-        across + side * 0.015,
-        ankle[1] - 0.022 + 0.11 * np.sin(tilt),
-        ankle[2] + 0.11 * np.cos(tilt),
-    )
-    heel = (across, ankle[1] - 0.022 - 0.03 * np.sin(tilt), ankle[2] - 0.03 * np.cos(tilt))
-    return {"hip": (across, 0 * swing, 0 * swing), "knee": knee, "ankle": ankle,
-            "heel": heel, "toe": toe}  # fmt: skip
+    up, sine, cosine = ankle[1] - 0.022, np.sin(tilt), np.cos(tilt)
+    toe = (across + side * 0.015, up + 0.11 * sine, ankle[2] + 0.11 * cosine)
+    heel = (across, up - 0.03 * sine, ankle[2] - 0.03 * cosine)
+    hip = (across, 0 * swing, 0 * swing)
+    return {"hip": hip, "knee": knee, "ankle": ankle, "heel": heel, "toe": toe}
 
 
 def _arm(look: Look, phase: np.ndarray, side: int) -> dict[str, tuple]:
@@ -257,8 +253,6 @@ def _skeleton(look: Look, pose: Pose) -> tuple[dict[str, np.ndarray], float, np.
     }
     return placed, size, hip
 
-
-# ------------------------------------------------------------------------------- painting
 
 _STEP = np.arange(_STEPS + 1) / _STEPS * 2 - 1
 _ARC = np.rint(np.arcsin(_STEP) / (2 * math.pi) * _COLUMNS).astype(np.int64)
@@ -355,12 +349,11 @@ class Figure:
 
     def paint(self, canvas: np.ndarray, frame: int) -> None:
         """Draw shadow and body, far parts first."""
-        foot = self.pose.foot[frame]
-        _paint_shadow(canvas, foot, self.size, self.pose.light)
+        _paint_shadow(canvas, self.pose.foot[frame], self.size, self.pose.light)
         for part in sorted(self.parts, key=lambda part: part.order[frame]):
             part.paint(canvas, frame)
 
-    def _limb(self, points: tuple[np.ndarray, ...], radii: tuple[float, ...],
+    def _limb(self, points: Sequence[np.ndarray], radii: tuple[float, ...],
               colour: np.ndarray, order: np.ndarray) -> None:  # fmt: skip
         """Add capsules through projected joints; radii in statures."""
         tones = [tuple(int(c) for c in np.clip(np.rint(colour * b), 0, 255)) for *_, b in _LAYERS]
@@ -369,71 +362,71 @@ class Figure:
         links = [_capsules(a[:, :2], b[:, :2], thick, self.pose.light) for (a, b), thick in ends]
         self.parts.append(_Limb(order, links, tones))
 
-    def _surface(self, texture: str, top: np.ndarray, bottom: np.ndarray, axes: tuple,
-                 profile: tuple, order: float | np.ndarray, bow: float = 0.0) -> None:  # fmt: skip
-        """Add a draped surface; ``axes``: half-width and half-depth in statures."""
+    def _surface(self, texture: str, ends: Sequence[np.ndarray], axes: tuple[float, float],
+                 profile: Sequence[float], order: float | np.ndarray,
+                 bow: float = 0.0) -> _Surface:  # fmt: skip
+        """Add a surface draped between two points; axes: half-width, half-depth in statures."""
         yaw = self.pose.yaw
         half = self.size * np.sqrt((axes[0] * np.cos(yaw)) ** 2 + (axes[1] * np.sin(yaw)) ** 2)
-        widths = np.stack([np.broadcast_to(half * p, yaw.shape) for p in profile], axis=-1)
         turn = np.rint(-yaw / (2 * math.pi) * _COLUMNS).astype(np.int64)
-        order = np.broadcast_to(np.asarray(order, dtype=float), yaw.shape)
-        picture = self.look.textures[texture]
-        self.parts.append(
-            _Surface(order, picture, top[:, :2], bottom[:, :2], widths, turn,
-                     bow * self.size, self.pose.light)
+        top, bottom = (end[:, :2] for end in ends)
+        made = _Surface(
+            np.broadcast_to(np.asarray(order, float), yaw.shape), self.look.textures[texture],
+            top, bottom, half[:, None] * profile, turn, bow * self.size, self.pose.light,
         )  # fmt: skip
+        self.parts.append(made)
+        return made
 
-    def _at(self, left: float, up: float, forward: float) -> np.ndarray:
-        """Project a point given relative to the middle of the hips."""
-        return _project(self.pose, self.size, (left, up + self.hip, forward))
+    def _at(self, *points: tuple[float, float, float]) -> list[np.ndarray]:
+        """Project points (left, up, forward) given relative to the middle of the hips."""
+        return [
+            _project(self.pose, self.size, (left, up + self.hip, forward))
+            for left, up, forward in points
+        ]
 
     def _add_leg(self, name: str) -> None:
         """Shoe, bare leg, and the trouser leg over it."""
         look, j, colours = self.look, self.joints, self.look.colours
-        hip, knee, ankle = (j[f"{name}_{part}"] for part in ("hip", "knee", "ankle"))
-        order = -1 + 0.5 * knee[:, 2]
-        broad = look.width**0.5
+        leg = [j[f"{name}_{part}"] for part in ("hip", "knee", "ankle")]
+        hip, knee, _ = leg
+        order, broad = -1 + 0.5 * knee[:, 2], look.width**0.5
         sole = j[f"{name}_heel"], j[f"{name}_toe"]
         self._limb(sole, (0.021, 0.016), colours["shoe"], order - 0.02)
-        if look.lower != "trousers":
-            slim = (0.05 * broad, 0.034 * broad, 0.02 * broad)
-            self._limb((hip, knee, ankle), slim, colours["skin"], order)
         if look.lower == "trousers":
-            cloth = (0.055 * broad, 0.041 * broad, 0.028 * broad)
-            self._limb((hip, knee, ankle), cloth, colours["bottom"], order)
-        elif look.lower == "shorts":
-            end = hip + 0.9 * (knee - hip)
-            self._limb((hip, end), (0.057 * broad, 0.046 * broad), colours["bottom"], order + 0.01)
+            self._limb(leg, (0.055 * broad, 0.041 * broad, 0.028 * broad), colours["bottom"], order)
+        else:
+            self._limb(leg, (0.05 * broad, 0.034 * broad, 0.02 * broad), colours["skin"], order)
+        if look.lower == "shorts":
+            half = hip, hip + 0.9 * (knee - hip)
+            self._limb(half, (0.057 * broad, 0.046 * broad), colours["bottom"], order + 0.01)
 
     def _add_arm(self, name: str) -> None:
         """Hand, forearm and upper arm; behind all when on the far side."""
-        look, j, colours = self.look, self.joints, self.look.colours
-        shoulder, elbow, wrist = (j[f"{name}_{part}"] for part in ("shoulder", "elbow", "wrist"))
+        look, colours = self.look, self.look.colours
+        arm = [self.joints[f"{name}_{part}"] for part in ("shoulder", "elbow", "wrist")]
+        shoulder, elbow, wrist = arm
         order = np.where(shoulder[:, 2] < -0.045, -2.0, 1.0)
-        hand = wrist + 0.24 * (wrist - elbow)
-        self._limb((wrist, hand), (0.016, 0.014), colours["skin"], order)
-        arm = shoulder, elbow, wrist
+        hand = wrist, wrist + 0.24 * (wrist - elbow)
+        self._limb(hand, (0.016, 0.014), colours["skin"], order)
         if look.sleeves:
             self._limb(arm, (0.032, 0.028, 0.022), colours["top"], order + 0.01)
         else:
             self._limb(arm, (0.027, 0.024, 0.018), colours["skin"], order + 0.01)
-            end = shoulder + 0.62 * (elbow - shoulder)
-            self._limb((shoulder, end), (0.032, 0.031), colours["top"], order + 0.02)
+            sleeve = shoulder, shoulder + 0.62 * (elbow - shoulder)
+            self._limb(sleeve, (0.032, 0.031), colours["top"], order + 0.02)
 
     def _add_clothes(self) -> None:
         """Torso and what hangs below it, drawn over the legs."""
-        look, broad = self.look, self.look.width
-        axes = (0.1 * broad, 0.07 * broad)
+        look, axes = self.look, (0.1 * self.look.width, 0.07 * self.look.width)
         taper = look.shape * np.linspace(1, -1, 12)  # broad shoulders or broad hips
-        form = (0.36, 0.66, 0.93, 1.07, 1.08, 1.04, 1.0, 0.97, 0.95, 0.96, 0.99, 1.02)
-        trunk = tuple(float(x) for x in np.array(form) * (1 + taper))
-        self._surface("torso", self._at(0, 0.368, 0), self._at(0, -0.035, 0), axes, trunk, 0, 0.02)
+        form = np.array((0.36, 0.66, 0.93, 1.07, 1.08, 1.04, 1.0, 0.97, 0.95, 0.96, 0.99, 1.02))
+        trunk = self._at((0, 0.368, 0), (0, -0.035, 0))
+        self._surface("torso", trunk, axes, (form * (1 + taper)).tolist(), 0, 0.02)
         if look.lower in ("trousers", "shorts"):
-            hips = (0.95, 1.0, 0.98, 0.8, 0.4)
-            self._surface("bottom", self._at(0, 0.04, 0), self._at(0, -0.075, 0), axes, hips, -1.4)
-        length = {"skirt": 0.25, "long skirt": 0.43}.get(look.lower)
-        if length:
-            self._drape("skirt", length, -0.3)
+            hips = self._at((0, 0.04, 0), (0, -0.075, 0))
+            self._surface("bottom", hips, axes, (0.95, 1.0, 0.98, 0.8, 0.4), -1.4)
+        else:
+            self._drape("skirt", 0.25 if look.lower == "skirt" else 0.43, -0.3)
         if look.coat:
             self._drape("coat", 0.29, -0.2)
 
@@ -441,53 +434,51 @@ class Figure:
         """A skirt or coat panel that follows the legs and is wide enough to hide them."""
         broad, joint = self.look.width, "ankle" if length > 0.35 else "knee"
         left, right = (self.joints[f"{name}_{joint}"][:, 0] for name in "lr")
-        waist, hem = self._at(0, 0.03, 0), self._at(0, -length, 0)
+        waist, hem = self._at((0, 0.03, 0), (0, -length, 0))
         hem[:, 0] += 0.85 * ((left + right) / 2 - hem[:, 0])
-        self._surface(texture, waist, hem, (0.1 * broad, 0.078 * broad), (1.0,), order, 0.025)
-        start = self.parts[-1].half[:, 0]
+        axes = (0.1 * broad, 0.078 * broad)
+        panel = self._surface(texture, (waist, hem), axes, (1.0,), order, 0.025)
+        start = panel.half[:, 0]
         end = np.maximum(start * 1.12, np.abs(left - right) / 2 + 0.045 * broad * self.size)
-        self.parts[-1].half = np.stack([start, start + 0.4 * (end - start), end], axis=-1)
+        panel.half = np.stack([start, start + 0.4 * (end - start), end], axis=-1)
 
     def _add_head(self) -> None:
         """Neck, head, hair and the brim of a cap."""
-        look, behind = self.look, self.facing > 0.25
-        neck = self._at(0, 0.345, 0), self._at(0, 0.4, 0.01)
-        self._limb(neck, (0.032, 0.028), look.colours["skin"], 0.1 + 0 * self.facing)
+        look, colours = self.look, self.look.colours
+        neck = self._at((0, 0.345, 0), (0, 0.4, 0.01))
+        self._limb(neck, (0.032, 0.028), colours["skin"], 0.1 + 0 * self.facing)
         oval = (0.3, 0.72, 0.9, 0.98, 1.0, 0.99, 0.94, 0.84, 0.66, 0.3)
-        axes = (0.05, 0.06)
-        self._surface("head", self._at(0, 0.5, 0.012), self._at(0, 0.366, 0.018), axes, oval, 0.5)
+        self._surface("head", self._at((0, 0.5, 0.012), (0, 0.366, 0.018)), (0.05, 0.06), oval, 0.5)
         if look.long_hair:
+            ends = self._at((0, 0.485, -0.022), (0, 0.29, -0.045))
             lock = (0.7, 1.0, 1.05, 1.05, 1.0, 0.9, 0.6)
-            order = np.where(behind, 0.05, 0.6)
-            self._surface("hair", self._at(0, 0.485, -0.022), self._at(0, 0.29, -0.045),
-                          (0.055, 0.045), lock, order)  # fmt: skip
+            order = np.where(self.facing > 0.25, 0.05, 0.6)
+            self._surface("hair", ends, (0.055, 0.045), lock, order)
         if look.hat == "cap":
-            brim = self._at(0, 0.45, 0.055), self._at(0, 0.444, 0.1)
+            brim = self._at((0, 0.45, 0.055), (0, 0.444, 0.1))
             order = np.where(self.facing > -0.2, 0.7, 0.4)
-            self._limb(brim, (0.022, 0.014), look.colours["hat"] * 0.8, order)
+            self._limb(brim, (0.022, 0.014), colours["hat"] * 0.8, order)
 
     def _add_bag(self) -> None:
         """Backpack, bag at the hip or bag in the hand."""
         look, side = self.look, self.look.side
         box = (0.7, 0.98, 1.0, 1.0, 1.0, 0.98, 0.85)
         if look.bag == "backpack":
+            ends = self._at((0, 0.33, -0.1), (0, 0.06, -0.1))
             order = np.where(self.facing > 0.05, -0.4, 0.65)
-            self._surface("bag", self._at(0, 0.33, -0.1), self._at(0, 0.06, -0.1),
-                          (0.085, 0.055), box, order, 0.01)  # fmt: skip
+            self._surface("bag", ends, (0.085, 0.055), box, order, 0.01)
         elif look.bag == "side bag":
-            spot = self._at(side * 0.125 * look.width, 0, 0)
-            order = np.where(spot[:, 2] < -0.03, -1.8, 1.2)
             across = side * 0.125 * look.width
-            self._surface("bag", self._at(across, 0.05, 0.0), self._at(across, -0.09, 0.0),
-                          (0.035, 0.085), box, order, 0.008)  # fmt: skip
+            spot, *ends = self._at((across, 0, 0), (across, 0.05, 0), (across, -0.09, 0))
+            order = np.where(spot[:, 2] < -0.03, -1.8, 1.2)
+            self._surface("bag", ends, (0.035, 0.085), box, order, 0.008)
         elif look.bag == "hand bag":
             hand = self.joints["l_wrist" if side > 0 else "r_wrist"]
             order = np.where(hand[:, 2] < -0.03, -1.9, 1.2)
             drop = np.array([0, 1, 0]) * self.size
-            strap = hand, hand + 0.07 * drop
-            self._limb(strap, (0.008, 0.012), look.colours["bag"] * 0.6, order)
-            self._surface("bag", hand + 0.06 * drop, hand + 0.19 * drop, (0.03, 0.075), box,
-                          order + 0.01, 0.008)  # fmt: skip
+            ends = [hand + 0.06 * drop, hand + 0.19 * drop]
+            self._limb((hand, hand + 0.07 * drop), (0.008, 0.012), look.colours["bag"] * 0.6, order)
+            self._surface("bag", ends, (0.03, 0.075), box, order + 0.01, 0.008)
 
 
 _DISC = 1 - np.linspace(-1, 1, 32)[:, None] ** 2 - np.linspace(-1, 1, 128) ** 2
@@ -504,4 +495,4 @@ def _paint_shadow(canvas: np.ndarray, foot: np.ndarray, size: float, light: int)
     if x0 < x1 and y0 < y1:
         region = canvas[y0:y1, x0:x1]
         dark = stamp[y0 - top : y1 - top, x0 - left : x1 - left, None]
-        region[...] = (region * dark) >> 8
+        region[...] = np.right_shift(region * dark, 8)

@@ -23,8 +23,6 @@ SCENES = (
 )
 
 
-# --------------------------------------------------------------------------------- scenes
-
 _BASE = MARGIN + 150  # row of a panorama where the wall or hedge meets the ground
 
 
@@ -106,6 +104,16 @@ def _paint_park(image: np.ndarray, rng: np.random.Generator, colour: tuple) -> N
         cv2.line(image, (x, _BASE - 58), (x, _BASE), rail, 6)
 
 
+_BICYCLE = np.array(
+    [(0, -6), (18, -36), (46, -40), (58, -6), (46, -40), (28, -6), (0, -6)], np.int32
+)
+_CAR = np.array(
+    [(0, -20), (6, -42), (44, -48), (72, -76), (140, -76), (172, -46), (200, -40), (204, -14)],
+    np.int32,
+)
+_CAR_WINDOWS = np.array([(54, -48), (76, -71), (136, -71), (160, -48)], np.int32)
+
+
 def _paint_props(image: np.ndarray, rng: np.random.Generator) -> None:
     """Lamp posts, bins, bicycles and cars along the wall."""
     x = int(rng.integers(80))
@@ -118,23 +126,17 @@ def _paint_props(image: np.ndarray, rng: np.random.Generator) -> None:
             cv2.rectangle(image, (x, _BASE - 40), (x + 34, _BASE + 16), paint, -1)
             cv2.rectangle(image, (x - 3, _BASE - 47), (x + 37, _BASE - 38), _tone(paint, 0.6), -1)
         elif kind == 2:
-            wheels = (x, _BASE - 6), (x + 58, _BASE - 6)
-            for wheel in wheels:
+            for wheel in ((x, _BASE - 6), (x + 58, _BASE - 6)):
                 cv2.circle(image, wheel, 21, (32, 32, 34), 3, cv2.LINE_AA)
-            frame = np.array([wheels[0], (x + 18, _BASE - 36), (x + 46, _BASE - 40), wheels[1],
-                              (x + 46, _BASE - 40), (x + 28, _BASE - 6), wheels[0]])  # fmt: skip
-            cv2.polylines(image, [frame.astype(np.int32)], False, paint, 4, cv2.LINE_AA)
+            frame = _BICYCLE + np.array((x, _BASE), np.int32)
+            cv2.polylines(image, [frame], False, paint, 4, cv2.LINE_AA)
         else:
-            body = np.array([(0, -20), (6, -42), (44, -48), (72, -76), (140, -76), (172, -46),
-                             (200, -40), (204, -14)])  # fmt: skip
-            body += (x, _BASE + 14)
-            cv2.fillPoly(image, [body.astype(np.int32)], paint, cv2.LINE_AA)
-            glass = np.array([(54, -48), (76, -71), (136, -71), (160, -48)])
-            glass += (x, _BASE + 14)
-            cv2.fillPoly(image, [glass.astype(np.int32)], (58, 68, 78), cv2.LINE_AA)
-            for wheel in (42, 162):
-                cv2.circle(image, (x + wheel, _BASE), 17, (28, 28, 30), -1, cv2.LINE_AA)
-                cv2.circle(image, (x + wheel, _BASE), 8, (150, 150, 152), -1, cv2.LINE_AA)
+            corner = np.array((x, _BASE + 14), np.int32)
+            cv2.fillPoly(image, [_CAR + corner], paint, cv2.LINE_AA)
+            cv2.fillPoly(image, [_CAR_WINDOWS + corner], (58, 68, 78), cv2.LINE_AA)
+            for wheel in ((x + 42, _BASE), (x + 162, _BASE)):
+                cv2.circle(image, wheel, 17, (28, 28, 30), -1, cv2.LINE_AA)
+                cv2.circle(image, wheel, 8, (150, 150, 152), -1, cv2.LINE_AA)
         x += int(rng.integers(120, 330)) + 130 * (kind == 3)
 
 
@@ -164,6 +166,7 @@ class Barrier:
         self.colour = np.array(pick(rng, COMMON)) * 0.6 + rng.uniform(30, 60, 3)
         place, thick = rng.uniform(0.2, 0.8), rng.uniform()
         self.slide = slide if kind == "pole" else 0 * slide
+        self.boxes: list[tuple[float, float, float, float, float]]  # corners, brightness
         if kind == "pole":
             left, wide = place * W, 16 + 16 * thick
             edges = ((0.0, 1.0, 1.0), (0.2, 0.35, 1.25), (0.75, 1.0, 0.6))

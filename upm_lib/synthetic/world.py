@@ -1,14 +1,9 @@
 """Walking people drawn by code: a controlled world for video person re-identification.
 
-Every person is a look (stature, build, skin, hair, garments with a pattern, shoes, a bag) worn by
-an articulated skeleton that walks, drawn into the 128 x 64 crops that a person detector would
-deliver and seen by several cameras, each with its own scene, light, colour cast, blur and usual
-viewing direction. Nothing has to be downloaded, the truth is known for every frame, and each
-difficulty of the real task (change of colours between cameras, change of view, loose boxes,
+Each difficulty of the real task (change of colours between cameras, change of view, loose boxes,
 passers-by, things in front) is one knob of :class:`World`. Every random number comes from a stream
 named by the seed, its purpose, the person and the camera: more people change nobody else, and
-turning one knob leaves all the rest as it was, so that two worlds differ in nothing but the knob
-under study.
+turning one knob leaves all the rest as it was.
 """
 
 import hashlib
@@ -103,9 +98,6 @@ def _rng(world: World, purpose: str, person: int = 0, camera: int = 0) -> np.ran
     return np.random.default_rng(_stream(world, purpose, person, camera))
 
 
-# ------------------------------------------------------------------------------ tracklets
-
-
 def _walk(world: World, person: int, camera: int) -> tuple[Pose, np.ndarray]:
     """The pose, and column and row of the panorama at the crop's corner, frame by frame.
 
@@ -113,8 +105,8 @@ def _walk(world: World, person: int, camera: int) -> tuple[Pose, np.ndarray]:
     """
     rng, box = _rng(world, "walk", person, camera), _rng(world, "box", person, camera)
     frames = np.arange(world.frames)
-    yaw = 0.45 + world.yaw_mix * _CAMERA_YAW[camera] + world.yaw_sd * rng.standard_normal()
-    yaw = yaw + 0.03 * (frames - world.frames / 2) * rng.standard_normal()
+    side = 0.45 + world.yaw_mix * _CAMERA_YAW[camera] + world.yaw_sd * rng.standard_normal()
+    yaw = side + 0.03 * (frames - world.frames / 2) * rng.standard_normal()
     cadence = 0.95 + 0.35 * rng.random()
     phase = 2 * math.pi * rng.random() + cadence * frames
     start, pace = rng.random(), 9 + 6 * rng.random()
@@ -160,7 +152,9 @@ def _behind(world: World, person: int, camera: int, own: Pose) -> list[Figure]:
     return sorted(figures, key=lambda figure: figure.pose.size)
 
 
-def _in_front(world: World, person: int, camera: int, own: Pose, slide: np.ndarray) -> list:
+def _in_front(
+    world: World, person: int, camera: int, own: Pose, slide: np.ndarray
+) -> list[tuple[range, Figure | Barrier]]:
     """What stands or passes in front: pairs of the frames concerned and a thing to paint."""
     rng = _rng(world, "occlusion", person, camera)
     if rng.random() >= world.occlusion:
@@ -172,7 +166,8 @@ def _in_front(world: World, person: int, camera: int, own: Pose, slide: np.ndarr
         kind = pick(rng, ("walker", "railing", "pole", "wall"))
         if kind == "walker":
             pace = rng.uniform(0.5, 0.8) * W / length
-            thing = _stranger(world, rng, own, first + (length - 1) / 2, True, pace)
+            middle = first + (length - 1) / 2
+            thing: Figure | Barrier = _stranger(world, rng, own, middle, True, pace)
         else:
             thing = Barrier(kind, rng, slide - slide[first])
         found.append((range(first, first + length), thing))
@@ -193,16 +188,7 @@ def _curves(world: World, person: int, camera: int) -> np.ndarray:
 
 
 def render_tracklet(world: World, person: int, camera: int) -> np.ndarray:
-    """Draw one walk past one camera.
-
-    Args:
-        world: the knobs.
-        person: number of the person, from 1.
-        camera: number of the camera, from 0.
-
-    Returns:
-        RGB frames, uint8 [frames, 128, 64, 3].
-    """
+    """Draw a person (from 1) before a camera (from 0): RGB frames, uint8 [frames, 128, 64, 3]."""
     if not (1 <= person <= world.identities and 0 <= camera < world.cameras):
         raise ValueError(f"no person {person} or no camera {camera} in {world}")
     pose, offset = _walk(world, person, camera)
@@ -224,9 +210,6 @@ def render_tracklet(world: World, person: int, camera: int) -> np.ndarray:
     return frames
 
 
-# ----------------------------------------------------------------------------------- disk
-
-
 def digest(world: World) -> str:
     """A short name of a world's pictures: changes with every knob and with the renderer."""
     knobs = json.dumps({"renderer": RENDERER_VERSION, **asdict(world)}, sort_keys=True)
@@ -241,44 +224,32 @@ def route(world: World, person: int) -> tuple[int, ...]:
     return tuple(order[: world.seen_by].tolist())
 
 
-def _two_camera_names(world: World) -> Iterator[tuple[int, int, str]]:
-    """Person, camera and PRID2011's name of the frames of each tracklet, to be given a number."""
-    for camera in range(world.cameras):
-        for person in range(1, world.identities + 1):
-            folder = f"multi_shot/cam_{'abcdefgh'[camera]}/person_{person:04d}"
-            yield person, camera, folder + "/{0:04d}.png"
+def _names(world: World) -> Iterator[tuple[int, int, str]]:
+    """Person, camera and name of the frames of each tracklet, to be given a number.
 
-
-def _divided_names(world: World) -> Iterator[tuple[int, int, str]]:
-    """As DukeMTMC-VideoReID names them: the first half of the people trains.
-
-    Of the others all tracklets are the gallery, and the first one is the query too.
+    With an official division the first half of the people trains, of the others all tracklets are
+    the gallery, and the first one is the query too.
     """
     for person in range(1, world.identities + 1):
-        for visit, camera in enumerate(route(world, person)):
-            subsets = ("train",)
-            if person > world.identities // 2:
-                subsets = ("gallery",) if visit else ("query", "gallery")
-            place = f"{person:04d}/{visit + 1:04d}/{person:04d}_C{camera + 1}"
-            for subset in subsets:
-                yield person, camera, f"{subset}/{place}" + "_F{0:04d}_X{0:05d}.png"
+        for visit, camera in enumerate(route(world, person), start=1):
+            name = f"{person:04d}/{visit:04d}/{person:04d}_C{camera + 1}" + "_F{0:04d}_X{0:05d}.png"
+            if not world.seen_by:
+                folder = f"multi_shot/cam_{'abcdefgh'[camera]}/person_{person:04d}"
+                yield person, camera, folder + "/{0:04d}.png"
+            elif person <= world.identities // 2:
+                yield person, camera, f"train/{name}"
+            else:
+                for subset in ("query", "gallery")[visit > 1 :]:
+                    yield person, camera, f"{subset}/{name}"
 
 
 def write(world: World, root: Path, progress: bool = False) -> Path:
-    """Draw a whole world to disk in a real data set's layout, or leave it alone where it exists.
+    """Draw a whole world into the folder root and return it, or leave it alone where it exists.
 
     The folder appears under its name only when it is complete. Where every camera sees everybody,
     the layout is PRID2011's, ``root/multi_shot/cam_a/person_0001/0001.png``; else that of
     DukeMTMC-VideoReID, ``root/train/0001/0001/0001_C6_F0001_X00001.png``, beside ``query`` and
     ``gallery``.
-
-    Args:
-        world: the knobs.
-        root: folder to create.
-        progress: show a progress bar.
-
-    Returns:
-        ``root``.
     """
     root = Path(root)
     if root.exists():
@@ -286,8 +257,7 @@ def write(world: World, root: Path, progress: bool = False) -> Path:
     partial = root.with_name(f".{root.name}.{os.getpid()}.part")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        names = list((_divided_names if world.seen_by else _two_camera_names)(world))
-        for person, camera, name in tqdm(names, "drawing", disable=not progress):
+        for person, camera, name in tqdm(list(_names(world)), "drawing", disable=not progress):
             (partial / name).parent.mkdir(parents=True, exist_ok=True)
             for number, frame in enumerate(render_tracklet(world, person, camera), start=1):
                 file = str(partial / name.format(number))
