@@ -152,7 +152,7 @@ def test_a_pair_of_cameras_by_hand() -> None:
     people, camera = np.array([1, 2, 1, 2, 1]), np.array([0, 0, 1, 1, 2])
     said = (vectors, vectors, people, people, camera, camera)
     ranks = {
-        pair: [r.tolist() for r in rank_camera_pair(*said, pair).ranks]
+        pair: [r.tolist() for r in rank_camera_pair(*said, pair=pair).ranks]
         for pair in permutations(range(3), 2)
     }
     assert ranks == {
@@ -173,7 +173,7 @@ def test_pairs_of_cameras_equal_searching_one_by_one(seed: int) -> None:
     vectors /= vectors.norm(dim=1, keepdim=True)
     distance = torch.cdist(vectors, vectors).numpy()
     for pair in permutations(range(4), 2):
-        found = rank_camera_pair(vectors, vectors, people, people, camera, camera, pair)
+        found = rank_camera_pair(vectors, vectors, people, people, camera, camera, pair=pair)
         count, cmc = naive_cmc(distance, people, camera, pair)
         assert len(found.ranks) == count > 0
         assert found.cmc() == pytest.approx(cmc)

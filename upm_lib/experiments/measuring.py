@@ -156,12 +156,12 @@ def by_camera_pair(bench: Bench, measurement: Measurement) -> pd.DataFrame:
     """
     trial, names = measurement.config.trial, bench.dataset.cameras
     halves = searched(bench, trial)
-    pair = trial_vectors(bench, measurement)
+    both = trial_vectors(bench, measurement)
     sides = (halves.probe, halves.gallery)
     said = [*map(bench.people, sides), *map(bench.cameras, sides)]
     rows = []
     for probe, gallery in permutations(range(len(names)), 2):
-        found = evaluation.rank_camera_pair(*pair, *said, (probe, gallery))
+        found = evaluation.rank_camera_pair(*both, *said, pair=(probe, gallery))
         if not found.ranks:
             continue
         cmc = 100 * found.cmc(20)

@@ -178,6 +178,7 @@ def rank_camera_pair(
     gallery_person: np.ndarray,
     query_camera: np.ndarray,
     gallery_camera: np.ndarray,
+    *,
     pair: tuple[int, int],
 ) -> Ranking:
     """Rank the gallery of one camera for the queries of another, as a set of these two cameras.

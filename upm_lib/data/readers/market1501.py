@@ -51,7 +51,7 @@ def read_sequences(root: str | Path, name: str = "market1501_sequences") -> Data
     """Read Market-1501 as :func:`read` does, but with a training tracklet for each sequence.
 
     A camera's recording is cut into sequences. A person who comes back in another one gives another
-    tracklet, and nothing says that it is the same person: fewer identities are used.
+    tracklet, and nothing says that it is the same person: this rests less on identities.
     """
     return _read(root, name, lambda p: (p.person, p.camera, p.sequence))
 
@@ -89,7 +89,8 @@ def _pictures(root: Path, subset: str) -> list[Picture]:
                 "it"
             )
         if person != UNKNOWN:
-            found.append(Picture(person, *map(int, told.groups()[1:]), path))
+            camera, sequence, frame, box = map(int, told.groups()[1:])
+            found.append(Picture(person, camera, sequence, frame, box, path))
     if not found:
         raise UserError(f"{folder} holds no picture of a person: they are expected as {named}")
     return sorted(found)
