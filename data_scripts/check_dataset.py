@@ -25,9 +25,13 @@ from upm_lib.config import UserError, command, known, preset
 from upm_lib.data import catalogue
 from upm_lib.data.packing import decode
 from upm_lib.data.readers import dukemtmc
-from upm_lib.data.tracklets import UNKNOWN, Dataset, Tracklet, folders, readable
+from upm_lib.data.tracklets import IMAGE_SUFFIXES, UNKNOWN, Dataset, Tracklet, folders, readable
 from upm_lib.pictures import canvas, photos
 
+MARKET = (
+    "https://zheng-lab.cecs.anu.edu.au/Project/project_reid.html",
+    "the page names no licence, and asks to cite Zheng et al., ICCV 2015",
+)
 # Where the set comes from, and on what terms.
 ORIGIN = {
     "prid2011": (
@@ -48,6 +52,12 @@ ORIGIN = {
         "https://github.com/liangzheng06/MARS-evaluation",
         "for academic research; cite Zheng et al., ECCV 2016",
     ),
+    "ward": (
+        "https://github.com/iN1k1/CVPR2012 (toolbox/Datasets)",
+        "BSD-3-Clause; cite Martinel and Micheloni, CVPR Workshops 2012",
+    ),
+    "market1501": MARKET,
+    "market1501_sequences": MARKET,
     "folder": (
         "your own",
         "mind the consent of the people in it, and the law where you are",
@@ -68,6 +78,20 @@ def counts(dataset: Dataset) -> dict[str, int]:
     if dataset.name == "mars":
         for part in ("train", "test"):
             found[f"{part} identities"] = len(folders(dataset.root / f"bbox_{part}"))
+    return found | left_out(dataset)
+
+
+def left_out(dataset: Dataset) -> dict[str, int]:
+    """Return how many pictures, such as junk, and other files of the layout are no frames."""
+    frames = {frame for tracklet in dataset.tracklets for frame in tracklet.frames}
+    found = {"pictures left out": 0, "other files": 0}
+    for place in catalogue.LAYOUT[dataset.name] or (".",):
+        for folder, _, names in os.walk(dataset.root / place):
+            inside = os.path.relpath(folder, dataset.root)
+            paths = {os.path.normpath(os.path.join(inside, name)) for name in names} - frames
+            pictures = sum(os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES for path in paths)
+            found["pictures left out"] += pictures
+            found["other files"] += len(paths) - pictures
     return found
 
 

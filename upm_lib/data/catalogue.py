@@ -4,11 +4,31 @@ from pathlib import Path
 
 from upm_lib import runs
 from upm_lib.config import Config, UserError, known
-from upm_lib.data.readers import dukemtmc, folder, ilids_vid, mars, prid2011
+from upm_lib.data.readers import dukemtmc, folder, ilids_vid, market1501, mars, prid2011, ward
 from upm_lib.data.tracklets import SUBSETS, Dataset
 from upm_lib.synthetic import world
 
-NAMES = ("prid2011", "ilids_vid", "dukemtmc", "mars", "folder")
+NAMES = (
+    "prid2011",
+    "ilids_vid",
+    "dukemtmc",
+    "mars",
+    "ward",
+    "market1501",
+    "market1501_sequences",
+    "folder",
+)
+# Of Market-1501, with either kind of training tracklets. The gallery's identities are 750 people
+# and one number for all distractors; junk is left out.
+_MARKET = {
+    "train identities": 751,
+    "train frames": 12936,
+    "query identities": 750,
+    "query frames": 3368,
+    "gallery identities": 751,
+    "gallery frames": 15913,
+    "pictures left out": 3819,
+}
 
 # What the real sets hold, with the paper's limit of 28 frames for PRID2011. MARS's identities are
 # the folders of its two parts; those of the test part include 0000 (distractors) and 00-1 (junk).
@@ -28,6 +48,9 @@ KNOWN: dict[str, dict[str, int]] = {
         "query tracklets": 1980,
         "gallery tracklets": 9330,
     },
+    "ward": {"identities": 70, "tracklets": 210, "frames": 4786},
+    "market1501": _MARKET | {"train tracklets": 3262},
+    "market1501_sequences": _MARKET,  # how many tracklets these are, no source says
     "folder": {},
 }
 # The folders (and lists) that each layout has, below its root.
@@ -36,6 +59,9 @@ LAYOUT: dict[str, tuple[str, ...]] = {
     "ilids_vid": ("sequences/cam1", "sequences/cam2"),
     "dukemtmc": SUBSETS,
     "mars": ("bbox_train", "bbox_test", *(f"info/{file}" for file in mars.INFO)),
+    "ward": (".",),  # all pictures lie in the root
+    "market1501": tuple(market1501.FOLDERS.values()),
+    "market1501_sequences": tuple(market1501.FOLDERS.values()),
     "folder": (),
 }
 
@@ -76,8 +102,15 @@ def read(
     the environment variable UPM_DUKEMTMC_RIGHTS is "yes".
     """
     known(NAMES, name, "data set")
-    if name == "mars":
-        return mars.read(root, name)
+    divided = {
+        "mars": mars.read,
+        "market1501": market1501.read,
+        "market1501_sequences": market1501.read_sequences,
+    }
+    if name in divided:
+        return divided[name](root, name)
+    if name == "ward":
+        return ward.read(root, min_frames, name)
     if name == "dukemtmc":
         dukemtmc.confirm_rights()
         return dukemtmc.read(root, name, empty=empty)

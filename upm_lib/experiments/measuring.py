@@ -6,6 +6,7 @@ no change of config, data or code serves an old result.
 
 import time
 from collections.abc import Sequence
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,34 @@ def measure(bench: Bench, measurement: Measurement) -> dict[str, Any]:
     }
     runs.write_json(_path(bench, measurement), record)
     return record
+
+
+def by_camera_pair(bench: Bench, measurement: Measurement) -> pd.DataFrame:
+    """Return the CMC of one trial for each pair of cameras, as a set of these two cameras.
+
+    For every two cameras the trial's queries of one are searched in the gallery of the other, by
+    the vectors that :func:`measure` ranks; the networks are those of the store, or trained now.
+    With WARD this is what its literature reports, 35 test people in each search: cameras 1-2, 1-3
+    and 2-3, the first one searching, are the rows whose ``probe`` comes before their ``gallery``.
+
+    Columns method, trial, probe and gallery (the cameras' names), queries (how many), rank1, rank5
+    and rank20 (in percent). A pair of cameras in which nobody can be searched has no row.
+    """
+    trial, names = measurement.config.trial, bench.dataset.cameras
+    halves = searched(bench, trial)
+    both = trial_vectors(bench, measurement)
+    sides = (halves.probe, halves.gallery)
+    said = [*map(bench.people, sides), *map(bench.cameras, sides)]
+    rows = []
+    for probe, gallery in permutations(range(len(names)), 2):
+        found = evaluation.rank_camera_pair(*both, *said, pair=(probe, gallery))
+        if not found.ranks:
+            continue
+        cmc = 100 * found.cmc(20)
+        row = {"method": measurement.method, "trial": trial}
+        row |= {"probe": names[probe], "gallery": names[gallery], "queries": len(found.ranks)}
+        rows.append(row | {f"rank{r}": float(cmc[r - 1]) for r in (1, 5, 20)})
+    return pd.DataFrame(rows)
 
 
 def find(bench: Bench, measurement: Measurement) -> dict[str, Any] | None:

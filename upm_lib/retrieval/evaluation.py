@@ -171,6 +171,34 @@ def rank_two_cameras(
     return Ranking(there.ranks + back.ranks, max(there.gallery_size, back.gallery_size))
 
 
+def rank_camera_pair(
+    query: Tensor,
+    gallery: Tensor,
+    query_person: np.ndarray,
+    gallery_person: np.ndarray,
+    query_camera: np.ndarray,
+    gallery_camera: np.ndarray,
+    *,
+    pair: tuple[int, int],
+) -> Ranking:
+    """Rank the gallery of one camera for the queries of another, as a set of these two cameras.
+
+    Args:
+        query: unit vectors [Q, D], and so are the others as in :func:`rank`.
+        gallery: [G, D].
+        query_person: [Q].
+        gallery_person: [G].
+        query_camera: [Q].
+        gallery_camera: [G].
+        pair: the cameras of the queries and of the gallery. A query whose person the second camera
+            did not see is not asked.
+    """
+    inside = gallery_camera == pair[1]
+    asked = (query_camera == pair[0]) & np.isin(query_person, gallery_person[inside])
+    vectors = query[torch.from_numpy(asked)], gallery[torch.from_numpy(inside)]
+    return rank(*vectors, query_person[asked], gallery_person[inside])
+
+
 def match_ranks(score: np.ndarray, match: np.ndarray, junk: np.ndarray) -> np.ndarray:
     """Ranks of the matches of one query among the items that are not junk.
 
