@@ -1,18 +1,22 @@
 """Command line: ``python -m upm_lib demo``, ``train``, ``table``, ``search``.
 
-Each subcommand is one function that registers its arguments and another that does the work.
+Each subcommand is one function that registers its arguments and another that does the work; what is
+heavy is imported only there, so that ``--help`` answers at once.
 """
 
 import argparse
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from upm_lib import __version__, distributed
-from upm_lib.config import PAPER, PARTS, SCALES, command, preset
-from upm_lib.experiments import measurement, measuring, networks, search
-from upm_lib.experiments.bench import Bench, open_bench
-from upm_lib.paper import plan, tables
+from upm_lib import __version__
+from upm_lib.config import PAPER, PARTS, SCALES, command, known, preset
+
+if TYPE_CHECKING:
+    from upm_lib.experiments.bench import Bench
+
+# Of the paper; what we measure beyond it; all that a data set can fill.
+TABLES = ("1", "2", "3", "4", "5", "6", "beyond", "all")
 
 STOPPED = 130  # the shell's code for an interrupted command
 
@@ -101,7 +105,9 @@ def _networks(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(arguments, name) for name in names}
 
 
-def _open(arguments: argparse.Namespace, **more: Any) -> Bench:
+def _open(arguments: argparse.Namespace, **more: Any) -> "Bench":
+    from upm_lib.experiments.bench import open_bench
+
     where = {"root": arguments.root, "splits": arguments.splits}
     options = where | _networks(arguments) | more
     return open_bench(arguments.dataset, _scale(arguments), **options)
@@ -129,6 +135,9 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> None:
+    from upm_lib import distributed
+    from upm_lib.experiments import measuring, networks
+
     fields = {name: _value(text) for name, text in arguments.fields}
     with distributed.processes():
         first = distributed.rank() == 0
@@ -163,7 +172,11 @@ def _add_table(commands: argparse._SubParsersAction) -> None:
         "What is done is found in the run store; what was interrupted goes on. Tables 1 to 4 are "
         "measured; Tables 5 and 6 are counts and need no data.",
     )
-    parser.add_argument("number", type=int, choices=range(1, 7), help="of the table")
+    parser.add_argument(
+        "table",
+        metavar="TABLE",
+        help="1 to 6; beyond: each module at every k, both ways to fuse; all: 1 to 4 and beyond",
+    )
     _add_data(parser)
     parser.add_argument(
         "--trials", default="1", metavar="N", help="3 (the first three), 1-10 or 1,3,5; default: 1"
@@ -176,26 +189,49 @@ def _add_table(commands: argparse._SubParsersAction) -> None:
 
 
 def _table(arguments: argparse.Namespace) -> None:
-    number, dataset = arguments.number, arguments.dataset
-    if number not in tables.ACCURACY:
-        print(tables.TITLES[number], tables.counts(number).to_string(), sep="\n\n")
-        return
+    table = known(TABLES, arguments.table, "table")
     _scale(arguments)  # refuses an unknown name before anything is said
-    if dataset == "dukemtmc" and arguments.root is None:
-        print(tables.TITLES[number], tables.UNREAD, "", sep="\n")
-        print(tables.text(tables.published_only(number, dataset, arguments.backbone or "")))
-        return
+    if table in ("5", "6"):
+        _print_counts(table)
+    elif arguments.dataset == "dukemtmc" and arguments.root is None:
+        _print_published(table)
+    else:
+        _run_table(table, arguments)
+
+
+def _print_counts(table: str) -> None:
+    from upm_lib.paper import tables
+
+    print(tables.TITLES[table], "published:", tables.printed(table).to_string(), "", sep="\n")
+    print("counted as the paper counts, and plainly:", tables.counts(table).to_string(), sep="\n")
+
+
+def _print_published(table: str) -> None:
+    from upm_lib.paper import tables
+
+    print(tables.UNREAD)
+    for one in tables.PAPER_TABLES if table == "all" else (table,):
+        print("", tables.TITLES[one], tables.printed(one).to_string(), sep="\n")
+
+
+def _run_table(table: str, arguments: argparse.Namespace) -> None:
+    from upm_lib.experiments.measurement import trial_numbers
+    from upm_lib.paper import plan, tables
+
     trials = arguments.trials
-    measurement.trial_numbers(trials)  # before the data are read
+    trial_numbers(trials)  # before the data are read
     bench = _open(arguments)
-    job = plan.of(bench, number, trials)
-    print(*tables.heading(number, bench, trials), *plan.summary(job), "", sep="\n")
+    job = plan.of(bench, table, trials)
+    print(*tables.heading(table, bench, trials), *plan.summary(job), "", sep="\n")
     if arguments.dry_run:
         tasks = plan.listing(job).to_string(index_names=False) if job.tasks else ""
         print(tasks or "nothing is left to train")
         return
     plan.run(job)
-    print(tables.text(tables.accuracy(number, bench, trials)), "", *tables.notes(bench), sep="\n")
+    for one in tables.ACCURACY if table == "all" else (table,):
+        print(*[tables.TITLES[one]] * (table == "all"), sep="\n")
+        print(tables.accuracy(one, bench, trials).to_string(index_names=False), "", sep="\n")
+        print(*tables.notes(one, bench, trials), "", sep="\n")
 
 
 # ---------------------------------------------------------------- search
@@ -232,6 +268,9 @@ def _add_search(commands: argparse._SubParsersAction) -> None:
 
 
 def _search(arguments: argparse.Namespace) -> None:
+    from upm_lib.experiments import search
+    from upm_lib.experiments.bench import open_bench
+
     out = search.picture_path(arguments.out, arguments.query)
     bench = open_bench("folder", arguments.scale, root=arguments.gallery, **_networks(arguments))
     found = search.search(bench, arguments.query, arguments.top, arguments.same_camera)

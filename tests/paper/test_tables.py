@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from upm_lib.config import UserError
 from upm_lib.data.tracklets import Dataset, Tracklet
 from upm_lib.experiments import measuring
 from upm_lib.experiments.bench import Bench, open_bench
@@ -18,18 +19,24 @@ def bench(run_store: Path, tiny_root: Path) -> Bench:
     return open_bench("synthetic_clean", progress=False, root=str(tiny_root), steps=2, batch=8, k=2)
 
 
-@pytest.mark.parametrize("table", [1, 2, 3, 4])
-def test_what_nobody_has_run_is_never_filled(bench: Bench, table: int) -> None:
+RANK1 = ("measured, synthetic_clean", "Rank-1")
+
+
+@pytest.mark.parametrize("table", tables.ACCURACY)
+def test_what_nobody_has_run_is_never_filled(bench: Bench, table: str) -> None:
     found = tables.accuracy(table, bench, trials=2)
-    assert list(found.index) == [row.name for row in tables.rows(table)]
-    measured = [c for c in found.columns if c.startswith("synthetic_clean")]
-    assert (found[measured] == tables.NOT_RUN).all(axis=None)
-    assert (found["trials"] == 0).all()
-    assert found["to fill it"].str.startswith(f"python -m upm_lib table {table} ").all()
+    ours = [row.is_of(bench) for row in tables.rows(table)]
+    assert found[RANK1].tolist() == [tables.NOT_RUN if own else "" for own in ours]
+    assert not found["measured, synthetic_clean"].drop(columns="Rank-1").any(axis=None)
+    assert found["trials", ""].tolist() == ["0" if own else "" for own in ours]
+    said = [line for line in tables.notes(table, bench, 2) if "python -m upm_lib" in line]
+    assert len(said) == 1, "once, under the table"
+    assert said[0].startswith(f"{sum(ours)} of {sum(ours)} rows are not run")
+    assert f"python -m upm_lib table {table} " in said[0]
 
 
 def test_a_command_carries_the_parameters_of_the_bench(bench: Bench, tiny_root: Path) -> None:
-    words = shlex.split(tables.command(bench, 3, "1,3"))
+    words = shlex.split(tables.command("3", bench, "1,3"))
     assert words[:5] == ["python", "-m", "upm_lib", "table", "3"]
     given = dict(zip(words[5::2], words[6::2], strict=True))
     assert given == {
@@ -44,32 +51,53 @@ def test_a_command_carries_the_parameters_of_the_bench(bench: Bench, tiny_root: 
 
 def test_a_measured_row_shows_its_mean_and_the_published_value_beside_it(bench: Bench) -> None:
     records = [measuring.measure(bench, bench.measurement("baseline", trial)) for trial in (1, 2)]
-    found = tables.accuracy(2, bench, trials=2)
+    found = tables.accuracy("2", bench, trials=2)
     mean = sum(r["rank1"] for r in records) / 2
-    line = found.loc["baseline"]
-    assert line["synthetic_clean, Rank-1"].startswith(f"{mean:.1f} ± ")
-    assert line["trials"] == 2 and line["to fill it"] == ""
-    assert line["published PRID2011, Rank-1"] == "82.3"
-    assert found.loc["both", "published PRID2011, Rank-1"] == "90.2"
-    four = tables.accuracy(4, bench, trials=2)
-    assert four.loc["local, k=1", "synthetic_clean, Rank-1"] == line["synthetic_clean, Rank-1"]
-    assert four["published PRID2011, Rank-1"].drop_duplicates().to_dict() == {
-        "local, k=1": "82.3",
-        "global, k=1": "not in the paper",
-        "fusion, k=2": "85.1",
-        "fusion, k=4": "88.8",
-        "fusion, k=8": "90.2",
-    }
+    line = found.loc["baseline, MobileNet"]
+    assert line[RANK1].startswith(f"{mean:.1f} ± ")
+    assert line["trials", ""] == "2"
+    assert line["published, PRID2011"].tolist() == ["82.3", "96.9", "99.6"]
+    assert found.loc["both, ResNet50", "published, PRID2011"].tolist() == ["92.0", "97.7", "100.0"]
+    assert found.loc["both, ResNet50", RANK1] == "", "another backbone than the bench's"
+    assert tables.accuracy("4", bench, trials=2).loc["baseline", RANK1] == line[RANK1]
+    assert any("3 of 4 rows are not run" in line for line in tables.notes("2", bench, 2))
 
 
-def test_table_3_is_published_at_two_parts_only(bench: Bench) -> None:
-    column = "published PRID2011, Rank-1"
-    three = tables.accuracy(3, bench)[column]
-    assert (three["fusion, gap"], three["fusion, gmp"]) == ("85.1", "85.8")
-    assert set(three.drop(["fusion, gap", "fusion, gmp"])) == {"not in the paper"}
-    eight = dataclasses.replace(bench, config=bench.config.replace(k=8))
-    assert set(tables.accuracy(3, eight)[column]) == {"not in the paper"}
-    assert tables.published_only(3, "prid2011").loc["fusion, gmp", column] == "85.8"
+def test_the_rows_are_the_papers(bench: Bench) -> None:
+    assert [row.label for row in tables.rows("1")][-3:] == [
+        "uPMnet, ResNet50",
+        "uPMnet, MobileNet",
+        "AGRL, supervised",
+    ]
+    assert len(tables.rows("1")) == 14 and len(tables.rows("2")) == 8
+    one, three, four = (tables.accuracy(t, bench)["published, PRID2011"] for t in "134")
+    assert one.loc["BUC, ResNet50"].tolist() == ["-"] * 3, "not reported"
+    assert three["Rank-1"].to_dict() == {"fusion, gap": "85.1", "fusion, gmp": "85.8"}
+    assert four["Rank-1"].tolist() == ["82.3", "85.1", "88.8", "90.2"]
+    assert {row.changes["k"] for row in tables.rows("3")} == {2}, "whatever the bench's k is"
+    beyond = tables.accuracy("beyond", bench)
+    assert not any(top.startswith("published") for top, _ in beyond.columns)
+    assert {"local, k=4", "global, k=1", "fusion, scaled first, k=8"} <= set(beyond.index)
+
+
+def test_all_tables_share_what_they_have_in_common(bench: Bench) -> None:
+    every = tables.measurements("all", bench, 2)
+    assert len(set(every)) == len(every)
+    parts = [tables.measurements(table, bench, 2) for table in tables.ACCURACY]
+    assert set(every) == {m for part in parts for m in part} and len(every) < sum(map(len, parts))
+    with pytest.raises(UserError, match="unknown table to run '7'"):
+        tables.measurements("7", bench)
+
+
+def test_a_printed_table_is_the_papers() -> None:
+    with pytest.raises(UserError, match="unknown table of the paper 'beyond'"):
+        tables.printed("beyond")
+    five = tables.printed("5")
+    assert five.shape == (4, 9)
+    duke = five.loc["uPMnet", "ResNet50"]["DukeMTMC-VideoReID"]
+    assert duke.tolist() == ["10.0 (+111.4 %)", "93.3 (+233.1 %)", "81.3 (+9.5 %)"]
+    six = tables.printed("6")["DukeMTMC-VideoReID"]
+    assert six.loc["TAUDL", "ResNet50"].tolist() == ["5.3", "34.2", "61.5"] and len(six) == 7
 
 
 def records(*rank1: float) -> pd.DataFrame:
@@ -104,8 +132,8 @@ def test_only_the_papers_own_data_are_compared(
         ),
     ):
         assert tables.incomparable(one)
-        assert not {"difference", "within 2 SE"} & set(tables.accuracy(2, one))
-    assert "8 tracklets train here, 178 on the real PRID2011" in tables.notes(one)[1]
+        assert "difference" not in tables.accuracy("2", one)
+    assert "8 tracklets train here, 178 on the real PRID2011" in tables.notes("2", one)[1]
 
 
 def test_the_real_size_of_a_data_set_is_compared(bench: Bench) -> None:
@@ -117,20 +145,20 @@ def test_the_real_size_of_a_data_set_is_compared(bench: Bench) -> None:
     )
     config = bench.config.replace(dataset="prid2011")
     real = dataclasses.replace(bench, config=config, dataset=whole)
-    assert tables.incomparable(real) == ""
-    assert {"difference", "within 2 SE"} <= set(tables.accuracy(2, real))
+    assert tables.incomparable(real) == "k = 2 here, 8 in the paper"
+    assert tables.incomparable(real, "4") == "", "its rows have their own k"
+    assert tables.incomparable(real, "beyond") == "the paper has no such rows"
+    eight = dataclasses.replace(real, config=config.replace(k=8))
+    assert tables.incomparable(eight) == ""
+    assert {("difference", ""), ("within 2 SE", "")} <= set(tables.accuracy("2", eight))
 
 
-def test_what_may_not_be_read_is_shown_as_published_only() -> None:
-    found = tables.published_only(1, "dukemtmc")
-    assert found.to_dict() == {"published DukeMTMC-VideoReID, Rank-1": {"uPMnet": "83.6"}}
-
-
-def test_a_bench_without_a_counterpart_has_nothing_published(bench: Bench) -> None:
+def test_a_bench_without_a_counterpart_shows_the_papers_three(bench: Bench) -> None:
     own = dataclasses.replace(bench, config=bench.config.replace(dataset="folder"))
-    found = tables.accuracy(1, own)
-    assert found.loc["uPMnet"].iloc[0] == "not in the paper"
-    assert tables.notes(own) == ["not compared: the paper has no such data set"]
+    found = tables.accuracy("1", own).loc["uPMnet, MobileNet", "published, Rank-1"]
+    assert list(found.index) == ["PRID2011", "iLIDS-VID", "DukeMTMC-VideoReID"]
+    assert found.tolist() == ["90.2", "62.6", "83.6"]
+    assert tables.notes("1", own)[1] == "not compared: the paper has no such data set"
 
 
 def test_gains_are_over_the_baseline_and_absent_where_nothing_ran(bench: Bench) -> None:
@@ -149,6 +177,23 @@ def test_gains_are_over_the_baseline_and_absent_where_nothing_ran(bench: Bench) 
     assert found.isna().to_dict() == {"local": False, "global": True, "fusion": True}
 
 
+def test_fig_1_is_in_percent_of_the_baseline(bench: Bench) -> None:
+    found = tables.by_parts(bench)
+    published = found[found["kind"] == "published"].set_index("dataset")["change"]
+    assert published.round(1).to_dict() == {
+        "PRID2011": 11.2,
+        "iLIDS-VID": -3.1,
+        "DukeMTMC-VideoReID": 2.6,
+    }
+    ranks = [
+        measuring.measure(bench, m)["rank1"]
+        for m in (bench.measurement("baseline"), bench.measurement("local", k=4))
+    ]
+    measured = tables.by_parts(bench).query("kind == 'measured (synthetic)'").set_index("k")
+    assert measured["change"][4] == pytest.approx(100 * (ranks[1] / ranks[0] - 1))
+    assert measured["change"].isna().to_dict() == {2: True, 4: False, 8: True}
+
+
 @pytest.mark.parametrize(
     ("numbers", "text"), [([1, 2, 3], "1-3"), ([3], "3"), ([1, 3, 5], "1,3,5"), ([4, 5], "4-5")]
 )
@@ -156,18 +201,8 @@ def test_trials_are_written_as_they_can_be_asked_for(numbers: list[int], text: s
     assert tables.trials_text(numbers) == text
 
 
-def test_a_table_for_the_terminal_is_narrow_and_without_commands(bench: Bench) -> None:
-    measuring.measure(bench, bench.measurement("baseline"))
-    shown = tables.text(tables.accuracy(2, bench))
-    assert "python" not in shown and "synthetic_clean" not in shown
-    assert max(map(len, shown.splitlines())) <= 100
-    assert [line.split()[0] for line in shown.splitlines()[1:]] == [
-        row.name for row in tables.rows(2)
-    ]
-
-
-@pytest.mark.parametrize(("table", "lines"), [(5, 12), (6, 2)])
-def test_every_printed_complexity_is_reproduced(table: int, lines: int) -> None:
+@pytest.mark.parametrize(("table", "lines"), [("5", 12), ("6", 4)])
+def test_every_printed_complexity_is_reproduced(table: str, lines: int) -> None:
     found = tables.counts(table)
     assert len(found) == lines
     for column in ("FLOPs (G)", "params (M)"):

@@ -29,6 +29,7 @@ TITLES = {
     "6": "Table 6: complexity and Rank-1 on DukeMTMC-VideoReID",
     "beyond": "Beyond the paper: each module at every k, both ways to fuse",
 }
+PAPER_TABLES = tuple("123456")
 ACCURACY = ("1", "2", "3", "4", "beyond")  # "all" is all of these
 # The published data set that each of ours is compared with; a synthetic one only stands in for it.
 COUNTERPART = {
@@ -129,10 +130,12 @@ def printed(table: str) -> pd.DataFrame:
     """Return one of the paper's six tables as it is printed, with the increases of Table 5.
 
     Index: row and backbone; columns: data set and metric; "-" is not reported.
+    Raises UserError for a table that the paper does not have.
     """
+    known(PAPER_TABLES, table, "table of the paper")
     cells = published.published(int(table))
-    increase = cells["increase"].map(lambda percent: f" (+{percent:g} %)", na_action="ignore")
-    cells["text"] = cells["printed"] + increase.fillna("")
+    arrows = ["" if pd.isna(percent) else f" (+{percent:g} %)" for percent in cells["increase"]]
+    cells["text"] = cells["printed"] + arrows
     cells["metric"] = cells["metric"].map(METRIC_NAMES)
     cells["backbone"] = cells["backbone"].map(BACKBONE_NAMES).fillna("supervised")
     wide = cells.pivot(index=["row", "backbone"], columns=["dataset", "metric"], values="text")
