@@ -272,3 +272,14 @@ def test_alt_text_tells_the_numbers():
     assert missing.alt == "fused: published synthetic not run. " and texts(missing) == ["not run"]
     curve = charts.cmc_curves({"local": [0.25, 0.5, 1.0]})
     assert curve.alt == "local-aware: 25 % at rank 1, 100 % at 3. "
+
+
+def test_part_models_are_drawn_by_k_and_published_ones_hollow() -> None:
+    lines = [("ours", 2, 5.0, "measured (synthetic)"), ("ours", 8, np.nan, "measured (synthetic)")]
+    lines += [("PRID2011", 8, 11.2, "published")]
+    fig = charts.part_models(pd.DataFrame(lines, columns=["dataset", "k", "change", "kind"]))
+    measured, published = fig.axes[0].lines[:2]
+    assert measured.get_xdata().tolist() == [2, 8] and published.get_ydata().tolist() == [11.2]
+    assert published.get_markerfacecolor() == "white"
+    assert "ours, measured (synthetic): k = 2: +5.0 %, k = 8: not run. " in fig.alt
+    assert "PRID2011, published: k = 8: +11.2 %. " in fig.alt

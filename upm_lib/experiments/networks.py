@@ -109,7 +109,7 @@ def correct_share(bench: Bench, trainer: training.Trainer) -> float:
     Over all parts and tracklets, at each tracklet's last visit; see :func:`share_of_one_person`.
     """
     people = bench.people(trainer.data.tracklets)
-    return share_of_one_person(trainer.objective.match.cpu().numpy(), people)
+    return share_of_one_person(trainer.objective.get_buffer("match").cpu().numpy(), people)
 
 
 def share_of_one_person(match: np.ndarray, people: np.ndarray) -> float:

@@ -126,11 +126,18 @@ class Trainer:
         self.history = torch.full((config.steps, len(HISTORY)), torch.nan, device=device)
 
     def train_step(self) -> None:
+        """Learn from the batch that belongs to the present step."""
+        self.learn(*self.data.batch(self.step, self.device))
+
+    def learn(self, images: Tensor, tracklet: Tensor) -> None:
         """Forward, loss, backward, clip, optimiser, moving average, anchors: one step.
 
         The loss reads the anchors as they stood before the step; they move last.
+
+        Args:
+            images: frames, or the maps of frozen blocks, of this process [b, ...].
+            tracklet: index of each frame's tracklet [b].
         """
-        images, tracklet = self.data.batch(self.step, self.device)
         features, tracklet = map(distributed.gather, (self._features(images), tracklet))
         loss, top_share = self.objective(features, tracklet)
         self.optimiser.zero_grad(set_to_none=True)

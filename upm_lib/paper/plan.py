@@ -6,7 +6,7 @@ Times are estimates, and say where they come from.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -105,7 +105,8 @@ class Speeds:
     """
 
     def __init__(self, bench: Bench) -> None:
-        self.bench, self.timed = bench, {}
+        self.bench = bench
+        self.timed: dict[tuple[object, ...], float] = {}
         self.look()
 
     def look(self) -> None:
@@ -150,11 +151,10 @@ def timed_step(bench: Bench, config: Config) -> float:
     if config.freeze:
         with torch.no_grad():
             batch = batch._replace(frames=trainer.network.frozen(batch.frames))
-    half.batch = lambda step, device: batch
     seconds = []
     for _ in range(3):
         began = time.perf_counter()
-        trainer.train_step()
+        trainer.learn(*batch)
         float(trainer.history[trainer.step - 1, 0])  # waits for the device
         seconds.append(time.perf_counter() - began)
     return min(seconds[1:])  # the first one warms up
@@ -208,7 +208,7 @@ def checkpoint_bytes(bench: Bench, config: Config) -> int:
     return training.KEEP * state
 
 
-def _bytes(tensors: Iterator[torch.Tensor]) -> int:
+def _bytes(tensors: Iterable[torch.Tensor]) -> int:
     return sum(t.numel() * t.element_size() for t in tensors)
 
 

@@ -144,6 +144,33 @@ def gain(values: pd.DataFrame) -> Picture:
     return fig
 
 
+def part_models(changes: pd.DataFrame) -> Picture:
+    """Draw Rank-1 of part models alone by k, in percent over the baseline's, as Fig. 1 does.
+
+    Args:
+        changes: columns dataset, k, change (percent; NaN: not run), kind ("published" or measured).
+    """
+    ks = sorted(set(changes["k"]))
+    with panels(5, 3) as (fig, (ax,)):
+        for n, ((kind, name), rows) in enumerate(changes.groupby(["kind", "dataset"], sort=False)):
+            label, hollow = f"{name}, {kind}", kind == "published"
+            look = {"color": CYCLE[n % len(CYCLE)], "marker": "osD^v"[n % 5], "label": label}
+            face = {"mfc": "white", "mew": 1.6} if hollow else {}
+            ax.plot(rows["k"], rows["change"], ls="" if hollow else "-", **look, **face)
+            told = (
+                f"k = {k}: " + ("not run" if np.isnan(change) else f"{change:+.1f} %")
+                for k, change in zip(rows["k"], rows["change"], strict=True)
+            )
+            fig.alt += f"{label}: {', '.join(told)}. "
+        ax.axhline(0, color="black", lw=0.8)
+        ax.set_xscale("log", base=2)
+        ax.minorticks_off()
+        ax.set_xticks(ks, map(str, ks))
+        ax.set(xlabel="number of parts k", ylabel="Rank-1, change over the baseline (%)")
+        legend_below(fig)
+    return fig
+
+
 def distance_matrix(distances: ArrayLike) -> Picture:
     """Draw distances [P, G] between probes and gallery as a heat map."""
     d = np.asarray(distances)
