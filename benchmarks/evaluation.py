@@ -4,7 +4,9 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,7 +63,7 @@ def from_matrix() -> str:
     for name, (queries, gallery, *_) in SETS.items():
         score, world = realistic(name, np.random.default_rng(0))
         result = counted(score, world)
-        calls = {
+        calls: dict[str, Callable[[], Any]] = {
             "counting": partial(counted, score, world),
             "sorting": partial(np.argsort, score, axis=1),
         }
