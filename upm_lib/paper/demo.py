@@ -8,7 +8,9 @@ from pathlib import Path
 
 import nbformat
 import papermill
+from math_core import LatexToMathML
 from nbconvert import HTMLExporter
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from tqdm import tqdm
 
 from upm_lib import runs
@@ -19,6 +21,21 @@ from upm_lib.pictures import canvas
 from upm_lib.synthetic import world
 
 NOTEBOOKS = ("01_data", "02_local", "03_global", "04_fusion", "05_cam", "06_tables")
+# nbconvert's page without its scripts: they come from the network, and nothing here needs them.
+TEMPLATE = """
+{%- extends "index.html.j2" -%}
+{% block html_head_js %}{% endblock %}
+{% block html_head_js_mathjax %}{% endblock %}
+{% block html_head_js_mermaidjs %}{% endblock %}
+{% block html_head_css %}
+<style>
+math { font-size: 1.15em; font-family: "Cambria Math", "STIX Two Math",
+  "Latin Modern Math", "DejaVu Math TeX Gyre", math; }
+mover[accent="true"] > mo { padding-bottom: 0.1em; } /* else a bar may touch its letter */
+</style>
+{% endblock %}
+"""
+MATHML = LatexToMathML()
 
 
 def run(dataset: str = "synthetic_clean") -> Path:
@@ -66,11 +83,39 @@ def drop_widgets(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return notebook
 
 
-def _write_page(notebook: Path) -> None:
-    exporter = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True)
+class _Formulas(IPythonRenderer):
+    """Markdown to HTML with its formulas as MathML, which browsers show without a script."""
+
+    def inline_math(self, body: str) -> str:
+        return MATHML.convert_with_local_state(body, displaystyle=False)
+
+    def block_math(self, body: str) -> str:
+        # In LaTeX a \tag stands in a numbered environment; MathJax in Jupyter asks for none.
+        if r"\tag" in body:
+            body = rf"\begin{{equation}}{body}\end{{equation}}"
+        return MATHML.convert_with_local_state(body, displaystyle=True)
+
+
+def page(notebook: nbformat.NotebookNode, title: str) -> str:
+    """Return an executed notebook as one HTML file that asks for nothing from the network.
+
+    Live widgets are dropped from the notebook. LatexError of math_core shows a formula that cannot
+    be converted.
+    """
+    exporter = HTMLExporter(
+        raw_template=TEMPLATE,
+        filters={"markdown2html": MarkdownWithMath(_Formulas(escape=False)).render},
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about alt texts and cell ids of the template
-        body, _ = exporter.from_notebook_node(drop_widgets(nbformat.read(notebook, as_version=4)))
+        body, _ = exporter.from_notebook_node(drop_widgets(notebook), {"metadata": {"name": title}})
+    return body
+
+
+def _write_page(notebook: Path) -> None:
+    body = page(nbformat.read(notebook, as_version=4), notebook.stem)
     with runs.replacing(notebook.with_suffix(".html")) as temporary:
         temporary.write_text(body, encoding="utf-8")
 
