@@ -26,13 +26,13 @@ def bench(run_store: Path, tiny_root: Path) -> Bench:
 def steps_done(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The training steps of this test, one entry each."""
     done: list[int] = []
-    step: Callable = training.Trainer.train_step
+    learn: Callable = training.Trainer.learn
 
-    def counted(trainer: training.Trainer) -> None:
+    def counted(trainer: training.Trainer, *batch: torch.Tensor) -> None:
         done.append(trainer.step)
-        step(trainer)
+        learn(trainer, *batch)
 
-    monkeypatch.setattr(training.Trainer, "train_step", counted)
+    monkeypatch.setattr(training.Trainer, "learn", counted)
     return done
 
 
