@@ -83,9 +83,9 @@ class Naive:
             for v, n in zip(x, tracklet, strict=True):
                 found = self.nearest(v.detach(), self.intra[part], self.camera_of[n], own=True)
                 first.append(n if found == -1 else found)
+                own_first += found == n
                 d_min.append(self.metric(v, self.compared(self.intra[part][first[-1]])))
             for b, n in enumerate(tracklet):
-                own_first += first[b] == n
                 total = total + self.frame_loss(part, x[b], n, d_min, first[b] == n, b, tracklet)
         frames = self.k * len(tracklet)
         return total / frames, own_first / frames
@@ -444,12 +444,12 @@ def test_a_first_frame_is_pushed_from_the_nearest_of_its_camera_if_one_was_seen(
     assert float(x.grad[0, 0, 0]) > 0 > float(x.grad[0, 0, 1])  # a step leads away from e0
 
 
-def test_without_any_visited_tracklet_in_its_camera_the_own_ranks_first() -> None:
-    # Camera 1 was seen, camera 0 was not: nobody is nearer than the own, which is at distance 1.
+def test_without_any_visited_tracklet_in_its_camera_the_own_is_the_one_to_beat() -> None:
+    # Camera 1 was seen, camera 0 was not: nobody ranks first, and the own is at distance 1.
     objective = Association(1, DIM, torch.tensor([0, 0, 1]), Config())
     objective.place(torch.stack([torch.zeros(DIM), torch.zeros(DIM), torch.eye(DIM)[0]])[None])
     loss, own_first = objective(torch.ones(2, 1, DIM), torch.tensor([1, 0]))
-    assert float(own_first) == 1
+    assert float(own_first) == 0
     assert float(loss) == pytest.approx(1)
     assert objective.cyclic_match(torch.tensor([0, 1, 2])).tolist() == [[-1, -1, -1]]
 
@@ -654,11 +654,11 @@ def test_the_length_of_the_features_does_not_matter() -> None:
 @pytest.mark.parametrize(("margin", "lam"), [(0.5, 1.0), (0.3, 0.25)])
 def test_the_first_loss_is_the_margin_of_both_terms(metric: str, margin: float, lam: float) -> None:
     # All anchors are zero, so every distance of a unit vector, and every mean of them, is 1.
-    # Where zero anchors are ranked the lowest index is first, otherwise the own one.
+    # Where zero anchors are ranked the lowest index is first, otherwise nobody is.
     config = Config(distance=metric, margin=margin, lam=lam)
     features, tracklet = next(batches(cameras(3), 3, 1))
     lowest = [cameras(3).index(c) for c in range(3)]
-    shares = {False: 1.0, True: np.mean([t in lowest for t in tracklet.tolist()])}
+    shares = {False: 0.0, True: np.mean([t in lowest for t in tracklet.tolist()])}
     for rank_unvisited, wanted in shares.items():
         ranked = config.replace(rank_unvisited=rank_unvisited)
         objective = Association(3, DIM, torch.tensor(cameras(3)), ranked)

@@ -149,12 +149,12 @@ class Association(nn.Module):
     def loss(self, x: Tensor, tracklet: Tensor) -> tuple[Tensor, Tensor]:
         """As :meth:`forward`, from part features that have unit length already [k, B, d].
 
-        A frame's own tracklet ranks first, too, where no tracklet of its camera can be ranked.
+        Where no tracklet of its camera can be ranked, a frame's loss is as if its own ranked first.
         """
         camera = self.camera_of[tracklet]
         with torch.no_grad():
-            first = self.nearest(x, camera[:, None] == self.camera_of)
-            first = torch.where(first < 0, tracklet, first)
+            ranked = self.nearest(x, camera[:, None] == self.camera_of)
+            first = torch.where(ranked < 0, tracklet, ranked)
         own_first = first == tracklet
         own, cross = self.intra_at(tracklet), gather(self.cross, tracklet)
         if self.config.anchor_length == "normalised":
@@ -173,7 +173,7 @@ class Association(nn.Module):
             self.config.lam,
             cross_first,
         )
-        return loss, own_first.float().mean()
+        return loss, (ranked == tracklet).float().mean()
 
     @torch.no_grad()
     def place(self, anchors: Tensor) -> None:
