@@ -2,10 +2,11 @@
 
     python data_scripts/ablation.py --trials 3 --write
 
-Trains the demo networks with one switch after the other set to the published code's behaviour, and
-with all of them, on the same trials as the default, and prints a table of paired differences in
-Rank-1. With --write the table replaces the one between the markers in FIDELITY.md. Finished runs
-are found in the run store, so an interrupted ablation goes on where it stopped.
+Trains the demo networks with one switch after the other set to the published code's behaviour, with
+all of them, and with the equations as printed where the default is another reading. All run on the
+same trials as the default; prints a table of paired differences in Rank-1. With --write the table
+replaces the one between the markers in FIDELITY.md. Finished runs are found in the run store, so an
+interrupted ablation goes on where it stopped.
 """
 
 import argparse
@@ -23,7 +24,8 @@ from upm_lib.experiments.bench import Bench, open_bench
 
 # The switches that can act on the demo networks, and the network that shows each. Not here: resize
 # (the demo's frames have the network's size) and restore_bn_statistics (it starts random).
-ASSOCIATION = ("distance", "anchor_difference", "repeats", "match_unvisited")
+ASSOCIATION = ("distance", "anchor_difference", "repeats", "partner_anchor", "rank_unvisited")
+PRINTED = {"cross_case": "cross", "anchor_length": "stored"}  # Eqs. (4)-(6) to the letter
 HEAD = ("head_activation", "train_global_head")
 MARKERS = re.compile(r"(<!-- ablation -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -33,6 +35,7 @@ def cases() -> list[tuple[str, str, dict[str, Any]]]:
     lines: list[tuple[str, str, dict[str, Any]]] = []
     for method, names in (("local", ASSOCIATION), ("global", HEAD)):
         lines += [(f"{name} = {OFFICIAL[name]}", method, {name: OFFICIAL[name]}) for name in names]
+    lines += [(f"{name} = {value}", "local", {name: value}) for name, value in PRINTED.items()]
     lines += [
         ("all of the association", "local", {name: OFFICIAL[name] for name in ASSOCIATION}),
         ("all", "global", {name: OFFICIAL[name] for name in ASSOCIATION + HEAD}),

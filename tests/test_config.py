@@ -49,7 +49,10 @@ REFUSED: dict[str, list[tuple[Any, tuple[str, ...]]]] = {
     "distance": [("euclid", ("did you mean 'euclidean'?",))],
     "anchor_difference": [("normalized", ("did you mean 'normalised'?",))],
     "repeats": [("accumulated", ("did you mean 'accumulate'?",))],
-    "match_unvisited": [(0, ("bool",))],
+    "partner_anchor": [("befor", ("did you mean 'before'?",))],
+    "cross_case": [("intra-camera", ("cross", "intra"))],
+    "anchor_length": [("normalized", ("did you mean 'normalised'?",))],
+    "rank_unvisited": [(0, ("bool",))],
     "steps": [(0, ("at least 1",)), ("abc", ("int", "'abc'")), (1e4, ("int",))],
     "batch": [(0, ("at least 1",)), (True, ("int", "True"))],
     "optimiser": [("adamw", ("did you mean 'adam'?",))],
@@ -238,7 +241,10 @@ def differing(one: Config, other: Config) -> set[str]:
 
 
 def test_official_changes_the_named_switches_and_nothing_else() -> None:
-    as_paper = Config(tracklet_pool="mean", normalise_branches=True, k=4, seed=3, root="here")
+    as_paper = Config(
+        tracklet_pool="mean", normalise_branches=True, cross_case="cross", anchor_length="stored",
+        k=4, seed=3, root="here",
+    )  # fmt: skip
     assert differing(as_paper, official(as_paper)) == set(configs.OFFICIAL)
     assert official(official(as_paper)) == official(as_paper)
     for name, value in configs.OFFICIAL.items():

@@ -1,8 +1,9 @@
 """What a run is: one frozen record with the paper's symbols, and presets that fill it.
 
-Every difference between the paper and its published code that changes numbers is a field here; the
-default is the paper's way and :func:`official` sets them all to the published code's way (the table
-with evidence is FIDELITY.md). What of it changes a training is :func:`training_fields`.
+Every difference between the paper and its published code that changes numbers is a field here, and
+so is every equation that can be read in two ways. The default is the paper's way where the paper is
+clear; :func:`official` sets them all to the published code's way (FIDELITY.md has the tables with
+evidence and reasons). What of it changes a training is :func:`training_fields`.
 """
 
 import dataclasses
@@ -116,7 +117,10 @@ class Config:
     distance: Literal["euclidean", "squared"] = "euclidean"
     anchor_difference: Literal["stored", "normalised"] = "stored"  # what eta pulls at in Eq. (3)
     repeats: Literal["mean", "accumulate"] = "mean"  # several frames of a tracklet in one batch
-    match_unvisited: bool = False  # may a tracklet not seen yet win the cross-camera ranking?
+    partner_anchor: Literal["before", "after"] = "before"  # the step: of the partner in Eq. (4)
+    cross_case: Literal["intra", "cross"] = "intra"  # distance that decides the case of Eq. (6)
+    anchor_length: Literal["normalised", "stored"] = "normalised"  # in distances and in Eq. (4)
+    rank_unvisited: bool = False  # may a tracklet not seen yet win a ranking: loss, there, back?
 
     # optimisation, section 4.1
     steps: int = 20000
@@ -195,7 +199,10 @@ OFFICIAL: dict[str, Any] = dict(
     distance="squared",
     anchor_difference="normalised",
     repeats="accumulate",
-    match_unvisited=True,
+    partner_anchor="after",
+    cross_case="intra",
+    anchor_length="normalised",
+    rank_unvisited=True,
     lr_factors=(0.045, 0.0045),
     tracklet_pool="max",
     normalise_branches=False,

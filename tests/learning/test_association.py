@@ -1,5 +1,7 @@
 """Association learning against loops written for reading, against the published code's numbers."""
 
+import itertools
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,10 +11,16 @@ import torch
 from torch import Tensor
 
 from upm_lib.config import Config, UserError, official
-from upm_lib.learning.association import Association, distance, nearest, unit
+from upm_lib.learning.association import (
+    Association,
+    distance,
+    nearest,
+    top_push_loss,
+    unit,
+)
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "assoc_2cam.npz"
-COUNTS = {2: [4, 6], 3: [5, 3, 4], 5: [3, 1, 4, 2, 5]}  # tracklets of each camera
+COUNTS = {2: [4, 6], 3: [5, 3, 4], 4: [3, 4, 2, 3], 5: [3, 1, 4, 2, 5]}  # tracklets by camera
 DIM = 6
 
 
@@ -23,10 +31,10 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Naive:
-    """The same rules, one part, camera, frame and tracklet at a time.
+    """Eqs. (3)-(9) in every reading, one part, camera, frame and tracklet at a time.
 
-    Anchors are stored as they are updated; an anchor never visited is a zero vector. ``intra`` and
-    ``cross`` are [k][N] lists of vectors.
+    Anchors are kept as stored; an anchor never visited is a zero vector. ``intra`` and ``cross``
+    are [k][N] lists of vectors.
     """
 
     def __init__(self, k: int, dim: int, camera_of: list[int], config: Config) -> None:
@@ -34,79 +42,87 @@ class Naive:
         zero = torch.zeros(dim, dtype=torch.float64)
         self.intra = [[zero.clone() for _ in camera_of] for _ in range(k)]
         self.cross = [[zero.clone() for _ in camera_of] for _ in range(k)]
+        self.match = [[-1 for _ in camera_of] for _ in range(k)]
 
     @staticmethod
     def unit(v: Tensor) -> Tensor:
         return v / torch.sqrt(torch.clamp((v * v).sum(), min=1e-10))
 
+    def compared(self, anchor: Tensor) -> Tensor:
+        """An anchor as distances and averages see it."""
+        return anchor if self.config.anchor_length == "stored" else self.unit(anchor)
+
     @staticmethod
     def squared(u: Tensor, v: Tensor) -> Tensor:
-        """Squared distance of unit or zero vectors; exactly 1 between the two kinds."""
-        if bool((u == 0).all()) != bool((v == 0).all()):
-            return torch.ones((), dtype=u.dtype)
-        return ((u - v) ** 2).sum()
+        """Squared distance; exactly |u|^2 from a zero vector, so that these tie."""
+        return ((u - v) ** 2).sum() if bool(v.any()) else (u**2).sum()
 
     def metric(self, u: Tensor, v: Tensor) -> Tensor:
         d = ((u - v) ** 2).sum()
         return d if self.config.distance == "squared" else torch.sqrt(torch.clamp(d, min=1e-12))
 
-    def nearest(self, query: Tensor, part: int, candidates: list[int]) -> int:
+    def nearest(self, query: Tensor, anchors: list[Tensor], camera: int, own: bool) -> int:
+        """The nearest of the own camera or of all others; -1 if nobody is ranked."""
         best, best_distance = -1, float("inf")
-        for n in candidates:  # ascending: ties go to the lowest index
-            d = float(self.squared(query, self.unit(self.intra[part][n])))
+        for n, anchor in enumerate(anchors):  # ascending: ties go to the lowest index
+            if (self.camera_of[n] == camera) != own:
+                continue
+            if not self.config.rank_unvisited and not bool(anchor.any()):
+                continue
+            d = float(self.squared(query, self.compared(anchor)))
             if d < best_distance - 1e-12:  # equal up to rounding is a tie
                 best, best_distance = n, d
         return best
 
-    def in_camera(self, camera: int) -> list[int]:
-        return [n for n, c in enumerate(self.camera_of) if c == camera]
-
     def loss(self, features: Tensor, tracklet: list[int]) -> tuple[Tensor, float]:
         """Loss and own-first share of raw features [B, k, d]; each hinge has weight 1/(B k)."""
-        config = self.config
         total, own_first = torch.zeros((), dtype=torch.float64), 0
         for part in range(self.k):
             x = [self.unit(f[part]) for f in features]
-            first = []
+            d_min, first = [], []
+            for v, n in zip(x, tracklet, strict=True):
+                found = self.nearest(v.detach(), self.intra[part], self.camera_of[n], own=True)
+                first.append(n if found == -1 else found)
+                own_first += found == n
+                d_min.append(self.metric(v, self.compared(self.intra[part][first[-1]])))
             for b, n in enumerate(tracklet):
-                rivals = self.in_camera(self.camera_of[n])
-                first.append(self.nearest(x[b].detach(), part, rivals))
-            d_first = [
-                self.metric(v, self.unit(self.intra[part][first[b]])) for b, v in enumerate(x)
-            ]
-            for b, n in enumerate(tracklet):
-                if first[b] != n:  # a wrong anchor is nearest: push it away
-                    d_minus = d_first[b]
-                else:  # the mean over the frames of this camera that are in the batch
-                    own_first += 1
-                    mates = [
-                        d_first[j]
-                        for j, m in enumerate(tracklet)
-                        if self.camera_of[m] == self.camera_of[n]
-                    ]
-                    d_minus = sum(mates) / len(mates)
-                d_intra = self.metric(x[b], self.unit(self.intra[part][n]))
-                d_cross = self.metric(x[b], self.unit(self.cross[part][n]))
-                for weight, d_plus in ((1.0, d_intra), (config.lam, d_cross)):
-                    hinge = d_plus - d_minus + config.margin
-                    if hinge.item() > 0:
-                        total = total + weight * hinge
+                total = total + self.frame_loss(part, x[b], n, d_min, first[b] == n, b, tracklet)
         frames = self.k * len(tracklet)
         return total / frames, own_first / frames
+
+    def frame_loss(
+        self, part: int, x: Tensor, n: int, d_min: list[Tensor], own_first: bool, b: int,
+        tracklet: list[int],
+    ) -> Tensor:  # fmt: skip
+        """Eqs. (5)-(7) of frame b."""
+        mates = [d_min[j] for j, m in enumerate(tracklet) if self.camera_of[m] == self.camera_of[n]]
+        mean = sum(mates) / len(mates)
+        d_intra = self.metric(x, self.compared(self.intra[part][n]))
+        d_cross = self.metric(x, self.compared(self.cross[part][n]))
+        if self.config.cross_case == "cross":
+            equal = abs(float((d_cross - d_min[b]).detach())) < 1e-9
+            cross_first = equal and own_first  # of two zero anchors at one distance, one is first
+        else:
+            cross_first = own_first
+        intra = torch.relu(d_intra - (mean if own_first else d_min[b]) + self.config.margin)
+        cross = torch.relu(d_cross - (mean if cross_first else d_min[b]) + self.config.margin)
+        return intra + self.config.lam * cross
 
     def update(self, features: Tensor, tracklet: list[int], warm: bool) -> float:
         """Move the anchors; return the share of frames whose tracklet found a match."""
         matched = 0
         for part in range(self.k):
             x = [self.unit(f[part].detach()) for f in features]
+            at_t = [a.clone() for a in self.intra[part]]
             self._update_intra(part, x, tracklet)
-            merged = {n: -1 if warm else self.cyclic_match(part, n) for n in set(tracklet)}
-            for n, match in merged.items():
-                anchor = self.unit(self.intra[part][n])
-                if match >= 0:
-                    anchor = (anchor + self.unit(self.intra[part][match])) / 2
-                self.cross[part][n] = anchor
-            matched += sum(merged[n] >= 0 for n in tracklet)
+            others = at_t if self.config.partner_anchor == "before" else self.intra[part]
+            match = {n: -1 if warm else self._match(part, n, others) for n in set(tracklet)}
+            for n, m in match.items():
+                anchor = self.compared(self.intra[part][n])
+                if m >= 0:
+                    anchor = (anchor + self.compared(others[m])) / 2
+                self.cross[part][n], self.match[part][n] = anchor, m
+            matched += sum(match[n] >= 0 for n in tracklet)
         return matched / (self.k * len(tracklet))
 
     def _update_intra(self, part: int, x: list[Tensor], tracklet: list[int]) -> None:
@@ -117,14 +133,15 @@ class Naive:
             self.intra[part][n] = self.intra[part][n] - self.config.eta * (pulled - x[b]) / share
 
     def cyclic_match(self, part: int, n: int) -> int:
-        others = [m for m, c in enumerate(self.camera_of) if c != self.camera_of[n]]
-        if not self.config.match_unvisited:
-            others = [m for m in others if bool(self.intra[part][m].any())]
-        if not others:
+        return self._match(part, n, self.intra[part])
+
+    def _match(self, part: int, n: int, others: list[Tensor]) -> int:
+        """From the anchor of n to the others' and back to the anchors of its camera."""
+        own = self.intra[part]
+        there = self.nearest(self.compared(own[n]), others, self.camera_of[n], own=False)
+        if there == -1:
             return -1
-        there = self.nearest(self.unit(self.intra[part][n]), part, others)
-        own = self.in_camera(self.camera_of[n])
-        back = self.nearest(self.unit(self.intra[part][there]), part, own)
+        back = self.nearest(self.compared(others[there]), own, self.camera_of[n], own=True)
         return there if back == n else -1
 
 
@@ -178,6 +195,7 @@ def compare_steps(objective: Association, naive: Naive, steps: int, warm_steps: 
         for name in ("intra", "cross"):
             stored = torch.stack([torch.stack(part) for part in getattr(naive, name)])
             torch.testing.assert_close(getattr(objective, name), stored, rtol=1e-10, atol=1e-10)
+        assert objective.match.tolist() == naive.match
         shares.append(share)
     return shares
 
@@ -185,42 +203,255 @@ def compare_steps(objective: Association, naive: Naive, steps: int, warm_steps: 
 # ---------------------------------------------------------------- agreement with the oracle
 
 
-@pytest.mark.parametrize("repeats", ["mean", "accumulate"])
-@pytest.mark.parametrize("anchor_difference", ["stored", "normalised"])
-@pytest.mark.parametrize("metric", ["euclidean", "squared"])
+READINGS: dict[str, tuple] = {
+    "distance": ("euclidean", "squared"),
+    "anchor_difference": ("stored", "normalised"),
+    "repeats": ("mean", "accumulate"),
+    "partner_anchor": ("before", "after"),
+    "cross_case": ("cross", "intra"),
+    "anchor_length": ("normalised", "stored"),
+    "rank_unvisited": (False, True),
+}
+
+
+@pytest.mark.parametrize("readings", list(itertools.product(*READINGS.values())), ids=str)
+def test_loss_gradient_and_anchors_equal_the_loops_in_every_reading(readings: tuple) -> None:
+    config = Config(**dict(zip(READINGS, readings, strict=True)))
+    for count in (2, 3, 4):  # cameras
+        objective, naive = pair(cameras(count), 2, config)
+        shares = compare_steps(objective, naive, steps=4, warm_steps=1)
+        assert shares[0] == 0
+        assert any(0 < share < 1 for share in shares[1:])  # both outcomes of the cyclic test
+        assert bool((objective.intra == 0).all(-1).any())  # some were never visited
+
+
+@pytest.mark.parametrize("name", READINGS)
+def test_every_reading_changes_the_loss_or_the_anchors(name: str) -> None:
+    losses = []
+    for value in READINGS[name]:
+        objective, naive = pair(cameras(3), 2, Config(**{name: value}))
+        compare_steps(objective, naive, steps=5, warm_steps=0)
+        losses.append(float(objective(*a_batch())[0]))
+    assert abs(losses[0] - losses[1]) > 1e-3
+
+
 @pytest.mark.parametrize("k", [1, 3])
 @pytest.mark.parametrize("count", [2, 3, 5])
-def test_loss_gradient_and_anchors_equal_the_loops(
-    count: int, k: int, metric: str, anchor_difference: str, repeats: str
+def test_other_numbers_of_parts_and_values_equal_the_loops(count: int, k: int) -> None:
+    for config in (Config(), official(Config())):
+        config = config.replace(eta=0.3, margin=0.1, lam=0.7)
+        compare_steps(*pair(cameras(count, seed=3), k, config), steps=4, warm_steps=0)
+
+
+# ---------------------------------------------------------------- the readings, by hand
+
+
+def in_the_plane(camera_of: list[int], degrees: list[float], config: Config) -> Association:
+    """An objective whose anchors stand on the circle."""
+    angle = torch.tensor(degrees, dtype=torch.float64).deg2rad()
+    objective = Association(1, 2, torch.tensor(camera_of), config).double()
+    objective.place(torch.stack([angle.cos(), angle.sin()], 1)[None])
+    return objective
+
+
+def direction(vectors: Tensor) -> list[float]:
+    return torch.atan2(vectors[..., 1], vectors[..., 0]).rad2deg().flatten().tolist()
+
+
+def frames(*degrees: float) -> Tensor:
+    angle = torch.tensor(degrees, dtype=torch.float64).deg2rad()
+    return torch.stack([angle.cos(), angle.sin()], 1)[:, None]
+
+
+@pytest.mark.parametrize(("partner_anchor", "wanted"), [("before", 30), ("after", 40)])
+def test_the_partner_is_averaged_where_it_stood_before_or_after_the_batch(
+    partner_anchor: str, wanted: float
 ) -> None:
-    config = Config(distance=metric, anchor_difference=anchor_difference, repeats=repeats)
-    objective, naive = pair(cameras(count), k, config)
-    shares = compare_steps(objective, naive, steps=5, warm_steps=1)
-    assert shares[0] == 0
-    assert any(0 < share < 1 for share in shares[1:])  # both outcomes of the cyclic test occurred
+    # Tracklets 0 at 0 degrees and 1 at 40, each alone in its camera, move to 20 and 60 (eta = 1).
+    # The own anchor at t + 1 meets the other's at t: 20 and 40, 60 and 0; or at t + 1: 20 and 60.
+    objective = in_the_plane([0, 1], [0, 40], Config(eta=1.0, partner_anchor=partner_anchor))
+    objective.update(frames(20, 60), torch.tensor([0, 1]), warm=False)
+    assert objective.match.tolist() == [[1, 0]]
+    assert direction(objective.cross) == pytest.approx([wanted, wanted])
 
 
-@pytest.mark.parametrize("match_unvisited", [False, True])
-@pytest.mark.parametrize("count", [2, 3, 5])
-def test_cyclic_match_with_unvisited_anchors_equals_the_loops(
-    count: int, match_unvisited: bool
+@pytest.mark.parametrize(("partner_anchor", "match"), [("before", 2), ("after", 1)])
+def test_the_partner_is_searched_where_it_is_averaged(partner_anchor: str, match: int) -> None:
+    # Tracklet 0 stays at 0 degrees. In the other camera, 1 comes from 90 to 10, and 2 is at 20.
+    config = Config(eta=1.0, partner_anchor=partner_anchor)
+    objective = in_the_plane([0, 1, 1], [0, 90, 20], config)
+    objective.update(frames(0, 10), torch.tensor([0, 1]), warm=False)
+    assert int(objective.match[0, 0]) == match
+
+
+def test_the_way_back_ends_among_the_own_anchors_after_the_batch() -> None:
+    # Tracklet 0 leads to 2 at 20 degrees. Before the batch 1, at 25, is the nearest to it in
+    # camera 0; but 1 moves to 90 in the same batch, so the way back ends at 0.
+    objective = in_the_plane([0, 0, 1], [0, 25, 20], Config(eta=1.0))
+    objective.update(frames(0, 90), torch.tensor([0, 1]), warm=False)
+    assert objective.match[0].tolist() == [2, -1, -1]
+
+
+@pytest.mark.parametrize(("partner_anchor", "match"), [("before", [-1, -1]), ("after", [1, 0])])
+def test_a_partner_must_have_been_visited_when_it_is_averaged(
+    partner_anchor: str, match: list[int]
 ) -> None:
-    config = Config(match_unvisited=match_unvisited, eta=0.3, margin=0.1, lam=0.7)
-    objective, naive = pair(cameras(count, seed=3), 3, config)
-    compare_steps(objective, naive, steps=4, warm_steps=0)
-    assert bool((objective.intra == 0).all(-1).any())  # some were never visited
+    config = Config(partner_anchor=partner_anchor)
+    objective = Association(1, 2, torch.tensor([0, 1]), config).double()
+    objective.update(frames(0, 10), torch.tensor([0, 1]), warm=False)
+    assert objective.match[0].tolist() == match
 
 
-@pytest.mark.parametrize("match_unvisited", [False, True])
-def test_only_the_switch_lets_an_unvisited_tracklet_win(match_unvisited: bool) -> None:
+@pytest.mark.parametrize("cross_case", ["cross", "intra"])
+def test_the_case_of_the_cross_term_with_and_without_a_partner(cross_case: str) -> None:
+    # Camera 0 has tracklets 0 at 0 degrees, whose partner at 20 puts its cross anchor at 10, and 1
+    # at 90, without a partner. Frames at 4 and 80 degrees both have their own anchor first.
+    objective = in_the_plane([0, 0, 1], [0, 90, 20], Config(cross_case=cross_case))
+    objective.update(frames(0, 90), torch.tensor([0, 1]), warm=False)
+    assert objective.match[0].tolist() == [2, -1, -1]
+    loss, own_first = objective(frames(4, 80), torch.tensor([0, 1]))
+    assert float(own_first) == 1
+    near, far, to_cross = (2 * math.sin(math.radians(angle / 2)) for angle in (4, 10, 6))
+    mean = (near + far) / 2
+    intra = (near - mean + 0.5) + (far - mean + 0.5)
+    beaten = near if cross_case == "cross" else mean  # by the frame with a partner
+    cross = (to_cross - beaten + 0.5) + (far - mean + 0.5)
+    assert float(loss) == pytest.approx((intra + cross) / 2, abs=1e-9)
+
+
+@pytest.mark.parametrize("cross_case", ["cross", "intra"])
+def test_the_case_of_the_cross_term_decides_whom_the_own_anchor_repels(cross_case: str) -> None:
+    # Five frames of a camera, all with their own anchor first, two of them without a partner: a
+    # share u of 2/5. The forces, times 5: what is positive pulls to the own or the cross anchor.
+    own = torch.tensor([[0.2, 0.4, 0.1, 0.3, 0.25]], dtype=torch.float64, requires_grad=True)
+    alone = torch.tensor([[False, False, False, True, True]])
+    partner = torch.full_like(own, 0.35).requires_grad_()
+    always, camera, lam, u = torch.ones(1, 5, dtype=torch.bool), torch.zeros(5).long(), 0.7, 2 / 5
+    cross_first = always & alone if cross_case == "cross" else always
+    to_cross = torch.where(alone, own, partner)
+    loss = top_push_loss(own, to_cross, own, always, camera, 0.5, lam, cross_first)
+    loss.backward()
+    torch.testing.assert_close(5 * partner.grad, lam * (~alone).double())
+    with_partner, without = (
+        (-lam * (1 + u), lam * (1 - u)) if cross_case == "cross" else (-lam, 0.0)
+    )
+    expected = torch.where(alone, without, with_partner).double()
+    torch.testing.assert_close(5 * own.grad, expected)
+
+
+@pytest.mark.parametrize(("anchor_length", "own_first"), [("normalised", 1), ("stored", 0)])
+def test_a_short_anchor_is_compared_by_its_direction_or_as_it_is(
+    anchor_length: str, own_first: int
+) -> None:
+    # Anchors of length 1/2 at 0 degrees and of length 1 at 40. A frame at 18 is nearer to the
+    # first by angle (18 against 22), to the second by distance (0.55 against 0.38).
+    objective = in_the_plane([0, 0, 1], [0, 40, 0], Config(anchor_length=anchor_length))
+    objective.place(objective.intra * torch.tensor([0.5, 1, 1])[None, :, None])
+    loss, share = objective(frames(18), torch.tensor([0]))
+    assert float(share) == own_first
+    stored = math.sqrt(1 + 0.25 - math.cos(math.radians(18)))
+    chord = {angle: 2 * math.sin(math.radians(angle / 2)) for angle in (18, 22)}
+    own = chord[18] if anchor_length == "normalised" else stored
+    first = own if own_first else chord[22]
+    assert float(loss) == pytest.approx(2 * (own - first + 0.5), abs=1e-9)
+    objective.update(frames(0), torch.tensor([0]), warm=False)  # from 0.5 to 0.75
+    length = 1.0 if anchor_length == "normalised" else 0.875
+    assert float(objective.cross[0, 0].norm()) == pytest.approx(length)
+
+
+REDUCTIONS = {  # a reading, and what makes both of its values the same
+    "partner_anchor": "batches of one camera",
+    "cross_case": "no partners",
+    "anchor_length": "anchors of length 1, no partners",
+    "rank_unvisited": "all visited",
+    "repeats": "no repeats",
+    "anchor_difference": "anchors of length 1",
+}
+
+
+@pytest.mark.parametrize(("name", "case"), REDUCTIONS.items())
+def test_readings_agree_where_they_must(name: str, case: str) -> None:
+    camera_of = torch.tensor(cameras(3))
+    everyone = torch.arange(len(camera_of))
+    rng = torch.Generator().manual_seed(0)
+    start = unit(torch.randn(2, len(camera_of), DIM, dtype=torch.float64, generator=rng))
+    eta = 1.0 if "length 1" in case else 0.5
+    results = []
+    for value in READINGS[name]:
+        objective = Association(2, DIM, camera_of, Config(eta=eta, **{name: value})).double()
+        objective.place(start)
+        for step in range(6):
+            camera = everyone[camera_of == step % 3]
+            tracklet = camera if case == "batches of one camera" else everyone[step % 2 :]
+            features = torch.randn(len(tracklet), 2, DIM, generator=rng.manual_seed(step)).double()
+            loss, _ = objective(features, tracklet)
+            objective.update(features, tracklet, warm="no partners" in case)
+        results.append((loss, objective.intra, objective.cross))
+        assert bool((objective.match >= 0).any()) == ("no partners" not in case)
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+# ---------------------------------------------------------------- tracklets not seen yet
+
+
+@pytest.mark.parametrize("rank_unvisited", [False, True])
+def test_only_the_switch_lets_an_unvisited_tracklet_be_the_partner(rank_unvisited: bool) -> None:
     # Camera 0: tracklet 0 at e0. Camera 1: tracklet 1 at right angles, tracklet 2 not seen. The
     # squared distances from e0 are 2 and 1; on the way back tracklet 0 is alone in its camera.
-    config = Config(match_unvisited=match_unvisited)
-    objective = Association(1, DIM, torch.tensor([0, 1, 1]), config)
+    objective = Association(1, DIM, torch.tensor([0, 1, 1]), Config(rank_unvisited=rank_unvisited))
     e = torch.eye(DIM)
     objective.place(torch.stack([e[0], e[1], torch.zeros(DIM)])[None])
     match = objective.cyclic_match(torch.tensor([0]))
-    assert match.tolist() == [[2 if match_unvisited else 1]]
+    assert match.tolist() == [[2 if rank_unvisited else 1]]
+
+
+@pytest.mark.parametrize("rank_unvisited", [False, True])
+def test_only_the_switch_lets_an_unvisited_tracklet_win_the_way_back(rank_unvisited: bool) -> None:
+    # Tracklet 0 at e0 leads to 2 at right angles, alone in its camera. From there 0 is at squared
+    # distance 2 and tracklet 1, not seen, at 1.
+    objective = Association(1, DIM, torch.tensor([0, 0, 1]), Config(rank_unvisited=rank_unvisited))
+    e = torch.eye(DIM)
+    objective.place(torch.stack([e[0], torch.zeros(DIM), e[1]])[None])
+    match = objective.cyclic_match(torch.tensor([0]))
+    assert match.tolist() == [[-1 if rank_unvisited else 2]]
+
+
+@pytest.mark.parametrize("rank_unvisited", [False, True])
+def test_only_the_switch_lets_an_unvisited_tracklet_be_the_rival(rank_unvisited: bool) -> None:
+    # A frame of tracklet 0, at e0, stands at right angles to it; tracklet 1 is not seen.
+    config = Config(rank_unvisited=rank_unvisited, lam=0.0)
+    objective = Association(1, DIM, torch.tensor([0, 0, 1]), config)
+    e = torch.eye(DIM)
+    objective.place(torch.stack([e[0], torch.zeros(DIM), e[1]])[None])
+    loss, own_first = objective(e[1].view(1, 1, -1), torch.tensor([0]))
+    assert float(own_first) == (not rank_unvisited)
+    beaten = 1.0 if rank_unvisited else math.sqrt(2)
+    assert float(loss) == pytest.approx(math.sqrt(2) - beaten + 0.5)
+
+
+def test_a_first_frame_is_pushed_from_the_nearest_of_its_camera_if_one_was_seen() -> None:
+    # Tracklet 0 is not seen: its anchors are zero, at distance 1. Tracklet 1 is at e0.
+    objective = Association(1, DIM, torch.tensor([0, 0, 1]), Config())
+    e = torch.eye(DIM)
+    objective.place(torch.stack([torch.zeros(DIM), e[0], torch.zeros(DIM)])[None])
+    x = (e[0] + e[1]).view(1, 1, -1).clone().requires_grad_()
+    loss, own_first = objective(x, torch.tensor([0]))
+    loss.backward()
+    assert float(own_first) == 0
+    apart = math.sqrt(2 - math.sqrt(2))
+    assert float(loss.detach()) == pytest.approx(2 * (1 - apart + 0.5), abs=1e-6)
+    assert float(x.grad[0, 0, 0]) > 0 > float(x.grad[0, 0, 1])  # a step leads away from e0
+
+
+def test_without_any_visited_tracklet_in_its_camera_the_own_is_the_one_to_beat() -> None:
+    # Camera 1 was seen, camera 0 was not: nobody ranks first, and the own is at distance 1.
+    objective = Association(1, DIM, torch.tensor([0, 0, 1]), Config())
+    objective.place(torch.stack([torch.zeros(DIM), torch.zeros(DIM), torch.eye(DIM)[0]])[None])
+    loss, own_first = objective(torch.ones(2, 1, DIM), torch.tensor([1, 0]))
+    assert float(own_first) == 0
+    assert float(loss) == pytest.approx(1)
+    assert objective.cyclic_match(torch.tensor([0, 1, 2])).tolist() == [[-1, -1, -1]]
 
 
 def test_without_any_visited_tracklet_elsewhere_there_is_no_match() -> None:
@@ -228,7 +459,7 @@ def test_without_any_visited_tracklet_elsewhere_there_is_no_match() -> None:
     features = torch.randn(2, 2, DIM, generator=torch.Generator().manual_seed(0))
     share = objective.update(features, torch.tensor([0, 1]), warm=False)
     assert float(share) == 0
-    assert torch.equal(objective.cross[:, :2], objective.unit_intra(torch.tensor([0, 1])))
+    assert torch.equal(objective.cross[:, :2], objective.intra_at(torch.tensor([0, 1])))
 
 
 def test_one_winner_among_all_other_cameras_and_back_to_the_own_camera_only() -> None:
@@ -247,8 +478,17 @@ def test_nearest_takes_the_lowest_index_of_ties() -> None:
     anchors[0, 3, 0] = -1
     query = torch.eye(DIM)[None, :1]
     scale = torch.tensor([[0.0, 0, 0, 1]])
+    bonus = torch.tensor([[0.5, 0.5, 0.5, 0]])
     allowed = torch.tensor([[False, True, True, True]])
-    assert nearest(query, anchors, scale, allowed).tolist() == [[1]]
+    assert nearest(query, anchors, scale, bonus, allowed).tolist() == [[1]]
+
+
+def test_nearest_is_nobody_where_nobody_is_allowed() -> None:
+    zero, query = torch.zeros(1, 2), torch.eye(DIM)[None, :2]
+    allowed = torch.tensor([[False, False], [True, True]])
+    assert nearest(query, torch.zeros(1, 2, DIM), zero, zero, allowed).tolist() == [[-1, 0]]
+    never = torch.full((1, 2), -torch.inf)
+    assert nearest(query, torch.zeros(1, 2, DIM), zero, never, allowed).tolist() == [[-1, -1]]
 
 
 def test_unit_and_distance_by_hand() -> None:
@@ -332,7 +572,7 @@ def test_in_the_warm_up_the_cross_anchor_is_the_unit_intra_anchor(published: boo
     share = objective.update(features, tracklet, warm=True)
     assert float(share) == 0
     assert bool((objective.match[:, tracklet] == -1).all())
-    torch.testing.assert_close(objective.cross[:, tracklet], objective.unit_intra(tracklet))
+    torch.testing.assert_close(objective.cross[:, tracklet], objective.intra_at(tracklet))
     torch.testing.assert_close(objective.cross[:, tracklet], unit(objective.intra[:, tracklet]))
 
 
@@ -414,23 +654,26 @@ def test_the_length_of_the_features_does_not_matter() -> None:
 @pytest.mark.parametrize(("margin", "lam"), [(0.5, 1.0), (0.3, 0.25)])
 def test_the_first_loss_is_the_margin_of_both_terms(metric: str, margin: float, lam: float) -> None:
     # All anchors are zero, so every distance of a unit vector, and every mean of them, is 1.
+    # Where zero anchors are ranked the lowest index is first, otherwise nobody is.
     config = Config(distance=metric, margin=margin, lam=lam)
-    objective = Association(3, DIM, torch.tensor(cameras(3)), config)
     features, tracklet = next(batches(cameras(3), 3, 1))
-    features = features.float().requires_grad_()
-    loss, own_first = objective(features, tracklet)
-    loss.backward()
-    assert float(loss.detach()) == pytest.approx(margin * (1 + lam), rel=1e-6)
-    assert torch.isfinite(features.grad).all()
-    assert float(features.grad.abs().max()) < 1e-6  # no direction is better than another
-    lowest = [objective.camera_of.tolist().index(c) for c in range(3)]
-    wanted = np.mean([t in lowest for t in tracklet.tolist()])
-    assert float(own_first) == pytest.approx(wanted)
+    lowest = [cameras(3).index(c) for c in range(3)]
+    shares = {False: 0.0, True: np.mean([t in lowest for t in tracklet.tolist()])}
+    for rank_unvisited, wanted in shares.items():
+        ranked = config.replace(rank_unvisited=rank_unvisited)
+        objective = Association(3, DIM, torch.tensor(cameras(3)), ranked)
+        x = features.float().requires_grad_()
+        loss, own_first = objective(x, tracklet)
+        loss.backward()
+        assert float(loss.detach()) == pytest.approx(margin * (1 + lam), rel=1e-6)
+        assert torch.isfinite(x.grad).all()
+        assert float(x.grad.abs().max()) < 1e-6  # no direction is better than another
+        assert float(own_first) == pytest.approx(wanted)
 
 
 def test_features_on_their_anchors_give_finite_gradients() -> None:
     objective = trained(Config())
-    tracklet = torch.tensor([0, 1, 2, 3])
+    tracklet = (objective.intra_scale[0] > 0).nonzero()[:4, 0]
     features = objective.intra[:, tracklet].transpose(0, 1).clone().requires_grad_()
     loss, own_first = objective(features, tracklet)
     loss.backward()
@@ -448,7 +691,7 @@ def test_place_sets_both_anchors() -> None:
     assert torch.equal(objective.intra, reference.intra)
     everyone = torch.arange(len(objective.camera_of))
     torch.testing.assert_close(objective.cross, unit(objective.intra))
-    torch.testing.assert_close(objective.unit_intra(everyone), unit(objective.intra))
+    torch.testing.assert_close(objective.intra_at(everyone), unit(objective.intra))
     assert bool((objective.match == -1).all())
 
 

@@ -256,6 +256,73 @@ def test_blocks_of_queries_do_not_change_the_ranks(monkeypatch: pytest.MonkeyPat
     assert found[0] == found[1] == found[2]
 
 
+# ---------------------------------------------------------------- copies among real features
+
+
+def unit_rows(rng: np.random.Generator, count: int, size: int) -> np.ndarray:
+    rows = rng.standard_normal((count, size))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def stable_ranks(query: np.ndarray, gallery: np.ndarray, match: np.ndarray) -> list[int]:
+    """Ranks by a stable sort; the product of two vectors depends on these two alone."""
+    nearness = [sum(float(a) * float(b) for a, b in zip(query, g, strict=True)) for g in gallery]
+    order = sorted(range(len(gallery)), key=lambda g: -nearness[g])
+    return [place for place, g in enumerate(order, 1) if match[g]]
+
+
+SIZES = (3, 7, 16, 100, 257)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("queries", [1, 2, 3, 5, 64, 65])
+def test_a_gallery_of_one_vector_ranks_in_its_order(queries: int, size: int) -> None:
+    rng = np.random.default_rng(size)
+    query = torch.from_numpy(unit_rows(rng, queries, size))
+    for count in (1, 2, 7, 11, 20, 65):
+        gallery = torch.from_numpy(unit_rows(rng, 1, size).repeat(count, axis=0))
+        place = rng.integers(0, count, queries)
+        people = np.zeros(count, int)
+        for at in set(place.tolist()):
+            people[:] = 0
+            people[at] = 1
+            ranking = rank(query, gallery, np.ones(queries, int), people)
+            assert [r.tolist() for r in ranking.ranks] == [[at + 1]] * queries
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(SIZES))
+def test_copies_in_the_gallery_and_among_the_queries_rank_as_a_stable_sort(
+    seed: int, size: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    kinds = unit_rows(rng, rng.integers(1, 9), size)  # few vectors, many copies, far apart
+    gallery = kinds[rng.integers(0, len(kinds), rng.integers(1, 30))]
+    persons = rng.integers(0, 3, len(gallery))
+    asked = unit_rows(rng, 3, size)
+    which = rng.integers(0, 3, rng.choice([2, 4, 65, 67]))  # in a first and in a short last block
+    found = rank(*map(torch.from_numpy, (asked[which], gallery)), which, persons).ranks
+    wanted = [stable_ranks(asked[q], gallery, persons == q) for q in range(3)]
+    assert [r.tolist() for r in found] == [wanted[q] for q in which]
+
+
+def test_vectors_are_copies_if_their_numbers_are_equal_and_in_the_same_order() -> None:
+    rows = torch.tensor([[0.6, 0.8, 0.0], [0.8, 0.6, 0.0], [0.6, 0.8, 0.0], [0.8, 0.6, 0.0]])
+    for vectors in (rows, rows.double(), rows.T.contiguous().T):
+        copy, first = evaluation._copies(vectors)  # all four have the same sum of bits
+        assert (copy.tolist(), first.tolist()) == ([2, 3], [0, 1])
+    assert not len(evaluation._copies(torch.eye(3))[0])
+
+
+def test_the_number_of_queries_does_not_change_the_score_of_a_query() -> None:
+    rng = np.random.default_rng(0)
+    query, gallery = (torch.from_numpy(unit_rows(rng, n, 100)) for n in (64, 20))
+    (whole,) = (block.copy() for block in evaluation._scores(query, gallery))
+    for count in (1, 2, 3, 5, 63):  # a plain product of so few rows would be rounded otherwise
+        (block,) = evaluation._scores(query[:count], gallery)
+        assert np.array_equal(block, whole[:count])
+
+
 # ---------------------------------------------------------------- the official scripts
 
 

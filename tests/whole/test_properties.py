@@ -77,7 +77,10 @@ def association_cases(draw: st.DrawFn) -> Case:
         distance=draw(st.sampled_from(["euclidean", "squared"])),
         anchor_difference=draw(st.sampled_from(["stored", "normalised"])),
         repeats=draw(st.sampled_from(["mean", "accumulate"])),
-        match_unvisited=draw(st.booleans()),
+        partner_anchor=draw(st.sampled_from(["before", "after"])),
+        cross_case=draw(st.sampled_from(["cross", "intra"])),
+        anchor_length=draw(st.sampled_from(["normalised", "stored"])),
+        rank_unvisited=draw(st.booleans()),
     )
     rng = np.random.default_rng(draw(SEEDS))
     return Case(draw(st.integers(1, 4)), draw(st.integers(2, 6)), camera_of, config, rng)
@@ -194,7 +197,7 @@ def test_the_order_of_the_parts_is_free(case: Case, seed: int) -> None:
 @given(association_cases(), SEEDS)
 def test_the_numbers_of_the_tracklets_are_free(case: Case, seed: int) -> None:
     everyone = torch.arange(len(case.camera_of))
-    objective = case.objective(match_unvisited=False)
+    objective = case.objective(rank_unvisited=False)
     features = torch.from_numpy(case.rng.normal(size=(len(everyone), case.k, case.dim)))
     objective.update(features, everyone, warm=True)  # all visited: no ties between zero anchors
     batch_features, tracklet = case.batch()
@@ -261,14 +264,16 @@ def test_loss_shares_and_matches_lie_where_they_must(case: Case) -> None:
     objective, batch = case.visited(), case.batch()
     unvisited = objective.intra_scale == 0
     loss, own_first = objective(*batch)
-    furthest = 2 if case.config.distance == "euclidean" else 4
+    stored = case.config.anchor_length == "stored"  # such anchors may be longer than 1
+    longest = max(1.0, float(objective.intra.norm(dim=-1).max())) if stored else 1.0
+    furthest = (1 + longest) ** (1 if case.config.distance == "euclidean" else 2)
     assert 0 <= float(loss) <= (furthest + case.config.margin) * (1 + case.config.lam)
     assert 0 <= float(own_first) <= 1
     assert 0 <= float(objective.update(*batch, warm=False)) <= 1
     match = objective.match
     camera = objective.camera_of
     assert bool((camera[match] != camera)[match >= 0].all()), "a match is in another camera"
-    if not case.config.match_unvisited:
+    if not case.config.rank_unvisited:
         fresh = objective.intra_scale == 0
         assert not bool(fresh.gather(1, match.clamp_min(0))[match >= 0].any())
     absent = torch.ones(len(camera), dtype=torch.bool)

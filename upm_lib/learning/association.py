@@ -7,7 +7,8 @@ tracklet and pushes it from the nearest wrong anchor of its camera.
 
 Shapes: B frames, k parts, d numbers a feature, N tracklets of all cameras. All parts and cameras
 are handled at once. Reading never writes: :meth:`Association.forward` gives the loss from the
-anchors as they stand, :meth:`Association.update` moves them.
+anchors as they stand, :meth:`Association.update` moves them. Where the equations can be read in two
+ways, a field of the config chooses (FIDELITY.md has the reasons).
 """
 
 import torch
@@ -29,31 +30,29 @@ def distance(x: Tensor, y: Tensor, kind: str = "euclidean") -> Tensor:
     return squared.clamp_min(1e-12).sqrt()  # the clamp keeps the gradient finite at distance 0
 
 
-def nearest(queries: Tensor, anchors: Tensor, scale: Tensor, allowed: Tensor) -> Tensor:
+def nearest(
+    queries: Tensor, anchors: Tensor, scale: Tensor, offset: Tensor, allowed: Tensor
+) -> Tensor:
     """Index of the nearest allowed anchor of each query, of each part.
 
-    For unit vectors the smallest distance is the largest scalar product. An anchor that was never
-    visited is a zero vector, at squared distance 1 from every unit vector, which is what a scalar
-    product of 1/2 means; it ranks as such. Ties go to the lowest index.
+    The squared distance of a query q and an anchor a is |q|^2 + 1 - 2 (q.a + (1 - |a|^2) / 2), so
+    the nearest anchor is that with the largest q.a + (1 - |a|^2) / 2. Equal scores go to the lowest
+    index.
 
     Args:
-        queries: unit vectors [k, B, d].
-        anchors: stored anchors [k, N, d], of any length.
-        scale: 1 / length of the anchors [k, N]; 0 where never visited.
-        allowed: which anchors compete [B, N] or [k, B, N], bool.
+        queries: [k, B, d].
+        anchors: stored anchors [k, N, d].
+        scale: what a stored anchor is multiplied by to give a [k, N].
+        offset: (1 - |a|^2) / 2 [k, N]: 0 for a unit vector, 1/2 for a zero vector; -inf: never.
+        allowed: which anchors compete [B, N], bool.
 
     Returns:
-        [k, B], int64.
+        [k, B], int64; -1 where no anchor competes.
     """
-    score = torch.bmm(queries, anchors.transpose(1, 2)).mul_(scale[:, None])  # [k, B, N], one copy
-    score.masked_fill_(~(scale[:, None] > 0), 0.5).masked_fill_(~allowed, -torch.inf)
-    return score.argmax(-1)
-
-
-def _scale(anchors: Tensor) -> Tensor:
-    """1 / length of anchors [..., d]; 0 for a zero vector, which has no direction."""
-    length = anchors.square().sum(-1).sqrt()
-    return torch.where(length > 1e-5, 1 / length, 0)
+    score = torch.bmm(queries, anchors.transpose(1, 2))  # [k, B, N], the only copy
+    torch.addcmul(offset[:, None], score, scale[:, None], out=score)
+    best, index = score.add_(torch.where(allowed, 0.0, -torch.inf)).max(-1)  # a sum is fast
+    return torch.where(best > -torch.inf, index, -1)
 
 
 def gather(anchors: Tensor, index: Tensor) -> Tensor:
@@ -71,7 +70,7 @@ def camera_mean(values: Tensor, camera: Tensor) -> Tensor:
 
 def top_push_loss(
     d_intra: Tensor, d_cross: Tensor, d_first: Tensor, own_first: Tensor, camera: Tensor,
-    margin: float, lam: float,
+    margin: float, lam: float, cross_first: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """Top-push hinge of Eqs. (5)-(8), averaged over parts and frames.
 
@@ -83,26 +82,29 @@ def top_push_loss(
         d_intra: distances to the intra anchor of the frame's own tracklet [k, B].
         d_cross: distances to its cross anchor [k, B].
         d_first: distance to the intra anchor that ranks first in the frame's camera [k, B].
-        own_first: whether that is the own anchor [k, B], bool.
+        own_first: whether that is the own anchor [k, B], bool: the case of Eq. (5).
         camera: of each frame [B].
         margin: m, in the units of the distance.
         lam: weight of the cross-camera term.
+        cross_first: the case of Eq. (6) [k, B], bool; None: the same as that of Eq. (5).
 
     Returns:
         A scalar.
     """
-    d_minus = torch.where(own_first, camera_mean(d_first, camera), d_first)
-    intra = (d_intra - d_minus + margin).clamp_min(0)
-    cross = (d_cross - d_minus + margin).clamp_min(0)
+    d_mean = camera_mean(d_first, camera)
+    cross_first = own_first if cross_first is None else cross_first
+    intra = (d_intra - torch.where(own_first, d_mean, d_first) + margin).clamp_min(0)
+    cross = (d_cross - torch.where(cross_first, d_mean, d_first) + margin).clamp_min(0)
     return (intra + lam * cross).mean()
 
 
 class Association(nn.Module):
     """The anchors and the rules that read and move them; an objective for ``training``.
 
-    Buffers: ``intra``, ``cross`` [k, N, d] stored anchors, ``intra_scale`` [k, N] their 1 / length
-    (0: never visited), ``camera_of`` [N], ``match`` [k, N] the cyclic match at the last visit (-1:
-    none). All are part of the state dict.
+    Buffers: ``intra``, ``cross`` [k, N, d] stored anchors, ``intra_scale`` [k, N] what a stored
+    intra anchor is multiplied by before it is compared (1 / length, or 1; 0: never visited),
+    ``camera_of`` [N], ``match`` [k, N] the cyclic match at the last visit (-1: none). All are part
+    of the state dict.
 
     Args:
         k: number of parts.
@@ -110,6 +112,12 @@ class Association(nn.Module):
         camera_of: camera of each tracklet [N], integers from 0.
         config: eta, margin, lam and the switches between paper and published code.
     """
+
+    intra: Tensor
+    cross: Tensor
+    intra_scale: Tensor
+    match: Tensor
+    camera_of: Tensor
 
     def __init__(self, k: int, dim: int, camera_of: Tensor, config: Config) -> None:
         super().__init__()
@@ -139,35 +147,49 @@ class Association(nn.Module):
         return self.loss(unit(features.transpose(0, 1)), tracklet)
 
     def loss(self, x: Tensor, tracklet: Tensor) -> tuple[Tensor, Tensor]:
-        """As :meth:`forward`, from part features that have unit length already [k, B, d]."""
+        """As :meth:`forward`, from part features that have unit length already [k, B, d].
+
+        Where no tracklet of its camera can be ranked, a frame's loss is as if its own ranked first.
+        """
         camera = self.camera_of[tracklet]
-        same_camera = camera[:, None] == self.camera_of
         with torch.no_grad():
-            first = nearest(x, self.intra, self.intra_scale, same_camera)
+            ranked = self.nearest(x, camera[:, None] == self.camera_of)
+            first = torch.where(ranked < 0, tracklet, ranked)
         own_first = first == tracklet
+        own, cross = self.intra_at(tracklet), gather(self.cross, tracklet)
+        if self.config.anchor_length == "normalised":
+            cross = unit(cross)
+        cross_first = own_first
+        if self.config.cross_case == "cross":  # D^C = D^min: only if both anchors are the same one
+            cross_first = own_first & (distance(own, cross) < 1e-5)
         kind = self.config.distance
         loss = top_push_loss(
-            distance(x, self.unit_intra(tracklet), kind),
-            distance(x, unit(gather(self.cross, tracklet)), kind),
-            distance(x, self.unit_intra(first), kind),
+            distance(x, own, kind),
+            distance(x, cross, kind),
+            distance(x, self.intra_at(first), kind),
             own_first,
             camera,
             self.config.margin,
             self.config.lam,
+            cross_first,
         )
-        return loss, own_first.float().mean()
+        return loss, (ranked == tracklet).float().mean()
 
     @torch.no_grad()
     def place(self, anchors: Tensor) -> None:
-        """Set the intra anchors to vectors [k, N, d] and the cross anchors to their directions."""
+        """Set the intra anchors to vectors [k, N, d]; the cross anchors follow as in Eq. (9)."""
         self.intra.copy_(anchors)
-        self.cross.copy_(unit(self.intra))
-        self.intra_scale.copy_(_scale(self.intra))
+        self.intra_scale.copy_(self._scale(self.intra))
+        self.cross.copy_(self.intra * self.intra_scale[..., None])
         self.match.fill_(-1)
 
     @torch.no_grad()
     def update(self, features: Tensor, tracklet: Tensor, warm: bool) -> Tensor:
         """Move the anchors of a batch's tracklets, Eqs. (3), (4) and (9).
+
+        The own camera's anchors are those after the step (t + 1). Those of the other cameras are
+        those before it (t), as Eq. (4) has the partner's, or after it (``partner_anchor``): the
+        partner is searched among the same anchors of which one is averaged.
 
         Args:
             features: part features [B, k, d].
@@ -178,33 +200,68 @@ class Association(nn.Module):
             Share of the batch's tracklets that are cyclically consistent (scalar).
         """
         x = unit(features.detach().transpose(0, 1)).to(self.intra.dtype)
-        self._update_intra(x, tracklet)
-        own = self.unit_intra(tracklet)
+        moved = self._moved(x, tracklet)
+        own = moved * self._scale(moved)[..., None]
         if warm:
-            match = torch.full_like(tracklet, -1).expand(len(own), -1)
+            self._store(moved, tracklet)
+            partner, match = own, torch.full_like(self.match[:, tracklet], -1)
         else:
-            match = self.cyclic_match(tracklet)
-        merged = (own + self.unit_intra(match.clamp_min(0))) / 2
-        self.cross[:, tracklet] = torch.where((match >= 0)[..., None], merged, own)
+            if self.config.partner_anchor == "after":
+                self._store(moved, tracklet)
+            there = self._nearest_elsewhere(own, tracklet)
+            partner = self.intra_at(there.clamp_min(0))
+            self._store(moved, tracklet)  # now at the latest: the way back ends at t + 1
+            match = self._closed(there, partner, tracklet)
+        self.cross[:, tracklet] = torch.where((match >= 0)[..., None], (own + partner) / 2, own)
         self.match[:, tracklet] = match
         return (match >= 0).float().mean()
 
-    def _update_intra(self, x: Tensor, tracklet: Tensor) -> None:
-        """Eq. (3): a <- a - eta (a - x); several frames of a tracklet count by ``repeats``."""
+    def _moved(self, x: Tensor, tracklet: Tensor) -> Tensor:
+        """Eq. (3): a - eta (a - x) for the tracklets of unit features x [k, B, d]: [k, B, d].
+
+        Several frames of a tracklet count by ``repeats``; all of them get the same new anchor.
+        """
         old = gather(self.intra, tracklet)
         pulled = old if self.config.anchor_difference == "stored" else unit(old)
         step = self.config.eta * (pulled - x)
+        same = tracklet[:, None] == tracklet
         if self.config.repeats == "mean":
-            count = torch.zeros(self.intra.shape[1], dtype=x.dtype, device=x.device)
-            count.index_add_(0, tracklet, torch.ones_like(tracklet, dtype=x.dtype))
-            step = step / count[tracklet, None]
-        self.intra.index_add_(1, tracklet, step, alpha=-1)
-        self.intra_scale[:, tracklet] = _scale(gather(self.intra, tracklet))
+            step = step / same.sum(1)[:, None]
+        first = same.int().argmax(1)  # the first frame of each one's tracklet
+        return old - torch.zeros_like(step).index_add_(1, first, step)[:, first]
 
-    def unit_intra(self, index: Tensor) -> Tensor:
-        """Intra anchors at index [B] or [k, B], scaled to length 1 (zero if never visited)."""
+    def _scale(self, anchors: Tensor) -> Tensor:
+        """What anchors [..., d] are multiplied by where they are compared; 0: no direction yet."""
+        length = anchors.square().sum(-1).sqrt()
+        normalised = self.config.anchor_length == "normalised"
+        return torch.where(length > 1e-5, 1 / length if normalised else torch.ones_like(length), 0)
+
+    def _store(self, anchors: Tensor, tracklet: Tensor) -> None:
+        """Make anchors [k, B, d] the intra anchors of tracklets [B]; a tracklet has one anchor."""
+        self.intra[:, tracklet] = anchors
+        self.intra_scale[:, tracklet] = self._scale(anchors)
+
+    def intra_at(self, index: Tensor) -> Tensor:
+        """Intra anchors at index [B] or [k, B] as they are compared: [k, B, d].
+
+        Scaled to length 1 or as stored (``anchor_length``); zero if never visited.
+        """
         scale = gather(self.intra_scale[..., None], index)
         return gather(self.intra, index) * scale
+
+    def nearest(self, queries: Tensor, allowed: Tensor) -> Tensor:
+        """Index of the nearest allowed intra anchor of queries [k, B, d]: [k, B], -1 if none is.
+
+        A tracklet not visited yet never is, or counts as a zero vector (``rank_unvisited``).
+        """
+        visited = self.intra_scale > 0
+        if self.config.anchor_length == "normalised":
+            offset = (~visited).to(self.intra.dtype) / 2
+        else:
+            offset = (1 - self.intra.square().sum(-1)) / 2
+        if not self.config.rank_unvisited:
+            offset = offset.masked_fill(~visited, -torch.inf)
+        return nearest(queries, self.intra, self.intra_scale, offset, allowed)
 
     def cyclic_match(self, tracklet: Tensor) -> Tensor:
         """The cyclically consistent match of tracklets [B] in any other camera: [k, B], -1 if none.
@@ -212,12 +269,14 @@ class Association(nn.Module):
         From the own anchor to the nearest anchor of all other cameras, and from there back to the
         nearest anchor of the own camera: consistent if that is where it began (section 3.4).
         """
-        same = self.camera_of[tracklet][:, None] == self.camera_of
-        visited = self.intra_scale[:, None] > 0
-        others = ~same if self.config.match_unvisited else ~same & visited
-        there = nearest(self.unit_intra(tracklet), self.intra, self.intra_scale, others)
-        back = nearest(self.unit_intra(there), self.intra, self.intra_scale, same)
-        found = back == tracklet
-        if not self.config.match_unvisited:
-            found &= others.any(-1)
-        return torch.where(found, there, -1)
+        there = self._nearest_elsewhere(self.intra_at(tracklet), tracklet)
+        return self._closed(there, self.intra_at(there.clamp_min(0)), tracklet)
+
+    def _nearest_elsewhere(self, own: Tensor, tracklet: Tensor) -> Tensor:
+        """The way there: nearest of all other cameras to anchors own [k, B, d]: [k, B], or -1."""
+        return self.nearest(own, self.camera_of[tracklet][:, None] != self.camera_of)
+
+    def _closed(self, there: Tensor, partner: Tensor, tracklet: Tensor) -> Tensor:
+        """The way back: there [k, B] if its anchor partner [k, B, d] leads to tracklet, else -1."""
+        back = self.nearest(partner, self.camera_of[tracklet][:, None] == self.camera_of)
+        return torch.where((there >= 0) & (back == tracklet), there, -1)

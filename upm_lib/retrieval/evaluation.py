@@ -1,7 +1,11 @@
-"""CMC and mean average precision, exact with ties and junk, by counting instead of sorting.
+"""CMC and mean average precision with ties and junk, by counting instead of sorting.
 
 The rank of a true match is one more than the number of kept gallery items that are nearer; an item
 at the same distance counts if it stands earlier in the gallery, as a stable sort would have it.
+From given distances (:func:`rank_scores`) this is exact. Distances from features (:func:`rank`) are
+rounded: of two items whose distances differ by less than the rounding, either may come first. Only
+copies, vectors that are equal bit for bit, are sure to be at one distance and in gallery order.
+
 Only the items that are not farther than the farthest match are looked at. Distances are computed
 for a block of queries at a time, so the whole matrix is never held.
 """
@@ -71,18 +75,18 @@ def rank(
     query_camera: np.ndarray | None = None,
     gallery_camera: np.ndarray | None = None,
 ) -> Ranking:
-    """Rank the gallery for each query.
+    """Rank the gallery for each query; copies of a vector rank in the order of the gallery.
 
     Args:
-        query: unit vectors [Q, D].
-        gallery: unit vectors [G, D].
+        query: unit vectors [Q, D], float32 or float64.
+        gallery: unit vectors [G, D], of the same type.
         query_person: identities [Q].
         gallery_person: identities [G]; -1 is junk.
         query_camera: cameras [Q]; with them, the same identity in the same camera is junk
             (section 4.1, DukeMTMC-VideoReID and MARS): neither a match nor a mistake.
         gallery_camera: cameras [G].
 
-    Beside the features it holds the distances of ``BLOCK`` queries and the ranks.
+    Beside the features it holds ``BLOCK`` queries, their distances, and the ranks.
     Raises ValueError if a feature is not finite.
     """
     for name, features in (("query", query), ("gallery", gallery)):
@@ -128,13 +132,37 @@ def rank_scores(
 def _scores(query: Tensor, gallery: Tensor) -> Iterator[np.ndarray]:
     """Yield -q.g of a block of queries after the other: for unit vectors, the order of distances.
 
-    The block may be written to; it is valid until the next one.
+    A product of matrices rounds by shape and place: an entry may depend on its column and on the
+    number of rows. So copies in the gallery get the score of their first, and all blocks have the
+    same number of rows. A block may be written to; it is valid until the next one.
     """
-    held = gallery.new_empty(min(BLOCK, len(query)), len(gallery))
+    copy, first = _copies(gallery)
+    rows = query.new_zeros(BLOCK, query.shape[1])
+    out = gallery.new_empty(BLOCK, len(gallery))
     for part in query.split(BLOCK):
-        out = held[: len(part)]
-        torch.addmm(out, part, gallery.T, beta=0, alpha=-1, out=out)
-        yield out.cpu().numpy()
+        rows[: len(part)] = part
+        torch.addmm(out, rows, gallery.T, beta=0, alpha=-1, out=out)
+        if len(copy):
+            out[:, copy] = out[:, first]
+        yield out[: len(part)].cpu().numpy()
+
+
+def _copies(vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Places of the vectors [N, D] that equal an earlier one, and the places of the first such.
+
+    Equal means bit for bit. Only vectors with the same sum of their bits are compared, so that
+    without copies this costs a hundredth of the product or less.
+    """
+    bits = vectors.contiguous().view(torch.int32)
+    _, group, count = bits.sum(1, dtype=torch.int32).unique(return_inverse=True, return_counts=True)
+    seen: dict[bytes, int] = {}
+    pairs = []
+    for place in (count[group] > 1).nonzero()[:, 0].tolist():
+        earliest = seen.setdefault(bits[place].cpu().numpy().tobytes(), place)
+        if earliest < place:
+            pairs.append((place, earliest))
+    copy, first = torch.tensor(pairs, dtype=torch.int64, device=vectors.device).view(-1, 2).T
+    return copy, first
 
 
 def _same_person(query_person: np.ndarray, gallery_person: np.ndarray) -> list[np.ndarray]:
