@@ -121,7 +121,7 @@ def rank_scores(
         for score in block:
             row = len(ranks)
             places = matches[row]
-            if query_camera is not None:
+            if query_camera is not None and gallery_camera is not None:
                 same_camera = gallery_camera[places] == query_camera[row]
                 score[places[same_camera]] = np.inf
                 places = places[~same_camera]
