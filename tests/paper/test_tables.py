@@ -19,7 +19,7 @@ def bench(run_store: Path, tiny_root: Path) -> Bench:
     return open_bench("synthetic_clean", progress=False, root=str(tiny_root), steps=2, batch=8, k=2)
 
 
-RANK1 = ("measured, synthetic_clean", "Rank-1")
+RANK1 = ("measured, synthetic_clean, small", "Rank-1")
 
 
 @pytest.mark.parametrize("table", tables.ACCURACY)
@@ -27,7 +27,7 @@ def test_what_nobody_has_run_is_never_filled(bench: Bench, table: str) -> None:
     found = tables.accuracy(table, bench, trials=2)
     ours = [row.is_of(bench) for row in tables.rows(table)]
     assert found[RANK1].tolist() == [tables.NOT_RUN if own else "" for own in ours]
-    assert not found["measured, synthetic_clean"].drop(columns="Rank-1").any(axis=None)
+    assert not found["measured, synthetic_clean, small"].drop(columns="Rank-1").any(axis=None)
     assert found["trials", ""].tolist() == ["0" if own else "" for own in ours]
     said = [line for line in tables.notes(table, bench, 2) if "python -m upm_lib" in line]
     assert len(said) == 1, "once, under the table"

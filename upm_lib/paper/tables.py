@@ -205,7 +205,7 @@ def _measured(bench: Bench, row: Row, records: pd.DataFrame) -> dict[tuple[str, 
         cells = [NOT_RUN if row.is_of(bench) else "", *[""] * (len(metrics) - 1)]
     else:
         cells = [spread(records[metric]) for metric in metrics]
-    top = f"measured, {bench.config.dataset}"
+    top = f"measured, {bench.config.dataset}, {bench.config.backbone}"
     return {(top, METRIC_NAMES[m]): cell for m, cell in zip(metrics, cells, strict=True)}
 
 
@@ -279,7 +279,7 @@ def notes(table: str, bench: Bench, trials: int | str = 1) -> list[str]:
         count = f"{len(lacking)} of {len(ours)} rows are not run on all trials asked for"
         lines.append(f"{count}; this runs them: {command(table, bench, trials)}")
     if any(row.method and not row.is_of(bench) for row in rows(table)):
-        lines.append(f"rows of another backbone than {bench.config.backbone}: add --backbone")
+        lines.append("the rows of the other backbone are measured with --backbone")
     return lines
 
 
