@@ -151,23 +151,27 @@ def part_models(changes: pd.DataFrame) -> Picture:
         changes: columns dataset, k, change (percent; NaN: not run), kind ("published" or measured).
     """
     ks = sorted(set(changes["k"]))
-    with panels(5, 3) as (fig, (ax,)):
+    with panels(WIDTH, 3) as (fig, (ax,)):
         for n, ((kind, name), rows) in enumerate(changes.groupby(["kind", "dataset"], sort=False)):
             label, hollow = f"{name}, {kind}", kind == "published"
             look = {"color": CYCLE[n % len(CYCLE)], "marker": "osD^v"[n % 5], "label": label}
             face = {"mfc": "white", "mew": 1.6} if hollow else {}
             ax.plot(rows["k"], rows["change"], ls="" if hollow else "-", **look, **face)
-            told = (
-                f"k = {k}: " + ("not run" if np.isnan(change) else f"{change:+.1f} %")
+            told = {
+                k: "not run" if np.isnan(change) else f"{change:+.1f} %"
                 for k, change in zip(rows["k"], rows["change"], strict=True)
-            )
-            fig.alt += f"{label}: {', '.join(told)}. "
+            }
+            fig.alt += f"{label}: {', '.join(f'k = {k}: {text}' for k, text in told.items())}. "
         ax.axhline(0, color="black", lw=0.8)
         ax.set_xscale("log", base=2)
         ax.minorticks_off()
         ax.set_xticks(ks, map(str, ks))
-        ax.set(xlabel="number of parts k", ylabel="Rank-1, change over the baseline (%)")
-        legend_below(fig)
+        ax.set(xlim=(ks[0] / 1.1, ks[-1] * 1.1), xlabel="number of parts k")
+        ax.set(ylabel="Rank-1 over the baseline (%)", title="Part models alone, as in Fig. 1")
+        lacking = changes.loc[changes["change"].isna(), "k"]
+        if len(lacking):
+            ax.plot([], [], " ", label=f"not run: k = {', '.join(map(str, sorted(set(lacking))))}")
+        ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return fig
 
 
