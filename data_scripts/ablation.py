@@ -1,33 +1,36 @@
-"""Measure what each difference between the paper and its published code changes on synthetic data.
+"""Measure what each difference between the paper and its published code changes.
 
     python data_scripts/ablation.py --trials 3 --write
+    python data_scripts/ablation.py --dataset ward --root DIR --scale frozen --weights FILE \\
+        -p steps 300 --switch partner_anchor --switch cross_case
 
-Trains the demo networks with one switch after the other set to the published code's behaviour, with
-all of them, and with the equations as printed where the default is another reading. All run on the
-same trials as the default; prints a table of paired differences in Rank-1. With --write the table
-replaces the one between the markers in FIDELITY.md. Finished runs are found in the run store, so an
-interrupted ablation goes on where it stopped.
+Trains networks with one switch after the other set to the published code's behaviour, with all of
+them, and with the equations as printed where the default is another reading. All run on the same
+trials as the default; prints a table of paired differences in Rank-1 with the 95 % interval of their
+mean. With --write the table replaces the one of that data set in FIDELITY.md. Finished runs are found
+in the run store, so an interrupted ablation goes on where it stopped.
 """
 
 import argparse
+import json
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import pandas as pd
 
 from upm_lib import runs
 from upm_lib.config import OFFICIAL, UserError, command
 from upm_lib.experiments import measuring
 from upm_lib.experiments.bench import Bench, open_bench
+from upm_lib.paper import study, tables
 
 # The switches that can act on the demo networks, and the network that shows each. Not here: resize
 # (the demo's frames have the network's size) and restore_bn_statistics (it starts random).
 ASSOCIATION = ("distance", "anchor_difference", "repeats", "partner_anchor", "rank_unvisited")
 PRINTED = {"cross_case": "cross", "anchor_length": "stored"}  # Eqs. (4)-(6) to the letter
 HEAD = ("head_activation", "train_global_head")
-MARKERS = re.compile(r"(<!-- ablation -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def cases() -> list[tuple[str, str, dict[str, Any]]]:
@@ -45,29 +48,43 @@ def cases() -> list[tuple[str, str, dict[str, Any]]]:
     return lines
 
 
-def rank1(bench: Bench, method: str, trials: int, changes: dict[str, Any]) -> np.ndarray:
-    """Return Rank-1 in percent of each trial."""
-    return measuring.compare(bench, [method], trials, **changes)["rank1"].to_numpy()
+def rank1(bench: Bench, method: str, trials: int, changes: dict[str, Any]) -> "pd.Series[float]":
+    """Return Rank-1 in percent by trial."""
+    rows = measuring.compare(bench, [method], trials, **changes)
+    return rows.set_index("trial")["rank1"]
 
 
-def table(bench: Bench, trials: int) -> str:
-    """Return the table as Markdown."""
+def table(bench: Bench, trials: int, switches: list[str]) -> str:
+    """Return the table as Markdown; of some switches only, if any are named."""
+    config = bench.config
     text = [
-        f"Rank-1 in %, {bench.label} `{bench.config.dataset}`, demo networks, "
-        f"k = {bench.config.k}, {trials} trials of {len(bench.dataset.people) // 2} test people; "
-        "mean ± standard deviation over the trials, differences paired by trial.",
+        f"Rank-1 in %, {bench.label} `{config.dataset}`, scale {bench.scale}, {config.backbone} at "
+        f"{config.height}x{config.width}, {config.steps} steps, k = {config.k}, {trials} trials of "
+        f"{len(bench.dataset.people) // 2} test people; mean ± standard deviation over the trials, "
+        "differences paired by trial with the 95 % interval of their mean.",
         "",
         "| switch | network | default | switched | difference |",
         "|---|---|---|---|---|",
     ]
     for name, method, changes in cases():
+        if switches and not any(name.startswith(f"{switch} =") for switch in switches):
+            continue
         base = rank1(bench, method, trials, {})
         other = rank1(bench, method, trials, changes)
-        cells = (base, other, other - base)
-        values = [f"{v.mean():.1f} ± {v.std(ddof=1):.1f}" for v in cells]
-        text.append(f"| `{name}` | {method} | {values[0]} | {values[1]} | {values[2]} |")
+        gap = study.difference(other, base)
+        apart = f"{gap['mean']:+.1f} [{gap['low']:+.1f}, {gap['high']:+.1f}]"
+        cells = (f"`{name}`", method, tables.spread(base), tables.spread(other), apart)
+        text.append(f"| {' | '.join(cells)} |")
         print(text[-1], file=sys.stderr)
     return "\n".join(text) + "\n"
+
+
+def write(dataset: str, found: str) -> None:
+    """Put the table of a data set between its markers in FIDELITY.md."""
+    page = Path(__file__).resolve().parents[1] / "FIDELITY.md"
+    markers = re.compile(rf"(<!-- ablation {dataset} -->\n).*?(<!-- end -->)", re.DOTALL)
+    with runs.replacing(page) as temporary:
+        temporary.write_text(markers.sub(lambda m: m[1] + found + m[2], page.read_text()))
 
 
 @command
@@ -76,16 +93,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--trials", type=int, default=3, help="at least 2 (default: %(default)s)")
     parser.add_argument("--dataset", default="synthetic_clean", help="default: %(default)s")
+    parser.add_argument("--root", help="folder of the data set")
+    parser.add_argument("--scale", default="demo", help="default: %(default)s")
+    parser.add_argument("--weights", help="trained weights of the backbone")
+    parser.add_argument("--switch", action="append", default=[], help="only this; may be repeated")
+    parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("FIELD", "VALUE"))
     parser.add_argument("--write", action="store_true", help="put the table into FIDELITY.md")
     arguments = parser.parse_args()
     if arguments.trials < 2:
         raise UserError("a standard deviation needs at least 2 trials")
-    found = table(open_bench(arguments.dataset), arguments.trials)
+    where = {"root": arguments.root, "weights": arguments.weights}
+    fields = {name: json.loads(value) for name, value in arguments.p}
+    bench = open_bench(arguments.dataset, arguments.scale, progress=False, **where, **fields)
+    found = table(bench, arguments.trials, arguments.switch)
     print(found)
     if arguments.write:
-        page = Path(__file__).resolve().parents[1] / "FIDELITY.md"
-        with runs.replacing(page) as temporary:
-            temporary.write_text(MARKERS.sub(lambda m: m[1] + found + m[2], page.read_text()))
+        write(arguments.dataset, found)
 
 
 if __name__ == "__main__":
