@@ -1,14 +1,13 @@
 """Measure what each difference between the paper and its published code changes.
 
     python data_scripts/ablation.py --trials 3 --write
-    python data_scripts/ablation.py --dataset ward --root DIR --scale frozen --weights FILE \\
-        -p steps 300 --switch partner_anchor --switch cross_case
+    python data_scripts/ablation.py --dataset ward --root DIR --scale frozen --switch partner_anchor
 
 Trains networks with one switch after the other set to the published code's behaviour, with all of
 them, and with the equations as printed where the default is another reading. All run on the same
-trials as the default; prints a table of paired differences in Rank-1 with the 95 % interval of their
-mean. With --write the table replaces the one of that data set in FIDELITY.md. Finished runs are found
-in the run store, so an interrupted ablation goes on where it stopped.
+trials as the default; prints a table of paired differences in Rank-1 with the 95 % interval of
+their mean. With --write the table replaces the one of that data set in FIDELITY.md. Finished runs
+are found in the run store, so an interrupted ablation goes on where it stopped.
 """
 
 import argparse
