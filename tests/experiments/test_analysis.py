@@ -3,14 +3,18 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from scipy import stats
 
-from upm_lib.config import Config, preset
+from upm_lib.config import Config, UserError, preset
 from upm_lib.data import splits
 from upm_lib.experiments import analysis, measuring, networks
 from upm_lib.experiments.bench import Bench, open_bench
 from upm_lib.learning import model
+from upm_lib.retrieval import activation
+from upm_lib.synthetic import world
 
 TINY = dict(progress=False, device="cpu", k=4, steps=2, batch=8)
 
@@ -121,3 +125,71 @@ def test_toy_people_pair_rightly_as_wholes_and_often_wrongly_as_single_rows() ->
         correct[k] = (people[match] == people)[match >= 0].mean()
     assert correct[1] == 1.0
     assert correct[8] < 0.7
+
+
+# ---------------------------------------------------------------- regions of the body
+
+
+@pytest.fixture
+def drawn_here(tiny_world: world.World, run_store: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """The tiny world as the synthetic data set itself."""
+    monkeypatch.setitem(world.WORLDS, "synthetic_clean", tiny_world)
+    return open_bench(**TINY)
+
+
+def test_regions_belong_to_the_pictures_of_the_bench(drawn_here: Bench, tiny_world) -> None:
+    for tracklet in (0, 5, 15):
+        who = drawn_here.dataset.tracklets[tracklet]
+        drawn = world.render_tracklet(tiny_world, who.person, who.camera)
+        assert np.array_equal(drawn, drawn_here.clip(tracklet)), "the same frames, in this order"
+        expected = world.regions(tiny_world, who.person, who.camera)
+        assert np.array_equal(analysis.body_regions(drawn_here, tracklet), expected)
+
+
+def test_only_our_own_drawings_have_regions(bench: Bench) -> None:
+    with pytest.raises(UserError, match=r"nobody knows where head and legs are .* without root"):
+        analysis.body_regions(bench, 0)
+
+
+def test_activation_by_region_averages_a_persons_frames(
+    drawn_here: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def on_head(network, frames, index, config) -> np.ndarray:
+        """Responds to the head of a tracklet and, in its first frame, to the whole picture."""
+        (tracklet,) = set(frames.tracklet[index])
+        maps = (analysis.body_regions(drawn_here, tracklet) == 1).astype(np.float32)
+        maps[0] = 1
+        return maps
+
+    monkeypatch.setattr(activation, "activation_maps", on_head)
+    found = analysis.activation_by_region(drawn_here, ["untrained"])
+    halves = splits.split(drawn_here.dataset, 1)
+    assert found.index.tolist() == [("untrained", p) for p in drawn_here.people(halves.probe)]
+    for (_, person), row in found.iterrows():
+        heads = np.array([
+            (world.regions(world.WORLDS["synthetic_clean"], person, c) == 1).mean((1, 2))
+            for c in (0, 1)
+        ])  # fmt: skip
+        expected = np.where(np.arange(4) == 0, 1, 1 / heads)
+        assert row["head"] == pytest.approx(expected.mean())
+        assert row["torso"] == row["legs"] == row["background"] == pytest.approx(1 / 4)
+        area = np.where(np.arange(4) == 0, 1, heads)
+        assert row["above_half"] == pytest.approx(100 * area.mean())
+        assert row["breadth"] == pytest.approx(100 * area.mean())
+
+
+def test_paired_differences_have_students_interval() -> None:
+    draw = np.random.default_rng(0)
+    index = pd.MultiIndex.from_product(
+        [["baseline", "local"], range(9)], names=["method", "person"]
+    )
+    table = pd.DataFrame(draw.random((18, 2)), index, ["head", "breadth"])
+    table.loc[("local", 3), "head"] = np.nan  # a head that no frame shows
+    found = analysis.paired_differences(table)
+    assert found.index.names == ["method", "measure"]
+    for measure, people in (("head", 8), ("breadth", 9)):
+        gap = (table.loc["local", measure] - table.loc["baseline", measure]).dropna()
+        assert len(gap) == people
+        low, high = stats.ttest_1samp(gap, 0).confidence_interval(0.95)
+        row = found.loc[("local", measure)]
+        np.testing.assert_allclose(row[["mean", "low", "high"]], [gap.mean(), low, high])

@@ -20,6 +20,7 @@ from upm_lib.experiments.bench import Bench, open_bench
 from upm_lib.experiments.measurement import METHODS
 from upm_lib.experiments.measuring import METRICS
 from upm_lib.learning import model, training
+from upm_lib.synthetic import world
 
 SMALL = dict(steps=4, batch=8, device="cpu", progress=False)
 
@@ -308,6 +309,13 @@ def test_features_are_unit_vectors_of_probe_and_gallery(bench: Bench, method: st
 def test_the_fused_vector_has_k_times_c_plus_c_reduced_numbers(bench: Bench) -> None:
     probe, _ = measuring.trial_vectors(bench, bench.measurement("fusion", k=2))
     assert probe.shape[1] == 2 * (256 + bench.config.c_reduced)
+
+
+def test_a_ranked_list_shows_seven_pictures_like_the_papers(tmp_path, run_store) -> None:
+    root = world.write(world.World(identities=16, frames=1), tmp_path / "sixteen")
+    bench = open_bench(root=str(root), progress=False, device="cpu")
+    images, correct = measuring.ranked(bench, bench.measurement("histogram"), [0, 1])
+    assert [len(row) for row in (*images, *correct)] == [7] * 4  # of eight in the gallery
 
 
 def test_the_first_ranked_pictures_agree_with_the_metrics(bench: Bench) -> None:

@@ -31,8 +31,8 @@ def trials(n: int = 3) -> pd.DataFrame:
 
 
 def ranked() -> tuple:
-    galleries = {m: [list(frames(5)) for _ in range(2)] for m in METHODS}
-    correct = {m: [[True, False, False, True, False]] * 2 for m in METHODS}
+    galleries = {m: [list(frames(7)) for _ in range(2)] for m in METHODS}
+    correct = {m: [[True, False, False, True, False, False, False]] * 2 for m in METHODS}
     return list(frames(2)), galleries, correct
 
 
@@ -190,7 +190,7 @@ def test_right_and_wrong_matches_differ_in_line_style_not_only_in_colour():
     (ax,) = photos.ranked_lists(probes, galleries, correct).axes
     boxes = [patch for patch in ax.patches if isinstance(patch, Rectangle)]
     styles = [(to_hex(box.get_edgecolor()), str(box.get_linestyle())) for box in boxes]
-    assert len(boxes) == 2 * 5 * len(METHODS)
+    assert len(boxes) == 2 * 7 * len(METHODS)
     assert len(set(styles)) == 2 and len({line for _, line in styles}) == 2
     flags = [flag for p in range(2) for m in METHODS for flag in correct[m][p]]
     assert {s for s, flag in zip(styles, flags, strict=True) if flag} == {("#009e73", "-")}
@@ -198,9 +198,19 @@ def test_right_and_wrong_matches_differ_in_line_style_not_only_in_colour():
 
 def test_ranked_lists_print_distances_when_given():
     probes, galleries, correct = ranked()
-    distances = {m: [[0.125] * 5] * 2 for m in METHODS}
+    distances = {m: [[0.125] * 7] * 2 for m in METHODS}
     shown = texts(photos.ranked_lists(probes, galleries, correct, distances=distances))
-    assert shown.count("0.12") == 2 * 5 * len(METHODS)
+    assert shown.count("0.12") == 2 * 7 * len(METHODS)
+
+
+def test_ranked_lists_show_as_many_images_as_they_get():
+    probes, galleries, correct = ranked()
+    short = {m: [row[:3] for row in rows] for m, rows in galleries.items()}
+    flags = {m: [row[:3] for row in rows] for m, rows in correct.items()}
+    for given, shown, top in ((galleries, correct, 7), (short, flags, 3)):
+        fig = photos.ranked_lists(probes, given, shown)
+        assert len(fig.axes[0].images) == 2 * (1 + top * len(METHODS))
+        assert f"The first {top} gallery images" in fig.alt
 
 
 def test_activation_maps_lay_one_map_over_each_frame():

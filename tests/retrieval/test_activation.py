@@ -7,7 +7,13 @@ import torch
 from upm_lib.config import Config
 from upm_lib.data.packing import Frames
 from upm_lib.learning import model
-from upm_lib.retrieval.activation import activation_map, activation_maps, gradient_weights
+from upm_lib.retrieval.activation import (
+    activation_map,
+    activation_maps,
+    breadth,
+    gradient_weights,
+    region_shares,
+)
 
 
 def toy(*channels: list[list[float]]) -> torch.Tensor:
@@ -125,3 +131,49 @@ def test_gradient_weights_leave_no_gradient_behind() -> None:
         gradient_weights(net, f)
     assert not f.requires_grad
     assert all(p.grad is None for p in net.parameters())
+
+
+# ---------------------------------------------------------------- shares and breadth
+
+
+def body() -> np.ndarray:
+    """Two frames of 8 x 4: the head in row 1 (half of its cells), torso and legs below."""
+    labels = np.zeros((2, 8, 4), np.uint8)
+    labels[:, 1, :2], labels[:, 2:4], labels[:, 4:7] = 1, 2, 3
+    return labels
+
+
+def test_a_map_on_the_head_gives_the_head_everything() -> None:
+    share, area = region_shares((body() == 1).astype(np.float32), body(), 4)
+    assert share.tolist() == [[0, 1, 0, 0]] * 2
+    assert area.tolist() == [[10 / 32, 2 / 32, 8 / 32, 12 / 32]] * 2
+
+
+def test_an_even_map_gives_every_region_its_area() -> None:
+    share, area = region_shares(np.full((2, 8, 4), 0.3, np.float32), body(), 4)
+    np.testing.assert_allclose(share / area, 1, rtol=1e-12)
+
+
+def test_shares_are_those_of_a_loop_and_sum_to_one() -> None:
+    draw = np.random.default_rng(0)
+    maps, labels = draw.random((3, 8, 4)), draw.integers(0, 4, (3, 8, 4))
+    share, area = region_shares(maps, labels, 5)
+    for n in range(3):
+        for region in range(5):
+            inside = [(y, x) for y in range(8) for x in range(4) if labels[n, y, x] == region]
+            expected = sum(maps[n, y, x] for y, x in inside) / maps[n].sum()
+            assert share[n, region] == pytest.approx(expected, abs=1e-12)
+            assert area[n, region] == len(inside) / 32
+    np.testing.assert_allclose(share.sum(1), 1)
+
+
+def test_a_map_that_is_all_zero_has_no_shares_and_no_breadth() -> None:
+    assert np.isnan(region_shares(np.zeros((2, 8, 4)), body(), 4)[0]).all()
+    assert np.isnan(breadth(np.zeros((2, 8, 4)))).all()
+
+
+def test_breadth_is_the_area_of_an_even_patch() -> None:
+    maps = np.zeros((4, 8, 4), np.float32)
+    maps[0], maps[1, :4], maps[2, 3, 1], maps[3, 0, :2] = 0.5, 1, 7, (0.9, 0.1)
+    between = np.exp(-0.9 * np.log(0.9) - 0.1 * np.log(0.1)) / 32  # of two uneven cells
+    np.testing.assert_allclose(breadth(maps), [1, 0.5, 1 / 32, between], rtol=1e-6)

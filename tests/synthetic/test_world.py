@@ -8,7 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from upm_lib.synthetic.world import WORLDS, World, digest, render_tracklet, write
+from upm_lib.synthetic import pedestrian
+from upm_lib.synthetic.pedestrian import HEAD, LEGS, TORSO
+from upm_lib.synthetic.world import WORLDS, World, digest, regions, render_tracklet, write
 
 CLEAN, CLUTTERED = WORLDS["synthetic_clean"], WORLDS["synthetic_cluttered"]
 FEW = replace(CLEAN, identities=40, frames=4)
@@ -186,3 +188,61 @@ def test_strangers_to_the_world_are_refused() -> None:
     for person, camera in ((0, 0), (201, 0), (1, 2)):
         with pytest.raises(ValueError, match="no person"):
             render_tracklet(CLEAN, person, camera)
+
+
+# ---------------------------------------------------------------- regions of the body
+
+
+def rows_of(labels: np.ndarray, region: int) -> float:
+    """The mean row of a region in one frame."""
+    return float(np.nonzero(labels == region)[0].mean())
+
+
+def test_the_head_is_above_the_torso_and_the_torso_above_the_legs() -> None:
+    for person in range(1, 11):
+        found = regions(FEW, person, person % 2)
+        assert found.dtype == np.uint8
+        assert found.shape == (4, 128, 64)
+        for labels in found:
+            assert rows_of(labels, HEAD) < rows_of(labels, TORSO) < rows_of(labels, LEGS)
+            share = np.bincount(labels.ravel(), minlength=4) / labels.size
+            assert share[HEAD] > 0.008 and share[TORSO] > 0.04 and share[LEGS] > 0.03
+            assert share[0] > 0.6
+
+
+def test_regions_cover_the_silhouette_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the person only what the regions name changes (and, below, the shadow)."""
+    drawn = [render_tracklet(FEW, person, 0).astype(int) for person in range(1, 9)]
+    bodies = [regions(FEW, person, 0) > 0 for person in range(1, 9)]
+    monkeypatch.setattr(pedestrian.Figure, "paint", lambda *_: None)
+    for person, (frames, body) in enumerate(zip(drawn, bodies, strict=True), start=1):
+        changed = np.abs(frames - render_tracklet(FEW, person, 0)).max(-1) > 25
+        assert changed[body].mean() > 0.85, "clothes may have the colour of the wall"
+        for frame, mask in zip(changed, body, strict=True):
+            near = cv2.dilate(mask.astype(np.uint8), np.ones((5, 5)))
+            assert not frame[:96][near[:96] == 0].any(), "above the ground nothing else changes"
+
+
+def test_things_in_front_are_background_and_people_behind_leave_no_trace() -> None:
+    people = range(1, 21)
+    plain = {p: regions(FEW, p, 0) for p in people}
+    busy, blocked = replace(FEW, clutter=1.0), replace(FEW, occlusion=1.0)
+    hidden = 0
+    for person in people:
+        assert np.array_equal(regions(busy, person, 0), plain[person])
+        found = regions(blocked, person, 0)
+        changed = found != plain[person]
+        assert not found[changed].any()
+        hidden += changed.any()
+    assert hidden > 15
+
+
+def test_a_shadow_hides_nothing() -> None:
+    class Shadow:
+        def paint(self, canvas: np.ndarray, frame: int) -> None:
+            pedestrian._paint_shadow(canvas, np.array([64.0, 200.0]), 220.0, 1)
+
+    canvas = np.full((pedestrian.H, pedestrian.W, 3), 255, np.uint8)
+    Shadow().paint(canvas, 0)
+    assert canvas.min() < 128, "there is a shadow"
+    assert not pedestrian.hidden(Shadow(), 0).any()

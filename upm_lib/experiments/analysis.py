@@ -1,4 +1,4 @@
-"""What only a controlled world can show: correct pairs, single parts, a plane of features.
+"""What only a controlled world can show: correct pairs, single parts, regions of the body.
 
 Everything here looks at finished networks with the true identities at hand; training has neither.
 Shapes: F frames, N tracklets, P probe and G gallery tracklets, k parts, c or d numbers a feature.
@@ -10,15 +10,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from scipy import stats
 from torch import Tensor
 
-from upm_lib.config import MAP_ROWS, PARTS, Config
+from upm_lib.config import MAP_ROWS, PARTS, Config, UserError
 from upm_lib.data import splits
 from upm_lib.experiments import measuring, networks
 from upm_lib.experiments.bench import Bench
 from upm_lib.learning import model
 from upm_lib.learning.association import Association, unit
-from upm_lib.retrieval import evaluation, features
+from upm_lib.retrieval import activation, evaluation, features
+from upm_lib.synthetic import world
+
+REGIONS = ("background", "head", "torso", "legs")  # by the labels of world.regions
 
 
 def row_features(bench: Bench, network: model.UPMNet, tracklets: np.ndarray) -> Tensor:
@@ -118,6 +122,69 @@ def lookalikes(bench: Bench, method: str, trial: int = 1) -> pd.DataFrame:
         shown = (first[p], second[g])
         left[:, np.isin(first, shown)] = left[:, :, np.isin(second, shown)] = np.inf
     return pd.DataFrame(table).sort_values("part", ignore_index=True)
+
+
+def body_regions(bench: Bench, tracklet: int) -> np.ndarray:
+    """Return what each pixel of a tracklet's frames shows, as places in REGIONS: uint8 [T, h, w].
+
+    Raises UserError unless the people were drawn here.
+    """
+    if not bench.is_synthetic or bench.config.root is not None:
+        raise UserError(
+            f"nobody knows where head and legs are in the pictures of {bench.dataset.root}: open a "
+            f"synthetic data set ({', '.join(world.WORLDS)}) without root"
+        )
+    drawn = bench.dataset.tracklets[tracklet]
+    return world.regions(world.WORLDS[bench.config.dataset], drawn.person, drawn.camera)
+
+
+def activation_by_region(
+    bench: Bench, methods: Sequence[str] = ("baseline", "local", "global"), trial: int = 1
+) -> pd.DataFrame:
+    """Say in numbers where activation maps respond, for the test people of a trial (section 4.6).
+
+    Each number is the mean over all frames of a person's probe and gallery tracklets.
+
+    Returns:
+        Index method and person. One column for each of REGIONS: its share of the activation over
+        its share of the area, 1 for an even map, over the frames that show it; above_half: share of
+        the picture whose activation is at least half of the maximum; breadth:
+        :func:`upm_lib.retrieval.activation.breadth`; both in percent.
+
+    Raises UserError unless the people were drawn here.
+    """
+    halves, rows = measuring.searched(bench, trial), []
+    tracklets = np.r_[halves.probe, halves.gallery]
+    regions = [body_regions(bench, tracklet) for tracklet in tracklets]
+    for method in methods:
+        (network,) = networks.of(bench, bench.measurement(method, trial))
+        for tracklet, labels in zip(tracklets, regions, strict=True):
+            index = bench.frames.of([tracklet])
+            maps = activation.activation_maps(network, bench.frames, index, bench.config)
+            share, area = activation.region_shares(maps, labels, len(REGIONS))
+            found = pd.DataFrame(share / np.where(area > 0, area, np.nan), columns=list(REGIONS))
+            found["above_half"] = 100 * (maps >= 0.5).mean((1, 2))
+            found["breadth"] = 100 * activation.breadth(maps)
+            person = bench.dataset.tracklets[tracklet].person
+            rows.append(found.assign(method=method, person=person))
+    return pd.concat(rows).groupby(["method", "person"], sort=False).mean()
+
+
+def paired_differences(found: pd.DataFrame, base: str = "baseline") -> pd.DataFrame:
+    """Compare the methods of :func:`activation_by_region` with one of them, person by person.
+
+    Returns:
+        Index method and measure; columns mean, low and high: the mean difference to the base and
+        its 95 % interval by Student's t, over people, for these networks.
+    """
+    made = {}
+    for method in found.index.unique("method").drop(base):
+        gap = found.loc[method] - found.loc[base]
+        half = stats.t.ppf(0.975, gap.count() - 1) * gap.sem()
+        made[method] = pd.DataFrame(
+            {"mean": gap.mean(), "low": gap.mean() - half, "high": gap.mean() + half}
+        )
+    return pd.concat(made, names=["method", "measure"])
 
 
 def plane(vectors: Tensor) -> np.ndarray:

@@ -26,6 +26,7 @@ from upm_lib.retrieval import evaluation, features
 
 # In percent; "mAP" is by the trapezoid rule of the paper, the last by that of the toolboxes.
 METRICS = ("rank1", "rank5", "rank20", "mAP", "mAP_mean_precision")
+TOP = 7  # gallery images that a ranked list shows, as in Fig. 7
 
 # ---------------------------------------------------------------- vectors
 
@@ -78,7 +79,7 @@ def rank(
 
 
 def ranked(
-    bench: Bench, measurement: Measurement, probes: Sequence[int], top: int = 5
+    bench: Bench, measurement: Measurement, probes: Sequence[int], top: int = TOP
 ) -> tuple[list[list[NDArray[np.uint8]]], list[list[bool]]]:
     """Return, for some probes of a trial, the images that rank first and whether they are correct.
 

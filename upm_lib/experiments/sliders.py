@@ -14,8 +14,6 @@ from upm_lib.pictures import photos, toyworld
 from upm_lib.pictures.canvas import Picture
 from upm_lib.retrieval import evaluation
 
-TOP = 5  # gallery images a probe gets
-
 
 class Explorer:
     """A picture that follows sliders.
@@ -90,7 +88,7 @@ def ranked_list(
     def draw(probe: int) -> Picture:
         lists, correct, shown = {}, {}, {}
         for method, distances in apart.items():
-            order = np.argsort(distances[probe].numpy(), kind="stable")[:TOP]
+            order = np.argsort(distances[probe].numpy(), kind="stable")[: measuring.TOP]
             lists[method] = [bench.images(halves.gallery[order])]
             correct[method] = [(people[order] == person[probe]).tolist()]
             shown[method] = [distances[probe][order].tolist()]

@@ -65,25 +65,26 @@ def stripes(frame: np.ndarray, ks: Sequence[int] = PARTS) -> Picture:
 def ranked_lists(
     probes: Images, galleries: Rows, correct: Rows, *, distances: Rows | None = None
 ) -> Picture:
-    """Draw each probe [H, W, 3] and, by method, its five first gallery images (cf. Fig. 7)."""
+    """Draw each probe [H, W, 3] and, by method, its first gallery images, as in Fig. 7."""
     methods = methods_in(galleries)
-    w = min(0.62, (WIDTH - 0.2 - 0.2 * len(methods)) / (1 + 5 * len(methods)))
+    top = max(len(images) for method in methods for images in galleries[method])
+    w = min(0.62, (WIDTH - 0.2 - 0.2 * len(methods)) / (1 + top * len(methods)))
     h = w * probes[0].shape[0] / probes[0].shape[1]
-    row, block, size = h + (0.2 if distances else 0.06), 5 * w + 0.2, (w - 0.08, h - 0.08)
+    row, block, size = h + (0.2 if distances else 0.06), top * w + 0.2, (w - 0.08, h - 0.08)
     with board(0.2 + w + len(methods) * block, 0.55 + len(probes) * row) as (fig, ax):
         fig.photographic = True
-        fig.alt = "The five first gallery images, correct ones framed solid. "
+        fig.alt = f"The first {top} gallery images, correct ones framed solid. "
         say(ax, 0.1, 0.15, "probe", ha="left")
         for p, probe in enumerate(probes):
             y = 0.3 + p * row
             put(ax, probe, 0.1, y, *size)
             for m, method in enumerate(methods):
-                hits = (n for n, ok in enumerate(correct[method][p][:5], 1) if ok)
+                hits = (n for n, ok in enumerate(correct[method][p], 1) if ok)
                 shown = f"Probe {p + 1}, {look_of(method)['label']}"
                 fig.alt += f"{shown}: first correct one {next(hits, 'none')}. "
                 left = 0.3 + w + m * block
                 say(ax, left, 0.15, look_of(method)["label"] if p == 0 else "", ha="left")
-                for r, image in enumerate(galleries[method][p][:5]):
+                for r, image in enumerate(galleries[method][p]):
                     x, style = left + r * w, CORRECT if correct[method][p][r] else WRONG
                     put(ax, image, x, y, *size)
                     ax.add_patch(Rectangle((x, y), *size, fill=False, lw=2.2, **style))

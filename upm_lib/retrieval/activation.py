@@ -1,8 +1,9 @@
-"""Where a network looks: activation maps as in section 4.6 (Fig. 8), and gradient-weighted."""
+"""Where a network looks: activation maps as in section 4.6 (Fig. 8), and measures of them."""
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy import special
 from torch import Tensor
 
 from upm_lib.config import Config
@@ -60,3 +61,33 @@ def activation_maps(
     size = frames.pixels.shape[1:3]
     large = F.interpolate(maps[:, None], size, mode="bilinear", align_corners=False)
     return large[:, 0].cpu().numpy()
+
+
+def region_shares(
+    maps: np.ndarray, regions: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the share of activation and the share of area that falls on each region.
+
+    Section 4.6 compares by eye; the ratio of the two shares puts a number on it: 1 where a region
+    gets as much as an even map would give it. Both are [n, count] in [0, 1]; the first is NaN for a
+    map that is all zero.
+
+    Maps are [n, h, w] of 0 and above; regions [n, h, w] are integers from 0 to count - 1.
+    """
+    inside = regions[..., None] == np.arange(count)
+    on_region = np.einsum("nhw,nhwr->nr", maps.astype(np.float64), inside)
+    total = on_region.sum(1, keepdims=True)
+    share = np.divide(on_region, total, out=np.full_like(on_region, np.nan), where=total > 0)
+    return share, inside.mean((1, 2))
+
+
+def breadth(maps: np.ndarray) -> np.ndarray:
+    """Return the share of the picture over which a map [n, h, w] is spread, by its entropy: [n].
+
+    A map that is even on one part of the picture and zero elsewhere has the area of that part: 1
+    if it is even everywhere. NaN for a map that is all zero.
+    """
+    flat = maps.reshape(len(maps), -1).astype(np.float64)
+    total = flat.sum(1, keepdims=True)
+    p = np.divide(flat, total, out=np.full_like(flat, np.nan), where=total > 0)
+    return np.exp(special.entr(p).sum(1)) / flat.shape[1]

@@ -6,10 +6,10 @@ near on a canvas of twice the crop's size.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -20,6 +20,7 @@ H, W = HEIGHT * _ZOOM, WIDTH * _ZOOM
 _PITCH = 0.13  # cameras look slightly down: nearer points appear lower
 _ROWS, _COLUMNS = 64, 96  # texture of a draped surface: height, angle around the body
 _STEPS = 64  # quantisation of the visible half turn
+BACKGROUND, HEAD, TORSO, LEGS = range(4)  # regions of the body, see Figure.regions
 
 COMMON = (
     (30, 30, 34), (36, 44, 78), (112, 114, 118), (206, 204, 198), (178, 156, 120),
@@ -331,6 +332,24 @@ class _Surface:
         np.copyto(region, colour.astype(np.uint8), where=inside[..., None])
 
 
+class Layer(Protocol):
+    """Something that is painted over what is there already."""
+
+    def paint(self, canvas: np.ndarray, frame: int) -> None:
+        """Draw one frame of it on a canvas, uint8 RGB [H, W, 3]."""
+
+
+def hidden(layer: Layer, frame: int) -> np.ndarray:
+    """Tell which pixels a layer hides in one frame: bool [H, W] of the doubled crop.
+
+    What looks alike on black and on white is hidden; a shadow, which only darkens, hides nothing.
+    """
+    black, white = (np.full((H, W, 3), tone, dtype=np.uint8) for tone in (0, 255))
+    layer.paint(black, frame)
+    layer.paint(white, frame)
+    return white[..., 0] - black[..., 0] < 64  # of 255; the darkest shadow lets 105 through
+
+
 class Figure:
     """One walking person, laid out for all frames, ready to be painted frame by frame."""
 
@@ -340,18 +359,37 @@ class Figure:
         self.joints, self.size, self.hip = _skeleton(look, pose)
         self.facing = np.cos(pose.yaw)
         self.parts: list[_Limb | _Surface] = []
+        self.part_regions: list[int] = []
         for name in "lr":
-            self._add_leg(name)
-            self._add_arm(name)
-        self._add_clothes()
-        self._add_head()
-        self._add_bag()
+            self._add(LEGS, self._add_leg, name)
+            self._add(TORSO, self._add_arm, name)
+        self._add(TORSO, self._add_torso)
+        self._add(LEGS, self._add_skirts)
+        self._add(HEAD, self._add_head)
+        self._add(TORSO, self._add_bag)
+
+    def _add(self, region: int, build: Callable[..., None], *which: str) -> None:
+        """Lay out some parts and note the region of the body that they belong to."""
+        build(*which)
+        self.part_regions += [region] * (len(self.parts) - len(self.part_regions))
 
     def paint(self, canvas: np.ndarray, frame: int) -> None:
         """Draw shadow and body, far parts first."""
         _paint_shadow(canvas, self.pose.foot[frame], self.size, self.pose.light)
         for part in sorted(self.parts, key=lambda part: part.order[frame]):
             part.paint(canvas, frame)
+
+    def regions(self, frame: int) -> np.ndarray:
+        """Tell what each pixel of the doubled crop shows of the body: uint8 [H, W].
+
+        0 nothing; 1 the head with neck, hair and hat; 2 the torso with arms, hands and bag; 3 the
+        legs with whatever hangs below the waist.
+        """
+        found = np.full((H, W), BACKGROUND, dtype=np.uint8)
+        pairs = zip(self.parts, self.part_regions, strict=True)
+        for part, region in sorted(pairs, key=lambda pair: pair[0].order[frame]):
+            found[hidden(part, frame)] = region
+        return found
 
     def _limb(self, points: Sequence[np.ndarray], radii: tuple[float, ...],
               colour: np.ndarray, order: np.ndarray) -> None:  # fmt: skip
@@ -415,16 +453,24 @@ class Figure:
             sleeve = shoulder, shoulder + 0.62 * (elbow - shoulder)
             self._limb(sleeve, (0.032, 0.031), colours["top"], order + 0.02)
 
-    def _add_clothes(self) -> None:
-        """Torso and what hangs below it, drawn over the legs."""
-        look, axes = self.look, (0.1 * self.look.width, 0.07 * self.look.width)
+    def _axes(self) -> tuple[float, float]:
+        """Half-width and half-depth of the trunk, in statures."""
+        return 0.1 * self.look.width, 0.07 * self.look.width
+
+    def _add_torso(self) -> None:
+        """The trunk in its top."""
+        look = self.look
         taper = look.shape * np.linspace(1, -1, 12)  # broad shoulders or broad hips
         form = np.array((0.36, 0.66, 0.93, 1.07, 1.08, 1.04, 1.0, 0.97, 0.95, 0.96, 0.99, 1.02))
         trunk = self._at((0, 0.368, 0), (0, -0.035, 0))
-        self._surface("torso", trunk, axes, (form * (1 + taper)).tolist(), 0, 0.02)
+        self._surface("torso", trunk, self._axes(), (form * (1 + taper)).tolist(), 0, 0.02)
+
+    def _add_skirts(self) -> None:
+        """What hangs below the trunk, drawn over the legs."""
+        look = self.look
         if look.lower in ("trousers", "shorts"):
             hips = self._at((0, 0.04, 0), (0, -0.075, 0))
-            self._surface("bottom", hips, axes, (0.95, 1.0, 0.98, 0.8, 0.4), -1.4)
+            self._surface("bottom", hips, self._axes(), (0.95, 1.0, 0.98, 0.8, 0.4), -1.4)
         else:
             self._drape("skirt", 0.25 if look.lower == "skirt" else 0.43, -0.3)
         if look.coat:

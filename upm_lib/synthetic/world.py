@@ -19,7 +19,19 @@ import cv2
 import numpy as np
 from tqdm.auto import tqdm
 
-from upm_lib.synthetic.pedestrian import HEIGHT, WIDTH, Figure, H, Look, Pose, W, draw_look, pick
+from upm_lib.synthetic.pedestrian import (
+    BACKGROUND,
+    HEIGHT,
+    WIDTH,
+    Figure,
+    H,
+    Look,
+    Pose,
+    W,
+    draw_look,
+    hidden,
+    pick,
+)
 from upm_lib.synthetic.scenery import MARGIN, PAN_W, SCENES, Barrier, panorama
 
 RENDERER_VERSION = 1
@@ -187,20 +199,38 @@ def _curves(world: World, person: int, camera: int) -> np.ndarray:
     return np.rint(np.clip(curves, 0, 255)).astype(np.uint8)
 
 
-def render_tracklet(world: World, person: int, camera: int) -> np.ndarray:
-    """Draw a person (from 1) before a camera (from 0): RGB frames, uint8 [frames, 128, 64, 3]."""
+@dataclass
+class _Stage:
+    """Everything that a tracklet shows, laid out for all frames."""
+
+    offset: np.ndarray  # column and row of the panorama at the crop's corner [frames, 2]
+    behind: list[Figure]
+    figure: Figure  # the person
+    front: list[tuple[range, Figure | Barrier]]
+
+    def before(self, frame: int) -> list[Figure | Barrier]:
+        """What is in front of the person in one frame."""
+        return [thing for window, thing in self.front if frame in window]
+
+
+def _stage(world: World, person: int, camera: int) -> _Stage:
     if not (1 <= person <= world.identities and 0 <= camera < world.cameras):
         raise ValueError(f"no person {person} or no camera {camera} in {world}")
     pose, offset = _walk(world, person, camera)
     figure = Figure(_look(world, _rng(world, "look", person)), pose)
     behind = _behind(world, person, camera, pose)
-    front = _in_front(world, person, camera, pose, offset[:, 0])
+    return _Stage(offset, behind, figure, _in_front(world, person, camera, pose, offset[:, 0]))
+
+
+def render_tracklet(world: World, person: int, camera: int) -> np.ndarray:
+    """Draw a person (from 1) before a camera (from 0): RGB frames, uint8 [frames, 128, 64, 3]."""
+    stage = _stage(world, person, camera)
     curves, noise = _curves(world, person, camera), _rng(world, "noise", person, camera)
     scene = panorama(_stream(world, "scene", camera=camera), camera)
     frames = np.empty((world.frames, HEIGHT, WIDTH, 3), dtype=np.uint8)
-    for frame, (column, row) in enumerate(offset):
+    for frame, (column, row) in enumerate(stage.offset):
         canvas = scene[row : row + H, column : column + W].copy()
-        for layer in (*behind, figure, *(it for window, it in front if frame in window)):
+        for layer in (*stage.behind, stage.figure, *stage.before(frame)):
             layer.paint(canvas, frame)
         small = cv2.resize(canvas, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
         soft = cv2.GaussianBlur(small, (3, 3), 0.5 + 0.1 * (camera % 3))
@@ -208,6 +238,22 @@ def render_tracklet(world: World, person: int, camera: int) -> np.ndarray:
         grain = np.rint(2.5 * noise.standard_normal(toned.shape, dtype=np.float32))
         frames[frame] = np.clip(toned + grain, 0, 255)
     return frames
+
+
+def regions(world: World, person: int, camera: int) -> np.ndarray:
+    """Tell what the pixels of :func:`render_tracklet` show: uint8 [frames, 128, 64].
+
+    0 background, 1 head, 2 torso with arms, 3 legs of the person (``Figure.regions``). What stands
+    in front of the person, and everybody else, is background.
+    """
+    stage = _stage(world, person, camera)
+    maps = np.empty((world.frames, HEIGHT, WIDTH), dtype=np.uint8)
+    for frame in range(world.frames):
+        large = stage.figure.regions(frame)
+        for thing in stage.before(frame):
+            large[hidden(thing, frame)] = BACKGROUND
+        maps[frame] = cv2.resize(large, (WIDTH, HEIGHT), interpolation=cv2.INTER_NEAREST)
+    return maps
 
 
 def digest(world: World) -> str:
