@@ -20,7 +20,7 @@ FRAME = re.compile(r"(?:\d{4}|00-1)C\dT\d+F\d+\.jpg")  # person, camera, trackle
 
 
 @readable()
-def read(root: str | Path, name: str = "mars") -> Dataset:
+def read(root: str | Path) -> Dataset:
     """Read MARS with its official division.
 
     ``bbox_train`` and ``bbox_test`` hold the frames, ``bbox_train/0001/0001C1T0001F001.jpg``.
@@ -50,7 +50,7 @@ def read(root: str | Path, name: str = "mars") -> Dataset:
     for row, track in enumerate(tests, 1):
         if track[1] != UNKNOWN:
             found.append(Found("query" if row in queries else "gallery", *track))
-    return arranged(name, root, found, queries_in_gallery=True)
+    return arranged("mars", root, found, queries_in_gallery=True)
 
 
 def _tracks(info: Path, part: str) -> list[tuple[int, int, tuple[str, ...]]]:
@@ -78,10 +78,8 @@ def _tracks(info: Path, part: str) -> list[tuple[int, int, tuple[str, ...]]]:
 
 def _names(path: Path) -> list[str]:
     """Return the frames' names; their form leaves no way out of the root."""
-    lines = path.read_bytes().decode("ascii", "replace").splitlines()
+    lines = path.read_bytes().decode("ascii", "replace").rstrip().splitlines()
     names = [line.strip() for line in lines]
-    while names and not names[-1]:
-        names.pop()
     for number, name in enumerate(names, 1):
         if not FRAME.fullmatch(name):
             raise UserError(
