@@ -84,9 +84,6 @@ def agree(number: int, what: str) -> None:
             )
 
 
-# ---------------------------------------------------------------- shares of a whole
-
-
 def share(count: int) -> slice:
     """Return this process's part of a list of count items; the parts follow the ranks' order."""
     return slice(*(count * r // size() for r in (rank(), rank() + 1)))
@@ -114,9 +111,6 @@ def merge(x: Tensor, count: int) -> Tensor:
     bounds = [count * r // size() for r in range(size() + 1)]
     parts = gather(padded).split(longest)
     return torch.cat([p[: e - b] for p, b, e in zip(parts, bounds, bounds[1:], strict=False)])
-
-
-# ---------------------------------------------------------------- batch normalisation
 
 
 class _Normalise(torch.autograd.Function):

@@ -105,9 +105,6 @@ def on_device(values: np.ndarray, device: torch.device | str) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
-# ---------------------------------------------------------------- the state of the source
-
-
 def fingerprint(dataset: Dataset) -> str:
     """Return a digest over the root and each frame's relative path, size and modification time."""
     text = hashlib.sha256(json.dumps([VERSION, dataset.name, str(dataset.root.resolve())]).encode())
@@ -129,9 +126,6 @@ def _seen(name: str, mark: str) -> str | None:
         if index is not None and mark in index["seen"]:
             return digest
     return None
-
-
-# ---------------------------------------------------------------- the pack
 
 
 def read_index(folder: Path) -> dict[str, Any] | None:

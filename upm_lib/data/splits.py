@@ -84,9 +84,6 @@ def key(dataset: Dataset, trial: int) -> str:
     return "-" + runs.digest(published(dataset, trial))
 
 
-# ---------------------------------------------------------------- published lists
-
-
 def path_of(name: str) -> Path:
     """Return where the published lists of a data set lie in the run store."""
     return runs.store() / "splits" / f"{name}.json"

@@ -27,8 +27,6 @@ from upm_lib.retrieval import evaluation, features
 # In percent; "mAP" is by the trapezoid rule of the paper, the last by that of the toolboxes.
 METRICS = ("rank1", "rank5", "rank20", "mAP", "mAP_mean_precision")
 
-# ---------------------------------------------------------------- vectors
-
 
 def vectors(bench: Bench, measurement: Measurement, tracklets: NDArray[np.int64]) -> Tensor:
     """Return the unit vectors [T, D] of any tracklets, by the networks of a measurement."""
@@ -61,9 +59,6 @@ def searched(bench: Bench, trial: int) -> splits.Trial:
             "nothing can be evaluated: identify more tracklets in identities.csv"
         )
     return halves
-
-
-# ---------------------------------------------------------------- ranks
 
 
 def rank(
@@ -99,9 +94,6 @@ def ranked(
     people = bench.people(halves.probe[list(probes)])
     correct = [(bench.people(f) == p).tolist() for f, p in zip(found, people, strict=True)]
     return [bench.images(f) for f in found], correct
-
-
-# ---------------------------------------------------------------- records
 
 
 def measure(bench: Bench, measurement: Measurement) -> dict[str, Any]:

@@ -120,9 +120,6 @@ def gallery_vectors(bench: Bench) -> Tensor:
     return torch.from_numpy(np.load(path))
 
 
-# ---------------------------------------------------------------- what is shown
-
-
 def lines(found: Found) -> list[str]:
     """Return the ranked list in words."""
     width = max(len("tracklet"), *(len(name) for name in found.names))
