@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 # Of the paper; what we measure beyond it; all that a data set can fill.
 TABLES = ("1", "2", "3", "4", "5", "6", "beyond", "all")
 
-STOPPED = 130  # the shell's code for an interrupted command
-
 
 @command
 def main(argv: list[str] | None = None) -> int:
@@ -37,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
         arguments.run(arguments)
     except KeyboardInterrupt:
         print("stopped: the same command goes on from the last checkpoint", file=sys.stderr)
-        return STOPPED
+        return 130  # the shell's code for an interrupted command
     return 0
 
 

@@ -194,22 +194,6 @@ OFFICIAL: dict[str, Any] = dict(
     normalise_branches=False,
 )
 
-# What a data set needs at every scale: only PRID2011 leaves out short tracklets, and the two
-# cameras of iLIDS-VID search each other.
-_SETS: dict[str, dict[str, Any]] = {
-    "prid2011": {},
-    "ilids_vid": dict(min_frames=1, probes="both"),
-    "dukemtmc": dict(min_frames=1),
-    "mars": dict(min_frames=1),
-    "ward": dict(min_frames=1),
-    "market1501": dict(min_frames=1),
-    "market1501_sequences": dict(min_frames=1),
-    "folder": dict(min_frames=1),
-    "synthetic_clean": dict(min_frames=1),
-    "synthetic_cluttered": dict(min_frames=1, probes="both"),
-    "synthetic_eight": dict(min_frames=1),
-}
-
 # Section 4.1. All else in it is a default of Config: batches of 64 frames of 256x128 pixels,
 # eta = 0.5, m = 0.5, lambda = 1, c' = 256, k = 8, a moving average of the weights. What to expect
 # of a preset (time, published number) is computed: plan.expectation.
@@ -229,6 +213,13 @@ _RECIPES: dict[str, dict[str, Any]] = {
     "synthetic_clean": _RMSPROP | dict(steps=20000),  # the synthetic sets as those they stand for
     "synthetic_cluttered": _RMSPROP | dict(steps=15000),
     "synthetic_eight": _SGD,
+}
+# What a set needs at every scale: only PRID2011 leaves out short tracklets, and the two cameras of
+# iLIDS-VID search each other.
+_SETS: dict[str, dict[str, Any]] = {name: dict(min_frames=1) for name in _RECIPES} | {
+    "prid2011": {},
+    "ilids_vid": dict(min_frames=1, probes="both"),
+    "synthetic_cluttered": dict(min_frames=1, probes="both"),
 }
 PAPER = {name: _SETS[name] | recipe for name, recipe in _RECIPES.items()}
 

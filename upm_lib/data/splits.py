@@ -79,9 +79,7 @@ def published(dataset: Dataset, trial: int) -> tuple[tuple[int, ...], tuple[int,
 
 def key(dataset: Dataset, trial: int) -> str:
     """Return what a trial's split adds to the key of a run: nothing if it is drawn."""
-    if not dataset.published:
-        return ""
-    return "-" + runs.digest(published(dataset, trial))
+    return "-" + runs.digest(published(dataset, trial)) if dataset.published else ""
 
 
 def path_of(name: str) -> Path:
@@ -97,9 +95,8 @@ def store(name: str, trials: list[tuple[list[int], list[int]]], source: dict[str
         "source": source,
         "trials": [{"train": sorted(train), "test": sorted(test)} for train, test in trials],
     }
-    path = path_of(name)
-    runs.write_json(path, values)
-    return path
+    runs.write_json(path_of(name), values)
+    return path_of(name)
 
 
 def chosen(dataset: Dataset, config: Config) -> Dataset:

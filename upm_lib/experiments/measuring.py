@@ -132,9 +132,8 @@ def by_camera_pair(bench: Bench, measurement: Measurement) -> pd.DataFrame:
     """Return the CMC of one trial for each pair of cameras, as a set of these two cameras.
 
     For every two cameras the trial's queries of one are searched in the gallery of the other, by
-    the vectors that :func:`measure` ranks; the networks are those of the store, or trained now.
-    With WARD this is what its literature reports, 35 test people in each search: cameras 1-2, 1-3
-    and 2-3, the first one searching, are the rows whose ``probe`` comes before their ``gallery``.
+    the vectors that :func:`measure` ranks. With WARD this is what its literature reports, 35 test
+    people in each search: cameras 1-2, 1-3 and 2-3 are the rows with ``probe`` before ``gallery``.
 
     Columns method, trial, probe and gallery (the cameras' names), queries (how many), rank1, rank5
     and rank20 (in percent). A pair of cameras in which nobody can be searched has no row.

@@ -115,11 +115,8 @@ def correct_share(bench: Bench, trainer: training.Trainer) -> float:
 def share_of_one_person(match: np.ndarray, people: np.ndarray) -> float:
     """Share of pairs that are one person, of those whose people are both known; NaN if none is.
 
-    Only where identities are known can this be told; training itself has no use for it.
-
-    Args:
-        match: each tracklet's partner by each part, -1 for none [k, N].
-        people: of the tracklets [N].
+    ``match`` is each tracklet's partner by each part, -1 for none [k, N]; ``people`` are those of
+    the tracklets [N]. Training itself has no use for it.
     """
     paired = match >= 0
     own, other = np.broadcast_to(people, match.shape)[paired], people[match[paired]]

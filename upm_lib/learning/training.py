@@ -114,7 +114,7 @@ class Trainer:
         self.decayed = list(self.network.decayed()) if config.weight_decay else []
         # The moving average covers the weights; batch norm's statistics are copied as they are.
         self.ema = ModelEmaV3(self.network, exclude_buffers=True) if config.ema else None
-        epoch = int(data.sampler.steps_per_epoch)
+        epoch = len(data.frame) // config.batch  # steps
         self.warmup_steps = math.ceil(epoch * config.warmup_epochs)
         self.step = 0
         self.history = torch.full((config.steps, len(HISTORY)), torch.nan, device=device)
@@ -270,10 +270,8 @@ def _read_checkpoint(path: Path) -> tuple[Config, dict[str, Tensor]]:
             theirs = configs.from_json(json.loads(file.metadata()["config"]))
             return theirs, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise UserError(
-            f"{path} is no checkpoint of this program ({type(error).__name__}): remove it or its "
-            "folder"
-        ) from error
+        what = f"no checkpoint of this program ({type(error).__name__})"
+        raise UserError(f"{path} is {what}: remove it or its folder") from error
 
 
 def _meant(config: Config) -> dict[str, Any]:

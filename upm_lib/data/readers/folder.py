@@ -17,13 +17,9 @@ def read(root: str | Path, min_frames: int = 1) -> Dataset:
 
     Identities are optional: ``identities.csv`` in the root, with the columns camera, tracklet and
     person. Without it all tracklets train, features and search work, and nothing can be evaluated.
-    With it, half of the people, drawn anew for each trial, train, and the others test. If there
-    are two cameras and each person is in both, one camera is searched in the other. Otherwise each
-    test person's first tracklet in each camera is a query (if another camera saw the person too),
-    the gallery is all test tracklets, and the same person in the same camera is junk. Tracklets
-    that the list leaves out, or gives no person, train; they are never searched or found.
-
-    People may have names; they are numbered from 1 in sorted order.
+    With it, half of the people, drawn anew for each trial, train, and the others test, as
+    :func:`upm_lib.data.splits.split` says; tracklets that the list leaves out, or gives no person,
+    train. People may have names; they are numbered from 1 in sorted order.
 
     Raises UserError if the folders are not as described, or the list does not fit them.
     """
