@@ -137,10 +137,8 @@ class Config:
                     raise UserError(f"{name} {sentence.format(value)}")
         stride = self.height // MAP_ROWS
         if stride not in (16, 32) or (self.height, self.width) != (8 * stride, 4 * stride):
-            raise UserError(
-                f"the input is 256x128 or 128x64 pixels (a map of {MAP_ROWS}x{MAP_COLUMNS}), "
-                f"not {self.height}x{self.width}"
-            )
+            sizes = f"256x128 or 128x64 pixels (a map of {MAP_ROWS}x{MAP_COLUMNS})"
+            raise UserError(f"the input is {sizes}, not {self.height}x{self.width}")
         if self.freeze and self.weights is None:
             raise UserError("freeze keeps trained weights as they are: give weights, or freeze = 0")
 

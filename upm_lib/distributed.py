@@ -78,10 +78,8 @@ def agree(number: int, what: str) -> None:
         numbers: list[Any] = [None] * size()
         dist.all_gather_object(numbers, number)
         if len(set(numbers)) > 1:
-            raise UserError(
-                f"the processes disagree on {what} ({numbers}): put the run store on storage that "
-                "all machines share, and set UPM_RUNS to it"
-            )
+            advice = "put the run store on storage that all machines share, and set UPM_RUNS to it"
+            raise UserError(f"the processes disagree on {what} ({numbers}): {advice}")
 
 
 def share(count: int) -> slice:

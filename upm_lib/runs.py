@@ -123,10 +123,8 @@ def replacing(path: Path) -> Iterator[Path]:
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except OSError as error:
-        raise NotWritten(
-            f"{path} cannot be written ({error}): make room or check the permissions of its "
-            "folder; what it held before is kept"
-        ) from error
+        advice = "make room or check the permissions of its folder; what it held before is kept"
+        raise NotWritten(f"{path} cannot be written ({error}): {advice}") from error
     finally:
         if temporary:
             temporary.unlink(missing_ok=True)

@@ -239,10 +239,8 @@ def _decoded(dataset: Dataset, size: tuple[int, int], skipped: list[str]) -> Ite
                 image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
             yield np.ascontiguousarray(image)
         if len(skipped) - before == len(tracklet.frames):
-            raise UserError(
-                f"{dataset.root / tracklet.frames[0]} is not a readable image, nor is any other "
-                "frame of its tracklet: replace them or remove the tracklet"
-            )
+            what = f"{dataset.root / tracklet.frames[0]} is not a readable image, nor is any other "
+            raise UserError(what + "frame of its tracklet: replace them or remove the tracklet")
 
 
 def decode(file: Path) -> np.ndarray | None:
@@ -258,9 +256,8 @@ def decode(file: Path) -> np.ndarray | None:
     except cv2.error as error:
         if "CV_IO_MAX_IMAGE" not in str(error):
             return None
-        raise UserError(
-            f"{file} has more pixels than OpenCV reads: make it smaller or remove it"
-        ) from error
+        text = f"{file} has more pixels than OpenCV reads: make it smaller or remove it"
+        raise UserError(text) from error
     return None if image is None else image[..., ::-1]
 
 

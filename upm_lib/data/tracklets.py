@@ -109,9 +109,8 @@ def readable() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(
-            f"{error.filename} cannot be read ({error.strerror}): check it and its permissions"
-        ) from error
+        what = f"{error.filename} cannot be read ({error.strerror})"
+        raise UserError(f"{what}: check it and its permissions") from error
 
 
 def check_root(root: Path, *wanted: str, files: str = "") -> None:

@@ -54,10 +54,9 @@ def searched(bench: Bench, trial: int) -> splits.Trial:
             "(training, features and search work without)"
         )
     if not len(halves.probe):
-        raise UserError(
-            f"{bench.dataset.root}: no test person of trial {trial} is seen by two cameras, so "
-            "nothing can be evaluated: identify more tracklets in identities.csv"
-        )
+        what = f"{bench.dataset.root}: no test person of trial {trial} is seen by two cameras"
+        advice = "identify more tracklets in identities.csv"
+        raise UserError(f"{what}, so nothing can be evaluated: {advice}")
     return halves
 
 

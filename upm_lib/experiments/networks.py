@@ -65,9 +65,8 @@ def folder_of(bench: Bench, config: Config) -> Path:
     """
     for name in DATA_FIELDS:
         if (value := getattr(config, name)) != getattr(bench.config, name):
-            raise UserError(
-                f"{name} = {value!r} is not what is open here: give {name} to open_bench instead"
-            )
+            what = f"{name} = {value!r} is not what is open here"
+            raise UserError(f"{what}: give {name} to open_bench instead")
     made_of = (bench.frames.digest, bench.dataset.meaning())
     return runs.training_folder(config, "-".join(made_of) + splits.key(bench.dataset, config.trial))
 

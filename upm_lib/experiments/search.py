@@ -47,10 +47,8 @@ def search(bench: Bench, query: str, top: int = 5, same_camera: bool = False) ->
         of = candidates if same_camera else bench.cameras(candidates)
         candidates = candidates[of != of[place]]
     if not len(candidates):
-        raise UserError(
-            f"{bench.dataset.root} has no tracklet of another camera than that of {query}: "
-            "give --same-camera to search that one"
-        )
+        what = f"{bench.dataset.root} has no tracklet of another camera than that of {query}"
+        raise UserError(f"{what}: give --same-camera to search that one")
     if place is None:
         frames = Frames(one_tracklet(Path(query).expanduser()))
         vectors, image = gallery_vectors(bench), frames.pixels[len(frames.pixels) // 2]
@@ -87,10 +85,8 @@ def place_of(dataset: Dataset, query: str) -> int | None:
     if folder.is_dir():
         return None
     near = difflib.get_close_matches(name, names, 1) or names[:1]
-    raise UserError(
-        f"{query} is neither a tracklet of {dataset.root} nor a folder: give one such as "
-        f"{near[0]}, or a folder of frames"
-    )
+    what = f"{query} is neither a tracklet of {dataset.root} nor a folder"
+    raise UserError(f"{what}: give one such as {near[0]}, or a folder of frames")
 
 
 def one_tracklet(folder: Path) -> Dataset:

@@ -238,10 +238,8 @@ def divide(backbone: nn.Module, architecture: str, freeze: int) -> list[nn.Seque
         stages = list(stages[0].children())
     blocks = [block for stage in stages for block in stage.children()]
     if freeze >= len(blocks):
-        raise UserError(
-            f"freeze = {freeze}: the backbone {architecture} has {len(blocks)} blocks, and at "
-            "least one must be trained"
-        )
+        what = f"the backbone {architecture} has {len(blocks)} blocks"
+        raise UserError(f"freeze = {freeze}: {what}, and at least one must be trained")
     return [nn.Sequential(*parts.values(), *blocks[:freeze]), nn.Sequential(*blocks[freeze:])]
 
 
@@ -295,19 +293,17 @@ def _mobilenet_names(ours: list[str]) -> dict[str, str]:
 def _read_state(weights: str) -> dict[str, Tensor]:
     path = Path(weights).expanduser()
     if not path.is_file():
-        raise UserError(
-            f"no weights at {weights}: give a .safetensors or .pth file, or 'imagenet' to download"
-        )
+        advice = "give a .safetensors or .pth file, or 'imagenet' to download"
+        raise UserError(f"no weights at {weights}: {advice}")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)  # executes nothing
         return {name: value for name, value in state.items() if isinstance(value, Tensor)}
     except Exception as error:  # the readers raise many kinds; the advice is the same
-        raise UserError(
-            f"{weights} is not a readable weights file ({type(error).__name__}): give a "
-            ".safetensors file, or a .pth file that holds tensors and nothing else"
-        ) from error
+        what = f"{weights} is not a readable weights file ({type(error).__name__})"
+        advice = "give a .safetensors file, or a .pth file that holds tensors and nothing else"
+        raise UserError(f"{what}: {advice}") from error
 
 
 # Of the backbone of MobileNetV1 1.0_224 (TensorFlow models, slim): the download must equal it.
@@ -328,10 +324,9 @@ def pinned(state: dict[str, Tensor], digest: str, source: str) -> dict[str, Tens
             found.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
             found.update(value.contiguous().numpy().tobytes())
     if found.hexdigest() != digest:
-        raise UserError(
-            f"the weights from {source} are not the known ones (their SHA-256 is "
-            f"{found.hexdigest()}, not {digest}): give the path of a file that you trust as weights"
-        )
+        what = f"are not the known ones (their SHA-256 is {found.hexdigest()}, not {digest})"
+        advice = "give the path of a file that you trust as weights"
+        raise UserError(f"the weights from {source} {what}: {advice}")
     return state
 
 
@@ -348,9 +343,7 @@ def _imagenet(backbone: str) -> dict[str, Tensor]:
 
         file = hf_hub_download("google/mobilenet_v1_1.0_224", "model.safetensors")
     except Exception as error:  # any of a dozen network errors: the advice is the same
-        raise UserError(
-            f"the ImageNet weights of {backbone} could not be downloaded "
-            f"({type(error).__name__}): fetch the file on a machine with network access and "
-            "give its path as weights"
-        ) from error
+        what = f"of {backbone} could not be downloaded ({type(error).__name__})"
+        advice = "fetch the file on a machine with network access and give its path as weights"
+        raise UserError(f"the ImageNet weights {what}: {advice}") from error
     return pinned(_read_state(file), MOBILENET_DIGEST, file)

@@ -98,10 +98,8 @@ class Trainer:
 
     def __init__(self, config: Config, data: TrainingSet, device: torch.device) -> None:
         if config.batch % distributed.size():
-            raise UserError(
-                f"batch = {config.batch} does not divide over {distributed.size()} processes: "
-                "choose a multiple of their number"
-            )
+            what = f"batch = {config.batch} does not divide over {distributed.size()} processes"
+            raise UserError(f"{what}: choose a multiple of their number")
         self.config, self.data, self.device = config, data, device
         self.network = model.channels_last(model.build(config), device).train()
         self.parallel: nn.Module = self.network  # what a step calls

@@ -47,10 +47,9 @@ def read(root: str | Path, name: str = "dukemtmc") -> Dataset:
                 else:
                     empty.append(folder)
         if len(found) == before:
-            raise UserError(
-                f"{root / subset} holds no tracklet: its frames are expected as "
-                f"{subset}/0001/0001/0001_C6_F0099_X30823.jpg"
-            )
+            expected = f"{subset}/0001/0001/0001_C6_F0099_X30823.jpg"
+            what = f"{root / subset} holds no tracklet"
+            raise UserError(f"{what}: its frames are expected as {expected}")
     return tracklets.arranged(name, root, found, empty)
 
 

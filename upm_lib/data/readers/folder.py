@@ -33,10 +33,9 @@ def read(root: str | Path, min_frames: int = 1) -> Dataset:
         if len(files) >= min_frames
     ]
     if not found:
-        raise UserError(
-            f"{root} holds no tracklet of at least {min_frames} frames: its frames are expected "
-            "as CAMERA/TRACKLET/0001.jpg (or set min_frames lower)"
-        )
+        expected = "CAMERA/TRACKLET/0001.jpg (or set min_frames lower)"
+        what = f"{root} holds no tracklet of at least {min_frames} frames"
+        raise UserError(f"{what}: its frames are expected as {expected}")
     empty = (root / camera / tracklet for (camera, tracklet), files in frames.items() if not files)
     return tracklets.arranged("folder", root, found, empty)
 
@@ -77,9 +76,8 @@ def _numbered(
 ) -> dict[tuple[str, str], int]:
     columns = ("camera", "tracklet", "person")
     if lacking := [c for c in columns if c not in (rows.fieldnames or ())]:
-        raise UserError(
-            f"{path} lacks the column {lacking[0]}: its first line must be {','.join(columns)}"
-        )
+        wanted = f"its first line must be {','.join(columns)}"
+        raise UserError(f"{path} lacks the column {lacking[0]}: {wanted}")
     names: dict[tuple[str, str], str] = {}
     for row in rows:
         camera, tracklet, person = ((row[c] or "").strip() for c in columns)

@@ -80,10 +80,8 @@ def _pictures(root: Path, subset: str) -> list[Picture]:
         person = int(told[1]) if told else UNKNOWN
         if not told or (subset != "gallery" and person < 1):
             who = "also person -1 or 0000" if subset == "gallery" else "from person 0001 on"
-            raise UserError(
-                f"{root / path} is not named as a picture such as {named}, {who}: "
-                "rename or remove it"
-            )
+            what = f"{root / path} is not named as a picture such as {named}, {who}"
+            raise UserError(f"{what}: rename or remove it")
         if person != UNKNOWN:
             camera, sequence, frame, box = map(int, told.groups()[1:])
             found.append(Picture(person, camera, sequence, frame, box, path))

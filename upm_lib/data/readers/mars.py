@@ -16,6 +16,7 @@ INFO = (
     "tracks_test_info.mat",
     "query_IDX.mat",
 )
+ADVICE = "take both lists from one source"
 FRAME = re.compile(r"(?:\d{4}|00-1)C\dT\d+F\d+\.jpg")  # person, camera, tracklet, frame
 
 
@@ -40,10 +41,8 @@ def read(root: str | Path) -> Dataset:
     info = root / "info"
     lacking = [file for file in INFO if not (info / file).is_file()]
     if lacking:
-        raise UserError(
-            f"{info} lacks {', '.join(lacking)}: the owner publishes the lists apart from the "
-            "pictures, put all five there"
-        )
+        advice = "the owner publishes the lists apart from the pictures, put all five there"
+        raise UserError(f"{info} lacks {', '.join(lacking)}: {advice}")
     found = [Found("train", *t) for t in _tracks(info, "train")]
     tests = _tracks(info, "test")
     queries = _queries(info / "query_IDX.mat", [person for _, person, _ in tests])
@@ -60,18 +59,14 @@ def _tracks(info: Path, part: str) -> list[tuple[int, int, tuple[str, ...]]]:
     tracks = []
     for row, (first, last, person, camera) in enumerate(_matrix(path, 4).tolist(), 1):
         if not 1 <= first <= last <= len(names):
-            raise UserError(
-                f"{path}, row {row}: frames {first} to {last} are not among the {len(names)} of "
-                f"{part}_name.txt; take both lists from one source"
-            )
+            what = f"frames {first} to {last} are not among the {len(names)} of {part}_name.txt"
+            raise UserError(f"{path}, row {row}: {what}; {ADVICE}")
         chosen = names[first - 1 : last]
         start = f"{'00-1' if person == UNKNOWN else f'{person:04d}'}C{camera}T"
         strange = [n for n in chosen if not n.startswith(start)]
         if strange:
-            raise UserError(
-                f"{path}, row {row} is of person {person} and camera {camera}, but its frame "
-                f"{strange[0]} is not; take both lists from one source"
-            )
+            what = f"is of person {person} and camera {camera}, but its frame {strange[0]} is not"
+            raise UserError(f"{path}, row {row} {what}; {ADVICE}")
         tracks.append((camera, person, tuple(f"bbox_{part}/{n[:4]}/{n}" for n in chosen)))
     return tracks
 
@@ -82,10 +77,8 @@ def _names(path: Path) -> list[str]:
     names = [line.strip() for line in lines]
     for number, name in enumerate(names, 1):
         if not FRAME.fullmatch(name):
-            raise UserError(
-                f"{path}, line {number}: {name[:80]!r} is no frame's name such as "
-                "0001C1T0001F001.jpg; take the owner's list"
-            )
+            what = f"{name[:80]!r} is no frame's name such as 0001C1T0001F001.jpg"
+            raise UserError(f"{path}, line {number}: {what}; take the owner's list")
     return names
 
 
@@ -94,10 +87,8 @@ def _queries(path: Path, people: list[int]) -> set[int]:
     rows = _matrix(path).ravel().tolist()
     for row in rows:
         if not 1 <= row <= len(people) or people[row - 1] == UNKNOWN:
-            raise UserError(
-                f"{path} names test tracklet {row}, which is junk or not among the {len(people)} "
-                "of tracks_test_info.mat; take both lists from one source"
-            )
+            what = f"junk or not among the {len(people)} of tracks_test_info.mat"
+            raise UserError(f"{path} names test tracklet {row}, which is {what}; {ADVICE}")
     if len(set(rows)) < len(rows):
         raise UserError(f"{path} names a tracklet twice: take the owner's list")
     return set(rows)

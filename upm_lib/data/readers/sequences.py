@@ -41,10 +41,8 @@ def _read(
     start = wanted[0][:-1]
     cameras = [p.name for p in folders(root / place) if p.name.startswith(start)]
     if len(cameras) < 2:
-        raise UserError(
-            f"{root / place} needs the folders {' and '.join(wanted)}, "
-            f"found {', '.join(cameras) or 'none'}"
-        )
+        what = f"{root / place} needs the folders {' and '.join(wanted)}"
+        raise UserError(f"{what}, found {', '.join(cameras) or 'none'}")
     people = {camera: _people(root / place / camera, example) for camera in cameras}
     frames = {f: tracklets.images(root, f) for c in cameras for f in people[c].values()}
     kept = [
@@ -53,10 +51,9 @@ def _read(
         if all(len(frames[people[c][person]]) >= min_frames for c in cameras)
     ]
     if len(kept) < 2:
-        raise UserError(
-            f"{root}: {len(kept)} people have at least {min_frames} frames in each of "
-            f"{', '.join(cameras)}; a trial needs two (set min_frames lower?)"
-        )
+        what = f"at least {min_frames} frames in each of {', '.join(cameras)}"
+        advice = "a trial needs two (set min_frames lower?)"
+        raise UserError(f"{root}: {len(kept)} people have {what}; {advice}")
     found = [Found("", c, p, frames[people[c][p]]) for c in cameras for p in kept]
     return tracklets.arranged(name, root, found, empty=[f for f in frames if not frames[f]])
 
@@ -70,9 +67,7 @@ def _people(camera: Path, example: str) -> dict[int, Path]:
             continue
         number = folder.name.removeprefix(start)
         if not number.isdecimal() or int(number) in found:
-            raise UserError(
-                f"{folder} is not a person of its own: the folders are named {example}, "
-                f"{example[:-1]}2 and so on; rename or remove it"
-            )
+            names = f"the folders are named {example}, {example[:-1]}2 and so on"
+            raise UserError(f"{folder} is not a person of its own: {names}; rename or remove it")
         found[int(number)] = folder
     return found

@@ -32,10 +32,9 @@ def read(root: str | Path, min_frames: int = 1) -> Dataset:
         if len(files) >= min_frames
     ]
     if len({f.person for f in found}) < 2:
-        raise UserError(
-            f"{root} has fewer than two people with a tracklet of at least {min_frames} frames, "
-            "and a trial needs two: complete the data set (or set min_frames lower)"
-        )
+        what = f"{root} has fewer than two people with a tracklet of at least {min_frames} frames"
+        advice = "complete the data set (or set min_frames lower)"
+        raise UserError(f"{what}, and a trial needs two: {advice}")
     return arranged("ward", root, found)
 
 
@@ -47,10 +46,8 @@ def _frames(root: Path) -> dict[tuple[int, int], list[str]]:
         told = PICTURE.fullmatch(picture)
         person, camera = (int(told[1]), int(told[2])) if told else (0, 0)
         if not person or not camera:
-            raise UserError(
-                f"{root / picture} is not named as a picture such as {EXPECTED}, all counted from "
-                "1: rename or remove it"
-            )
+            what = f"{root / picture} is not named as a picture such as {EXPECTED}"
+            raise UserError(f"{what}, all counted from 1: rename or remove it")
         frames.setdefault((camera, person), []).append(picture)
     if not frames:
         near = [place for place in (*folders(root), root.parent) if _pictures(place)]
