@@ -44,8 +44,8 @@ def _frames(root: Path) -> dict[tuple[str, str], tuple[str, ...]]:
     """Return the frames of each (camera, tracklet), in sorted order."""
     frames = {}
     if images(root, root) and not folders(root):
-        meant = root.parent.parent
-        raise UserError(f"{root} holds pictures itself{EXPECTED}; did you mean {meant}?")
+        meant = f"; did you mean {root.parent.parent}?"
+        raise UserError(f"{root} holds pictures itself{EXPECTED}{meant}")
     for camera in folders(root):
         inside = folders(camera)
         if images(root, camera):
