@@ -24,8 +24,16 @@ from upm_lib import runs
 from upm_lib.config import UserError, command, known, preset
 from upm_lib.data import catalogue
 from upm_lib.data.packing import decode
-from upm_lib.data.readers import dukemtmc
-from upm_lib.data.tracklets import IMAGE_SUFFIXES, UNKNOWN, Dataset, Tracklet, folders, readable
+from upm_lib.data.readers import dukemtmc, market1501, mars
+from upm_lib.data.tracklets import (
+    IMAGE_SUFFIXES,
+    SUBSETS,
+    UNKNOWN,
+    Dataset,
+    Tracklet,
+    folders,
+    readable,
+)
 from upm_lib.pictures import canvas, photos
 
 MARKET = (
@@ -64,6 +72,53 @@ ORIGIN = {
     ),
 }
 
+# Of Market-1501, with either kind of training tracklets. The gallery's identities are 750 people
+# and one number for all distractors; junk is left out.
+_MARKET = {
+    "train identities": 751,
+    "train frames": 12936,
+    "query identities": 750,
+    "query frames": 3368,
+    "gallery identities": 751,
+    "gallery frames": 15913,
+    "pictures left out": 3819,
+}
+
+# What the real sets hold, with the paper's limit of 28 frames for PRID2011. MARS's identities are
+# the folders of its two parts; those of the test part include 0000 (distractors) and 00-1 (junk).
+KNOWN: dict[str, dict[str, int]] = {
+    "prid2011": {"identities": 178, "tracklets": 356, "frames": 38466},
+    "ilids_vid": {"identities": 300, "tracklets": 600, "frames": 42459},
+    "dukemtmc": {
+        "train identities": 702,
+        "train tracklets": 2196,
+        "query tracklets": 702,
+        "gallery tracklets": 2636,
+    },
+    "mars": {
+        "train identities": 625,
+        "test identities": 636,
+        "train tracklets": 8298,
+        "query tracklets": 1980,
+        "gallery tracklets": 9330,
+    },
+    "ward": {"identities": 70, "tracklets": 210, "frames": 4786},
+    "market1501": _MARKET | {"train tracklets": 3262},
+    "market1501_sequences": _MARKET,  # how many tracklets these are, no source says
+    "folder": {},
+}
+# The folders (and lists) that each layout has, below its root.
+LAYOUT: dict[str, tuple[str, ...]] = {
+    "prid2011": ("multi_shot/cam_a", "multi_shot/cam_b"),
+    "ilids_vid": ("sequences/cam1", "sequences/cam2"),
+    "dukemtmc": SUBSETS,
+    "mars": ("bbox_train", "bbox_test", *(f"info/{file}" for file in mars.INFO)),
+    "ward": (".",),  # all pictures lie in the root
+    "market1501": tuple(market1501.FOLDERS.values()),
+    "market1501_sequences": tuple(market1501.FOLDERS.values()),
+    "folder": (),
+}
+
 
 def counts(dataset: Dataset) -> dict[str, int]:
     """Return how much a data set holds, by subset if it has an official division."""
@@ -85,7 +140,7 @@ def left_out(dataset: Dataset) -> dict[str, int]:
     """Return how many pictures, such as junk, and other files of the layout are no frames."""
     frames = {frame for tracklet in dataset.tracklets for frame in tracklet.frames}
     found = {"pictures left out": 0, "other files": 0}
-    for place in catalogue.LAYOUT[dataset.name] or (".",):
+    for place in LAYOUT[dataset.name] or (".",):
         for folder, _, names in os.walk(dataset.root / place):
             inside = os.path.relpath(folder, dataset.root)
             paths = {os.path.normpath(os.path.join(inside, name)) for name in names} - frames
@@ -159,11 +214,11 @@ def report_layout(name: str, root: Path) -> bool:
     """Print which folders and lists are there; return whether all are."""
     whole = True
     print("folders")
-    for place in catalogue.LAYOUT[name]:
+    for place in LAYOUT[name]:
         there = (root / place).exists()
         whole &= there
         print(f"  {place:<28}{'found' if there else 'MISSING'}")
-    if not catalogue.LAYOUT[name]:
+    if not LAYOUT[name]:
         cameras = ", ".join(p.name for p in folders(root)) or "none"
         print(f"  any camera names            found: {cameras}")
     return whole
@@ -171,7 +226,7 @@ def report_layout(name: str, root: Path) -> bool:
 
 def report_counts(dataset: Dataset) -> bool:
     """Print what the set holds beside what it should; return whether they agree."""
-    known, agree = catalogue.KNOWN[dataset.name], True
+    known, agree = KNOWN[dataset.name], True
     print(f"{'counts':<28}{'found':>10}{'known':>10}" if known else "counts")
     for what, found in counts(dataset).items():
         differs = what in known and known[what] != found
@@ -206,16 +261,15 @@ def check(name: str, root: Path, out: Path) -> bool:
         root = root / "i-LIDS-VID"
     print(f"{name} in {root}")
     fine = report_layout(name, root)
-    empty: list[str] = []
     try:
-        dataset = catalogue.read(name, root, preset(name, "paper").min_frames, empty=empty)
+        dataset = catalogue.read(name, root, preset(name, "paper").min_frames)
     except UserError as error:
         print(f"cannot be read: {error}")
         fine = False
     else:
         fine &= report_counts(dataset)
         broken = broken_pictures(dataset)
-        fine &= report_broken(empty, broken)
+        fine &= report_broken([e.relative_to(root).as_posix() for e in dataset.empty], broken)
         drawn = strip(dataset, {frame for _, bad in broken for frame in bad}, out)
         print(f"sample strip: {drawn or 'no picture can be read'}")
     page, terms = ORIGIN[name]

@@ -19,7 +19,7 @@ import torch
 from upm_lib import runs
 from upm_lib.config import Config, preset
 from upm_lib.data import batches, packing
-from upm_lib.data.readers import prid2011
+from upm_lib.data.readers.sequences import prid2011
 from upm_lib.learning import model, training
 from upm_lib.retrieval import features
 from upm_lib.synthetic import world
@@ -41,7 +41,7 @@ def training_grows(folder: Path, steps: int) -> bool:
     """Train on a small synthetic world, with checkpoints; return whether memory grows too much."""
     config = CONFIG.replace(k=2, steps=steps, ema=0.999)
     root = world.write(world.World(identities=8, cameras=2, frames=4), folder / "data")
-    dataset = prid2011.read(root, 1, config.dataset)
+    dataset = prid2011(root, 1, config.dataset)
     half = batches.TrainingSet(dataset, packing.Frames(dataset), config)
     seen = {}
 

@@ -7,7 +7,7 @@ import matplotlib
 import pytest
 from trees import both, write_prid
 
-from upm_lib.data.readers import prid2011
+from upm_lib.data.readers.sequences import prid2011
 from upm_lib.data.tracklets import Dataset
 from upm_lib.synthetic import world
 
@@ -49,10 +49,10 @@ def tiny_root(tiny_world: world.World, tmp_path_factory: pytest.TempPathFactory)
 def few(tmp_path: Path, run_store: Path) -> Dataset:
     """Four people, two cameras, three frames."""
     root = write_prid(tmp_path / "few", both(dict.fromkeys((1, 2, 3, 4), 3)))
-    return prid2011.read(root, 1)
+    return prid2011(root, 1)
 
 
 @pytest.fixture(scope="session")
 def tiny(tiny_root: Path) -> Dataset:
     """The tiny synthetic world."""
-    return prid2011.read(tiny_root, 1)
+    return prid2011(tiny_root, 1)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from upm_lib import distributed
 from upm_lib.data import packing
-from upm_lib.data.readers import prid2011
+from upm_lib.data.readers.sequences import prid2011
 from upm_lib.learning import training
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,7 +46,7 @@ def one(root: Path, store: Path, branch: str) -> dict[str, Tensor]:
     """The state that this process alone comes to, without interruption."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UPM_RUNS", str(store))
-        dataset = prid2011.read(root, min_frames=1, name="synthetic_clean")
+        dataset = prid2011(root, min_frames=1, name="synthetic_clean")
         frames = packing.Frames(dataset)
         trainer = two_processes.a_trainer(dataset, frames, branch)
         training.train(trainer)
@@ -137,7 +137,7 @@ def test_shares_follow_one_another_and_leave_nothing_out(
 def test_a_batch_that_does_not_divide_is_refused(
     tiny_root: Path, run_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dataset = prid2011.read(tiny_root, min_frames=1, name="synthetic_clean")
+    dataset = prid2011(tiny_root, min_frames=1, name="synthetic_clean")
     frames = packing.Frames(dataset)
     monkeypatch.setattr(distributed, "size", lambda: 3)
     with pytest.raises(training.UserError, match="batch = 8 does not divide over 3 processes"):

@@ -15,7 +15,7 @@ from upm_lib import distributed
 from upm_lib.config import Config, preset
 from upm_lib.data import packing
 from upm_lib.data.batches import TrainBatch, TrainingSet
-from upm_lib.data.readers import prid2011
+from upm_lib.data.readers.sequences import prid2011
 from upm_lib.data.tracklets import Dataset
 from upm_lib.learning import training
 from upm_lib.retrieval import features
@@ -64,7 +64,7 @@ def main(root: str, out: str) -> None:
     folder = Path(out)
     with distributed.processes():
         with distributed.first_goes_first():
-            dataset = prid2011.read(root, min_frames=1, name="synthetic_clean")
+            dataset = prid2011(root, min_frames=1, name="synthetic_clean")
             frames = packing.Frames(dataset)
         for branch in BRANCHES:
             runs = folder / f"run-{branch}"

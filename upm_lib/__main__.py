@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 # Of the paper; what we measure beyond it; all that a data set can fill.
 TABLES = ("1", "2", "3", "4", "5", "6", "beyond", "all")
 
-STOPPED = 130  # the shell's code for an interrupted command
-
 
 @command
 def main(argv: list[str] | None = None) -> int:
@@ -37,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
         arguments.run(arguments)
     except KeyboardInterrupt:
         print("stopped: the same command goes on from the last checkpoint", file=sys.stderr)
-        return STOPPED
+        return 130  # the shell's code for an interrupted command
     return 0
 
 
@@ -53,23 +51,15 @@ def _demo(arguments: argparse.Namespace) -> None:
     demo.run(arguments.dataset)
 
 
-# ---------------------------------------------------------------- what is meant
-
-
 def _add_data(parser: argparse.ArgumentParser) -> None:
     """Add the options that say which data are meant, and at which scale."""
-    parser.add_argument(
-        "--dataset", default="synthetic_clean", metavar="NAME", help=", ".join(PAPER)
-    )
-    parser.add_argument("--root", metavar="DIR", help="folder of the data set")
-    parser.add_argument(
-        "--scale",
-        metavar="NAME",
-        help=f"{', '.join(SCALES)}; default: demo for synthetic data sets, paper for the others",
-    )
-    parser.add_argument(
-        "--splits", metavar="NAME", help="random, or official: the published lists; default: random"
-    )
+    add = parser.add_argument
+    add("--dataset", default="synthetic_clean", metavar="NAME", help=", ".join(PAPER))
+    add("--root", metavar="DIR", help="folder of the data set")
+    usual = "demo for synthetic data sets, paper for the others"
+    add("--scale", metavar="NAME", help=f"{', '.join(SCALES)}; default: {usual}")
+    lists = "random, or official: the published lists; default: random"
+    add("--splits", metavar="NAME", help=lists)
 
 
 def _scale(arguments: argparse.Namespace) -> str:
@@ -82,22 +72,17 @@ def _scale(arguments: argparse.Namespace) -> str:
 
 def _add_networks(parser: argparse.ArgumentParser) -> None:
     """Add the options that say which networks are meant, and where they are trained."""
-    parser.add_argument(
-        "--backbone",
-        metavar="NAME",
-        help="mobilenet_v1, resnet50, resnet50_slim or small; default: the scale's",
-    )
-    parser.add_argument(
-        "--weights",
-        metavar="FILE",
-        help="trained weights of the backbone; 'imagenet' downloads them; default: the scale's",
-    )
-    parser.add_argument("--k", type=int, help=f"parts: {', '.join(map(str, PARTS))}; default: 8")
-    parser.add_argument("--pool", metavar="NAME", help="of the parts: gap or gmp; default: gap")
-    parser.add_argument("--steps", type=int, help="of a training; default: the scale's")
-    parser.add_argument("--seed", type=int, help="default: 0")
-    parser.add_argument("--min-frames", type=int, metavar="N", help="leave out shorter tracklets")
-    parser.add_argument("--device", help="cpu or cuda; default: a GPU if there is one")
+    add = parser.add_argument
+    names = "mobilenet_v1, resnet50, resnet50_slim or small; default: the scale's"
+    add("--backbone", metavar="NAME", help=names)
+    files = "trained weights of the backbone; 'imagenet' downloads them; default: the scale's"
+    add("--weights", metavar="FILE", help=files)
+    add("--k", type=int, help=f"parts: {', '.join(map(str, PARTS))}; default: 8")
+    add("--pool", metavar="NAME", help="of the parts: gap or gmp; default: gap")
+    add("--steps", type=int, help="of a training; default: the scale's")
+    add("--seed", type=int, help="default: 0")
+    add("--min-frames", type=int, metavar="N", help="leave out shorter tracklets")
+    add("--device", help="cpu or cuda; default: a GPU if there is one")
 
 
 def _networks(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -111,9 +96,6 @@ def _open(arguments: argparse.Namespace, **more: Any) -> "Bench":
     where = {"root": arguments.root, "splits": arguments.splits}
     options = where | _networks(arguments) | more
     return open_bench(arguments.dataset, _scale(arguments), **options)
-
-
-# ---------------------------------------------------------------- train
 
 
 def _add_train(commands: argparse._SubParsersAction) -> None:
@@ -161,9 +143,6 @@ def _value(text: str) -> Any:
         return text
 
 
-# ---------------------------------------------------------------- table
-
-
 def _add_table(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "table",
@@ -172,46 +151,32 @@ def _add_table(commands: argparse._SubParsersAction) -> None:
         "What is done is found in the run store; what was interrupted goes on. Tables 1 to 4 are "
         "measured; Tables 5 and 6 are counts and need no data.",
     )
-    parser.add_argument(
-        "table",
-        metavar="TABLE",
-        help="1 to 6; beyond: each module at every k, both ways to fuse; all: 1 to 4 and beyond",
-    )
+    add = parser.add_argument
+    kinds = "1 to 6; beyond: each module at every k, both ways to fuse; all: 1 to 4 and beyond"
+    add("table", metavar="TABLE", help=kinds)
     _add_data(parser)
-    parser.add_argument(
-        "--trials", default="1", metavar="N", help="3 (the first three), 1-10 or 1,3,5; default: 1"
-    )
+    numbers = "3 (the first three), 1-10 or 1,3,5; default: 1"
+    add("--trials", default="1", metavar="N", help=numbers)
     _add_networks(parser)
-    parser.add_argument(
-        "--dry-run", action="store_true", help="say what would be run, with time and disk"
-    )
+    add("--dry-run", action="store_true", help="say what would be run, with time and disk")
     parser.set_defaults(run=_table)
 
 
 def _table(arguments: argparse.Namespace) -> None:
     table = known(TABLES, arguments.table, "table")
     _scale(arguments)  # refuses an unknown name before anything is said
+    from upm_lib.paper import tables
+
     if table in ("5", "6"):
-        _print_counts(table)
+        printed, counted = (of(table).to_string() for of in (tables.printed, tables.counts))
+        print(tables.TITLES[table], "published:", printed, "", sep="\n")
+        print("counted as the paper counts, and plainly:", counted, sep="\n")
     elif arguments.dataset == "dukemtmc" and arguments.root is None:
-        _print_published(table)
+        print(tables.UNREAD)
+        for one in tables.PAPER_TABLES if table == "all" else (table,):
+            print("", tables.TITLES[one], tables.printed(one).to_string(), sep="\n")
     else:
         _run_table(table, arguments)
-
-
-def _print_counts(table: str) -> None:
-    from upm_lib.paper import tables
-
-    print(tables.TITLES[table], "published:", tables.printed(table).to_string(), "", sep="\n")
-    print("counted as the paper counts, and plainly:", tables.counts(table).to_string(), sep="\n")
-
-
-def _print_published(table: str) -> None:
-    from upm_lib.paper import tables
-
-    print(tables.UNREAD)
-    for one in tables.PAPER_TABLES if table == "all" else (table,):
-        print("", tables.TITLES[one], tables.printed(one).to_string(), sep="\n")
 
 
 def _run_table(table: str, arguments: argparse.Namespace) -> None:
@@ -234,9 +199,6 @@ def _run_table(table: str, arguments: argparse.Namespace) -> None:
         print(*tables.notes(one, bench, trials), "", sep="\n")
 
 
-# ---------------------------------------------------------------- search
-
-
 def _add_search(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "search",
@@ -244,25 +206,15 @@ def _add_search(commands: argparse._SubParsersAction) -> None:
         description="Find the tracklets of your own cameras that look like one of them. The two "
         "networks are trained on the gallery where that is not done yet, without any label.",
     )
-    parser.add_argument(
-        "--query",
-        required=True,
-        metavar="TRACKLET",
-        help="a tracklet of the gallery such as cam1/0007, or any folder of frames",
-    )
-    parser.add_argument(
-        "--gallery", required=True, metavar="FOLDER", help="with CAMERA/TRACKLET/frames in it"
-    )
-    parser.add_argument("--top", type=int, default=5, metavar="N", help="default: %(default)s")
-    parser.add_argument(
-        "--same-camera", action="store_true", help="search the query's own camera too"
-    )
-    parser.add_argument(
-        "--out", metavar="FILE.png", help="of the picture; default: a file in the run store"
-    )
-    parser.add_argument(
-        "--scale", default="frozen", metavar="NAME", help=f"{', '.join(SCALES)}; default: frozen"
-    )
+    add = parser.add_argument
+    asked = "a tracklet of the gallery such as cam1/0007, or any folder of frames"
+    add("--query", required=True, metavar="TRACKLET", help=asked)
+    add("--gallery", required=True, metavar="FOLDER", help="with CAMERA/TRACKLET/frames in it")
+    add("--top", type=int, default=5, metavar="N", help="default: %(default)s")
+    add("--same-camera", action="store_true", help="search the query's own camera too")
+    add("--out", metavar="FILE.png", help="of the picture; default: a file in the run store")
+    scales = f"{', '.join(SCALES)}; default: frozen"
+    add("--scale", default="frozen", metavar="NAME", help=scales)
     _add_networks(parser)
     parser.set_defaults(run=_search)
 

@@ -46,40 +46,26 @@ def _finite(value: Any) -> bool:
     return isinstance(value, int | float) and 0 <= value < float("inf")
 
 
-# What the fields of a config must fulfil beside their type: names, test, sentence.
+_NEGATIVE = "must not be negative or infinite: {}"
+# What the fields of a config must fulfil beside their type: names, test, how the sentence goes on.
 _RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     (
         "k",
         PARTS.__contains__,
-        f"k = {{value}} does not divide the {MAP_ROWS} rows of the backbone's map: "
+        f"= {{}} does not divide the {MAP_ROWS} rows of the backbone's map: "
         f"choose k from {', '.join(map(str, PARTS))}",
     ),
-    (
-        "steps batch trial min_frames c_reduced",
-        lambda value: value >= 1,
-        "{name} must be at least 1, not {value}",
-    ),
-    (
-        "lr margin lam warmup_epochs weight_decay clip seed freeze head_lr_factor",
-        _finite,
-        "{name} must not be negative or infinite: {value}",
-    ),
-    (
-        "eta ema bn_momentum",
-        lambda value: 0 <= value <= 1,
-        "{name} must lie in [0, 1], got {value}",
-    ),
-    ("seed", lambda value: value < 2**63, "{name} must be below 2**63, not {value}"),
+    ("steps batch trial min_frames c_reduced", lambda n: n >= 1, "must be at least 1, not {}"),
+    ("lr margin lam warmup_epochs weight_decay clip", _finite, _NEGATIVE),
+    ("seed freeze head_lr_factor", _finite, _NEGATIVE),
+    ("eta ema bn_momentum", lambda x: 0 <= x <= 1, "must lie in [0, 1], got {}"),
+    ("seed", lambda n: n < 2**63, "must be below 2**63, not {}"),
     (
         "lr_factors",
-        lambda value: len(value) == 2,
-        "{name} must be two numbers, for the two halves of the training",
+        lambda x: len(x) == 2,
+        "must be two numbers, for the two halves of the training",
     ),
-    (
-        "lr_factors",
-        lambda value: all(map(_finite, value)),
-        "{name} must not be negative or infinite: {value}",
-    ),
+    ("lr_factors", lambda x: all(map(_finite, x)), _NEGATIVE),
 )
 
 
@@ -148,13 +134,11 @@ class Config:
             for name in names.split():
                 value = getattr(self, name)
                 if value is not None and not holds(value):
-                    raise UserError(sentence.format(name=name, value=value))
+                    raise UserError(f"{name} {sentence.format(value)}")
         stride = self.height // MAP_ROWS
         if stride not in (16, 32) or (self.height, self.width) != (8 * stride, 4 * stride):
-            raise UserError(
-                f"the input is 256x128 or 128x64 pixels (a map of {MAP_ROWS}x{MAP_COLUMNS}), "
-                f"not {self.height}x{self.width}"
-            )
+            sizes = f"256x128 or 128x64 pixels (a map of {MAP_ROWS}x{MAP_COLUMNS})"
+            raise UserError(f"the input is {sizes}, not {self.height}x{self.width}")
         if self.freeze and self.weights is None:
             raise UserError("freeze keeps trained weights as they are: give weights, or freeze = 0")
 
@@ -208,37 +192,12 @@ OFFICIAL: dict[str, Any] = dict(
     normalise_branches=False,
 )
 
-# ---------------------------------------------------------------- presets
-# What a data set needs at every scale: only PRID2011 leaves out short tracklets, and the two
-# cameras of iLIDS-VID search each other.
-_SETS: dict[str, dict[str, Any]] = {
-    "prid2011": {},
-    "ilids_vid": dict(min_frames=1, probes="both"),
-    "dukemtmc": dict(min_frames=1),
-    "mars": dict(min_frames=1),
-    "ward": dict(min_frames=1),
-    "market1501": dict(min_frames=1),
-    "market1501_sequences": dict(min_frames=1),
-    "folder": dict(min_frames=1),
-    "synthetic_clean": dict(min_frames=1),
-    "synthetic_cluttered": dict(min_frames=1, probes="both"),
-    "synthetic_eight": dict(min_frames=1),
-}
-
 # Section 4.1. All else in it is a default of Config: batches of 64 frames of 256x128 pixels,
 # eta = 0.5, m = 0.5, lambda = 1, c' = 256, k = 8, a moving average of the weights. What to expect
 # of a preset (time, published number) is computed: plan.expectation.
-_RMSPROP = dict(
-    weights="imagenet", optimiser="rmsprop", lr=0.045, schedule="staircase", warmup_epochs=2.0
-)
-_SGD = dict(
-    weights="imagenet",
-    optimiser="sgd",  # with momentum
-    lr=0.01,
-    schedule="halves",
-    warmup_epochs=1.0,
-    steps=25000,
-)
+_IMAGENET = dict(weights="imagenet")
+_RMSPROP = _IMAGENET | dict(optimiser="rmsprop", lr=0.045, schedule="staircase", warmup_epochs=2.0)
+_SGD = _IMAGENET | dict(optimiser="sgd", lr=0.01, schedule="halves", warmup_epochs=1.0, steps=25000)
 _RECIPES: dict[str, dict[str, Any]] = {
     "prid2011": _RMSPROP | dict(steps=20000),
     "ilids_vid": _RMSPROP | dict(steps=15000),
@@ -253,19 +212,18 @@ _RECIPES: dict[str, dict[str, Any]] = {
     "synthetic_cluttered": _RMSPROP | dict(steps=15000),
     "synthetic_eight": _SGD,
 }
+# What a set needs at every scale: only PRID2011 leaves out short tracklets, and the two cameras of
+# iLIDS-VID search each other.
+_SETS: dict[str, dict[str, Any]] = {name: dict(min_frames=1) for name in _RECIPES} | {
+    "prid2011": {},
+    "ilids_vid": dict(min_frames=1, probes="both"),
+    "synthetic_cluttered": dict(min_frames=1, probes="both"),
+}
 PAPER = {name: _SETS[name] | recipe for name, recipe in _RECIPES.items()}
 
 # A minute or less a network on two cores, without any download.
-_DEMO = dict(
-    height=128,
-    width=64,
-    steps=400,
-    optimiser="adam",
-    lr=5e-3,
-    schedule="cosine",
-    weight_decay=0.0,
-    ema=0.0,
-)
+_FAST = dict(height=128, width=64, optimiser="adam", schedule="cosine", weight_decay=0.0, ema=0.0)
+_DEMO = _FAST | dict(steps=400, lr=5e-3)
 _DRAWN = _DEMO | dict(backbone="small", bn_momentum=0.1)
 _FILMED = _DEMO | dict(backbone="mobilenet_v1", lr=3e-4, head_lr_factor=3.0)
 DEMO = {
@@ -273,15 +231,10 @@ DEMO = {
     for name, needs in _SETS.items()
 }
 # Real weights without a GPU: only the last two blocks of the ImageNet MobileNetV1 are trained.
-_FROZEN = _DEMO | dict(
-    backbone="mobilenet_v1",
-    weights="imagenet",
-    freeze=11,
-    steps=120,
-    lr=1e-3,
-    head_lr_factor=3.0,
-    bn_momentum=0.1,
-)
+_FROZEN = _FAST | dict(
+    backbone="mobilenet_v1", weights="imagenet", freeze=11, steps=120,
+    lr=1e-3, head_lr_factor=3.0, bn_momentum=0.1,
+)  # fmt: skip
 FROZEN = {name: needs | _FROZEN for name, needs in _SETS.items()}
 SCALES = {"demo": DEMO, "frozen": FROZEN, "paper": PAPER}
 
@@ -289,8 +242,7 @@ SCALES = {"demo": DEMO, "frozen": FROZEN, "paper": PAPER}
 def preset(dataset: str, scale: str = "demo", **changes: Any) -> Config:
     """Return the config of a data set at a scale ("demo", "frozen" or "paper"), with changes.
 
-    A change of None means "as the preset has it", so that notebook parameters pass
-    straight through.
+    A change of None means "as the preset has it", so that notebook parameters pass through.
     Raises UserError for an unknown data set, scale or field, naming the nearest valid one.
     """
     known(SCALES, scale, "scale")

@@ -78,13 +78,8 @@ def agree(number: int, what: str) -> None:
         numbers: list[Any] = [None] * size()
         dist.all_gather_object(numbers, number)
         if len(set(numbers)) > 1:
-            raise UserError(
-                f"the processes disagree on {what} ({numbers}): put the run store on storage that "
-                "all machines share, and set UPM_RUNS to it"
-            )
-
-
-# ---------------------------------------------------------------- shares of a whole
+            advice = "put the run store on storage that all machines share, and set UPM_RUNS to it"
+            raise UserError(f"the processes disagree on {what} ({numbers}): {advice}")
 
 
 def share(count: int) -> slice:
@@ -114,9 +109,6 @@ def merge(x: Tensor, count: int) -> Tensor:
     bounds = [count * r // size() for r in range(size() + 1)]
     parts = gather(padded).split(longest)
     return torch.cat([p[: e - b] for p, b, e in zip(parts, bounds, bounds[1:], strict=False)])
-
-
-# ---------------------------------------------------------------- batch normalisation
 
 
 class _Normalise(torch.autograd.Function):

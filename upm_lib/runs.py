@@ -91,21 +91,15 @@ def digest(values: Any) -> str:
 @lru_cache
 def code_digest(*modules: str) -> str:
     """Return a digest over some modules of this package; comments and docstrings do not count."""
-    return digest([_program(Path(__file__).parent / f"{module}.py") for module in modules])
+    paths = [Path(__file__).parent / f"{module}.py" for module in modules]
+    return digest([ast.dump(_Program().visit(ast.parse(path.read_text()))) for path in paths])
 
 
-@lru_cache
-def _program(path: Path) -> str:
-    tree = ast.parse(path.read_text())
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            body[:] = [
-                line
-                for line in body
-                if not (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))
-            ]
-    return ast.dump(tree)
+class _Program(ast.NodeTransformer):
+    """Takes the docstrings away."""
+
+    def visit_Expr(self, line: ast.Expr) -> ast.Expr | None:
+        return None if isinstance(line.value, ast.Constant) else line
 
 
 @contextmanager
@@ -129,10 +123,8 @@ def replacing(path: Path) -> Iterator[Path]:
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except OSError as error:
-        raise NotWritten(
-            f"{path} cannot be written ({error}): make room or check the permissions of its "
-            "folder; what it held before is kept"
-        ) from error
+        advice = "make room or check the permissions of its folder; what it held before is kept"
+        raise NotWritten(f"{path} cannot be written ({error}): {advice}") from error
     finally:
         if temporary:
             temporary.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from upm_lib.config import Config, UserError
 from upm_lib.data.batches import Sampler, TrainBatch, TrainingSet
 from upm_lib.data.catalogue import load
 from upm_lib.data.packing import Frames
-from upm_lib.data.readers import prid2011
+from upm_lib.data.readers.sequences import prid2011
 from upm_lib.data.splits import split
 from upm_lib.data.tracklets import Dataset, Tracklet
 from upm_lib.synthetic import world
@@ -41,7 +41,7 @@ def test_frames_are_sorted_by_name_whatever_their_padding_and_order_of_writing(
     root = write_prid(tmp_path, both({1: 1, 2: 1}))
     for name in ("10", "0003", "9", "002"):
         write_image(root / "multi_shot" / "cam_a" / "person_0001" / f"{name}.png")
-    frames = prid2011.read(root, 1).tracklets[0].frames
+    frames = prid2011(root, 1).tracklets[0].frames
     assert [Path(f).stem for f in frames] == ["0001", "0003", "002", "10", "9"]
 
 
@@ -51,26 +51,26 @@ def test_other_files_beside_the_frames_are_no_frames(tmp_path: Path) -> None:
     (folder / "Thumbs.db").write_bytes(b"x")
     (folder / "notes.txt").write_text("x")
     write_image(folder / "0003.PNG")
-    assert len(prid2011.read(root, 1).tracklets[0].frames) == 3
+    assert len(prid2011(root, 1).tracklets[0].frames) == 3
 
 
 def test_files_beside_the_folders_of_people_do_no_harm(tmp_path: Path) -> None:
     root = write_prid(tmp_path, both({1: 2, 2: 2}))
     (root / "multi_shot" / "cam_a" / "person_list.txt").write_text("x")
     (root / "multi_shot" / "cam_list.txt").write_text("x")
-    assert prid2011.read(root, 1).people == (1, 2)
+    assert prid2011(root, 1).people == (1, 2)
 
 
 def test_a_folder_of_a_person_without_a_number_is_named(tmp_path: Path) -> None:
     root = write_prid(tmp_path, both({1: 2, 2: 2}))
     (root / "multi_shot" / "cam_a" / "person_0001 (copy)").mkdir()
     with pytest.raises(UserError, match=r"person_0001 \(copy\)"):
-        prid2011.read(root, 1)
+        prid2011(root, 1)
 
 
 def test_people_seen_by_one_camera_only_are_left_out(tmp_path: Path) -> None:
     counts = both({1: 2, 3: 2}) | {("a", 2): 2, ("b", 7): 2}
-    dataset = prid2011.read(write_prid(tmp_path, counts), 1)
+    dataset = prid2011(write_prid(tmp_path, counts), 1)
     assert dataset.people == (1, 3)
     assert len(dataset.tracklets) == 4
 
@@ -78,25 +78,25 @@ def test_people_seen_by_one_camera_only_are_left_out(tmp_path: Path) -> None:
 def test_more_than_27_frames_in_both_cameras_are_needed(tmp_path: Path) -> None:
     counts = both({1: 28, 2: 28, 3: 27}) | {("a", 4): 28, ("b", 4): 27, ("a", 5): 27, ("b", 5): 28}
     root = write_prid(tmp_path, counts)
-    assert prid2011.read(root).people == (1, 2)
+    assert prid2011(root).people == (1, 2)
     assert load(Config(dataset="prid2011", root=str(root))).people == (1, 2)
-    assert prid2011.read(root, 27).people == (1, 2, 3, 4, 5)
+    assert prid2011(root, 27).people == (1, 2, 3, 4, 5)
 
 
 def test_a_person_without_frames_is_left_out_whatever_the_limit(tmp_path: Path) -> None:
     root = write_prid(tmp_path, both({1: 1, 2: 1, 3: 0}))
-    assert prid2011.read(root, 1).people == (1, 2)
+    assert prid2011(root, 1).people == (1, 2)
 
 
 def test_spaces_and_other_alphabets_in_the_path_do_no_harm(tmp_path: Path, run_store: Path) -> None:
     root = write_prid(tmp_path / "données de 人" / "prid 2011", both({1: 2, 2: 2}))
-    assert Frames(prid2011.read(root, 1)).pixels.shape == (8, 8, 4, 3)
+    assert Frames(prid2011(root, 1)).pixels.shape == (8, 8, 4, 3)
 
 
 def test_a_link_to_the_root_does_as_well(tmp_path: Path, run_store: Path) -> None:
     root = write_prid(tmp_path / "far away", both({1: 2, 2: 2}))
     (tmp_path / "link").symlink_to(root, target_is_directory=True)
-    there, here = prid2011.read(root, 1), prid2011.read(tmp_path / "link", 1)
+    there, here = prid2011(root, 1), prid2011(tmp_path / "link", 1)
     assert here.tracklets == there.tracklets
     assert here.digest() == there.digest()
     assert len(Frames(here).pixels) == 8
@@ -115,7 +115,7 @@ def test_a_root_that_nobody_may_write_to_is_enough(tmp_path: Path, run_store: Pa
     for place in places:
         place.chmod(0o555 if place.is_dir() else 0o444)
     try:
-        dataset = prid2011.read(root, 1)
+        dataset = prid2011(root, 1)
         TrainingSet(dataset, Frames(dataset), TINY).batch(0)
     finally:
         for place in places:
@@ -138,7 +138,7 @@ def test_a_wrong_root_gets_a_sentence_with_a_hint(
 ) -> None:
     write_prid(tmp_path / "above" / "prid_2011", both({1: 2, 2: 2}))
     with pytest.raises(UserError) as caught:
-        prid2011.read(tmp_path / given, 1)
+        prid2011(tmp_path / given, 1)
     text = str(caught.value)
     assert text.startswith(str(tmp_path / given))
     assert "\n" not in text
@@ -150,14 +150,14 @@ def test_a_file_given_as_root_is_not_said_to_be_missing(tmp_path: Path) -> None:
     archive = tmp_path / "prid_2011.zip"
     archive.write_bytes(b"PK")
     with pytest.raises(UserError) as caught:
-        prid2011.read(archive)
+        prid2011(archive)
     assert "does not exist" not in str(caught.value)
 
 
 def test_one_camera_is_not_enough(tmp_path: Path) -> None:
     root = write_prid(tmp_path, {("a", 1): 2, ("a", 2): 2})
     with pytest.raises(UserError, match="needs the folders cam_a and cam_b, found cam_a"):
-        prid2011.read(root, 1)
+        prid2011(root, 1)
 
 
 @pytest.mark.parametrize("frames", [{1: 27, 2: 27}, {1: 28, 2: 27}])
@@ -166,7 +166,7 @@ def test_too_few_people_with_long_tracklets_get_a_sentence(
 ) -> None:
     root = write_prid(tmp_path, both(frames))
     with pytest.raises(UserError, match=r"[01] people have at least 28 frames .*min_frames lower"):
-        prid2011.read(root)
+        prid2011(root)
 
 
 def test_a_data_set_that_is_not_embedded_needs_a_root() -> None:
@@ -188,7 +188,7 @@ def test_the_embedded_data_are_drawn_into_the_store_once(
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real sample is not beside this checkout")
 def test_the_real_sample_has_ten_people_twenty_tracklets_of_thirty_frames() -> None:
-    dataset = prid2011.read(REAL)
+    dataset = prid2011(REAL)
     assert dataset.people == tuple(range(1, 11))
     assert [len(t.frames) for t in dataset.tracklets] == [30] * 20
     assert [t.camera for t in dataset.tracklets] == [0] * 10 + [1] * 10
@@ -200,14 +200,14 @@ def test_the_real_sample_has_ten_people_twenty_tracklets_of_thirty_frames() -> N
 def test_the_digest_names_frames_and_sizes(tmp_path: Path) -> None:
     root = write_prid(tmp_path / "one", both({1: 2, 2: 2}))
     write_prid(tmp_path / "two", both({1: 2, 2: 2}))
-    first = prid2011.read(root, 1).digest()
-    assert prid2011.read(tmp_path / "two", 1).digest() == first, "the place does not matter"
-    assert prid2011.read(root, 1, "another name").digest() != first
+    first = prid2011(root, 1).digest()
+    assert prid2011(tmp_path / "two", 1).digest() == first, "the place does not matter"
+    assert prid2011(root, 1, "another name").digest() != first
     write_image(root / "multi_shot/cam_a/person_0001/0001.png", size=(16, 8))
-    second = prid2011.read(root, 1).digest()
+    second = prid2011(root, 1).digest()
     assert second != first
     (root / "multi_shot/cam_a/person_0001/0002.png").unlink()
-    assert prid2011.read(root, 1).digest() not in (first, second)
+    assert prid2011(root, 1).digest() not in (first, second)
 
 
 # ---------------------------------------------------------------- sampler
@@ -218,7 +218,6 @@ def test_every_frame_comes_once_an_epoch_across_the_borders_of_batches(
     count: int, batch: int
 ) -> None:
     sampler = Sampler(count, batch, 0)
-    assert sampler.steps_per_epoch == count / batch
     stream = np.concatenate([sampler(step) for step in range(4 * count)])
     for epoch in range(4):
         assert sorted(stream[epoch * count : (epoch + 1) * count]) == list(range(count))
@@ -326,5 +325,5 @@ def test_the_order_of_tracklets_follows_the_seed_and_the_trial(
 def test_reading_needs_no_write_beside_the_store(tmp_path: Path, run_store: Path) -> None:
     root = write_prid(tmp_path / "prid", both({1: 2, 2: 2}))
     before = sorted(os.listdir(tmp_path))
-    Frames(prid2011.read(root, 1))
+    Frames(prid2011(root, 1))
     assert sorted(os.listdir(tmp_path)) == sorted({*before, run_store.name})

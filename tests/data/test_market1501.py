@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -12,7 +13,6 @@ import torch
 from trees import write_image
 
 from upm_lib.config import UserError, preset
-from upm_lib.data import catalogue
 from upm_lib.data.catalogue import load
 from upm_lib.data.readers import market1501
 from upm_lib.data.splits import split
@@ -246,8 +246,19 @@ def test_single_pictures_are_trained_on_searched_and_found(bench: Bench) -> None
 # ---------------------------------------------------------------- the check
 
 
+@pytest.fixture(scope="module")
+def check() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("check_dataset", CHECK)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def test_the_check_counts_junk_and_other_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    check: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
 ) -> None:
     small = {
         "train tracklets": 4,
@@ -257,10 +268,7 @@ def test_the_check_counts_junk_and_other_files(
         "gallery frames": 7,
         "pictures left out": 2,
     }
-    monkeypatch.setattr(catalogue, "KNOWN", {"market1501": small})
-    spec = importlib.util.spec_from_file_location("check_dataset", CHECK)
-    check = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(check)
+    monkeypatch.setattr(check, "KNOWN", {"market1501": small})
     root = write_market(tmp_path / "market")
     arguments = ["market1501", str(root), "--out", str(tmp_path)]
     assert check.main(arguments) == 0
@@ -272,8 +280,8 @@ def test_the_check_counts_junk_and_other_files(
     assert "pictures left out 1 2 DIFFERS" in " ".join(capsys.readouterr().out.split())
 
 
-def test_what_is_known_of_the_real_set_adds_up() -> None:
-    known = catalogue.KNOWN["market1501"]
+def test_what_is_known_of_the_real_set_adds_up(check: ModuleType) -> None:
+    known = check.KNOWN["market1501"]
     assert known["gallery frames"] + known["pictures left out"] == 19732
     assert known["train identities"] + known["query identities"] == 1501
-    assert set(catalogue.KNOWN["market1501_sequences"]) == set(known) - {"train tracklets"}
+    assert set(check.KNOWN["market1501_sequences"]) == set(known) - {"train tracklets"}

@@ -27,7 +27,7 @@ from trees import both, colour, write_image, write_prid
 from upm_lib.config import Config, UserError
 from upm_lib.data import packing
 from upm_lib.data.packing import Frames, PackingWarning, to_input
-from upm_lib.data.readers import prid2011
+from upm_lib.data.readers.sequences import prid2011
 from upm_lib.data.tracklets import Dataset
 from upm_lib.synthetic import world
 
@@ -120,7 +120,7 @@ def test_packing_holds_one_frame_at_a_time_in_memory(tmp_path: Path, run_store: 
     for camera, person, frame in itertools.product("ab", (1, 2), range(1, 31)):
         name = f"multi_shot/cam_{camera}/person_{person:04d}/{frame:04d}.png"
         write_image(root / name, colour(0, person, frame), (256, 128))
-    dataset = prid2011.read(root, 1)
+    dataset = prid2011(root, 1)
     tracemalloc.start()
     try:
         frames = Frames(dataset)
@@ -200,7 +200,7 @@ def test_a_copy_elsewhere_shares_the_pack(
     before = Frames(few)
     shutil.copytree(few.root, tmp_path / "elsewhere")  # with the times
     monkeypatch.setattr(packing, "decode", None)
-    assert same(before, Frames(prid2011.read(tmp_path / "elsewhere", 1)))
+    assert same(before, Frames(prid2011(tmp_path / "elsewhere", 1)))
     assert files(run_store) == ["frames.npy", "index.json"]
 
 
@@ -208,7 +208,7 @@ def test_a_copy_with_the_same_names_sizes_and_times_is_read_all_the_same(
     few: Dataset, tmp_path: Path
 ) -> None:
     shutil.copytree(few.root, tmp_path / "other")
-    other = prid2011.read(tmp_path / "other", 1)
+    other = prid2011(tmp_path / "other", 1)
     write_image(first_image(other), (50, 60, 70))
     for image in (first_image(few), first_image(other)):
         pad(image)
@@ -248,7 +248,7 @@ def test_names_that_are_no_text_are_read(tmp_path: Path, run_store: Path) -> Non
         os.rename(folder / "0002.png", os.fsencode(folder) + b"/B\xe4r.png")
     except OSError:
         pytest.skip("this file system takes no such names")
-    assert len(Frames(prid2011.read(root, 1)).pixels) == 8
+    assert len(Frames(prid2011(root, 1)).pixels) == 8
 
 
 # ---------------------------------------------------------------- damage
@@ -408,7 +408,7 @@ def noisy(root: Path, frames: int, suffix: str = ".png") -> Path:
 def test_broken_frames_are_left_out_and_named_each_time(
     tmp_path: Path, run_store: Path, suffix: str, how: str
 ) -> None:
-    dataset = prid2011.read(noisy(tmp_path, 3, suffix), 1)
+    dataset = prid2011(noisy(tmp_path, 3, suffix), 1)
     whole = Frames(dataset).pixels
     broken = (dataset.tracklets[0].frames[0], dataset.tracklets[2].frames[1])
     for name in broken:
@@ -425,7 +425,7 @@ def test_broken_frames_are_left_out_and_named_each_time(
 
 
 def test_a_mended_frame_comes_back(tmp_path: Path, run_store: Path) -> None:
-    dataset = prid2011.read(noisy(tmp_path, 2), 1)
+    dataset = prid2011(noisy(tmp_path, 2), 1)
     content = first_image(dataset).read_bytes()
     spoil(first_image(dataset), "half")
     with pytest.warns(PackingWarning):
@@ -440,7 +440,7 @@ def test_a_mended_frame_comes_back(tmp_path: Path, run_store: Path) -> None:
 def test_a_tracklet_without_a_whole_frame_is_named_and_nothing_half_written_stays(
     tmp_path: Path, run_store: Path, tracklet: int
 ) -> None:
-    dataset = prid2011.read(noisy(tmp_path, 2), 1)
+    dataset = prid2011(noisy(tmp_path, 2), 1)
     for name in dataset.tracklets[tracklet].frames:
         spoil(dataset.root / name, "half")
     with pytest.raises(UserError) as caught:
@@ -492,7 +492,7 @@ def test_images_of_different_sizes_are_brought_to_that_of_most(
     root = write_prid(tmp_path, both({1: 2, 2: 2}))
     write_image(root / "multi_shot/cam_b/person_0002/0002.png", (200, 100, 50), (31, 17))
     write_image(root / "multi_shot/cam_b/person_0001/0001.png", (200, 100, 50), (31, 17))
-    frames = Frames(prid2011.read(root, 1))
+    frames = Frames(prid2011(root, 1))
     assert frames.pixels.shape == (8, 8, 4, 3)
     assert (frames.pixels[-1] == (200, 100, 50)).all()
 
@@ -504,7 +504,7 @@ def test_without_a_common_size_frames_have_256_by_128_pixels(
     for number, camera in enumerate("ab", start=1):
         file = root / f"multi_shot/cam_{camera}/person_0002/0001.png"
         write_image(file, (200, 100, 50), (30 * number, 17))
-    frames = Frames(prid2011.read(root, 1))
+    frames = Frames(prid2011(root, 1))
     assert frames.pixels.shape == (8, 256, 128, 3)
     assert (frames.pixels[2] == (200, 100, 50)).all()
     assert (frames.pixels[0] == colour(0, 1, 1)).all()

@@ -17,7 +17,7 @@ from trees import both, made_of, write_prid
 from upm_lib import runs
 from upm_lib.config import UserError
 from upm_lib.data import splits
-from upm_lib.data.readers import prid2011
+from upm_lib.data.readers.sequences import prid2011
 from upm_lib.data.splits import split
 from upm_lib.data.tracklets import Dataset
 from upm_lib.experiments import measuring, networks
@@ -164,7 +164,7 @@ def test_a_trial_without_a_list_is_refused(root: str, trial: int) -> None:
 
 
 def test_a_set_with_an_official_division_keeps_it(root: str, run_store: Path) -> None:
-    plain = prid2011.read(root, 1)
+    plain = prid2011(root, 1)
     divided = dataclasses.replace(plain, subset=("train",) * 5 + ("query",) * 2 + ("gallery",) * 3)
     config = opened(root).config
     assert splits.chosen(divided, config.replace(splits="official")) == divided

@@ -3,6 +3,7 @@
 import importlib.util
 from itertools import permutations
 from pathlib import Path
+from types import ModuleType
 
 import cv2
 import numpy as np
@@ -12,7 +13,6 @@ import torch
 from trees import write_image
 
 from upm_lib.config import UserError, preset
-from upm_lib.data import catalogue
 from upm_lib.data.catalogue import load
 from upm_lib.data.readers import ward
 from upm_lib.data.splits import split
@@ -229,24 +229,28 @@ def test_nothing_published_is_held_against_it(bench: Bench) -> None:
 # ---------------------------------------------------------------- the check, the real set
 
 
-def checked(*arguments: str) -> int:
+@pytest.fixture(scope="module")
+def check() -> ModuleType:
     spec = importlib.util.spec_from_file_location("check_dataset", CHECK)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.main([*arguments])
+    return module
 
 
 def test_the_check_counts_what_is_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    check: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
 ) -> None:
     known = {"ward": {"identities": 6, "tracklets": 18, "frames": 39}}
-    monkeypatch.setattr(catalogue, "KNOWN", known)
+    monkeypatch.setattr(check, "KNOWN", known)
     root = write_ward(tmp_path / "ward")
-    assert checked("ward", str(root), "--out", str(tmp_path)) == 0
+    assert check.main(["ward", str(root), "--out", str(tmp_path)]) == 0
     said = {" ".join(line.split()) for line in capsys.readouterr().out.splitlines()}
     assert {"identities 6 6", "frames 39 39", "pictures left out 0", "other files 1"} <= said
     (root / "000100010001.png").unlink()
-    assert checked("ward", str(root), "--out", str(tmp_path)) == 1
+    assert check.main(["ward", str(root), "--out", str(tmp_path)]) == 1
 
 
 @pytest.fixture(scope="module")
@@ -256,9 +260,9 @@ def real() -> Dataset:
     return ward.read(REAL)
 
 
-def test_the_real_set_holds_what_is_known_of_it(real: Dataset) -> None:
+def test_the_real_set_holds_what_is_known_of_it(check: ModuleType, real: Dataset) -> None:
     found = (len(real.people), len(real.tracklets), sum(len(t.frames) for t in real.tracklets))
-    assert found == tuple(catalogue.KNOWN["ward"].values()) == (70, 210, 4786)
+    assert found == tuple(check.KNOWN["ward"].values()) == (70, 210, 4786)
     lengths = pd.Series([len(t.frames) for t in real.tracklets])
     assert (lengths.min(), lengths.max()) == (10, 66)
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from upm_lib.config import Config, UserError, official, preset
 from upm_lib.data import batches, packing, tracklets
-from upm_lib.data.readers import prid2011
+from upm_lib.data.readers.sequences import prid2011
 from upm_lib.learning import training
 from upm_lib.learning.training import Trainer, ema_decay, learning_rate, optimiser_of, train
 
@@ -34,7 +34,7 @@ World = tuple[tracklets.Dataset, packing.Frames]
 @pytest.fixture(scope="module")
 def world(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
     """Eight synthetic people in two cameras, of whom half are trained on: 32 frames."""
-    dataset = prid2011.read(tiny_root, min_frames=1, name="synthetic_clean")
+    dataset = prid2011(tiny_root, min_frames=1, name="synthetic_clean")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UPM_RUNS", str(tmp_path_factory.mktemp("store")))
         return dataset, packing.Frames(dataset)

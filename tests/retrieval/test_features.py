@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from upm_lib.config import Config, preset
 from upm_lib.data import packing
-from upm_lib.data.readers import prid2011
+from upm_lib.data.readers.sequences import prid2011
 from upm_lib.learning.model import UPMNet, build
 from upm_lib.retrieval import features
 from upm_lib.retrieval.features import extract, fuse, pool_tracklets, tracklet_features
@@ -115,7 +115,7 @@ def test_pooling_leaves_the_features_as_they_are() -> None:
 @pytest.fixture(scope="module")
 def frames(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> packing.Frames:
     """The 64 frames of the tiny world, 16 tracklets of 4."""
-    dataset = prid2011.read(tiny_root, min_frames=1, name="synthetic_clean")
+    dataset = prid2011(tiny_root, min_frames=1, name="synthetic_clean")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UPM_RUNS", str(tmp_path_factory.mktemp("store")))
         return packing.Frames(dataset)

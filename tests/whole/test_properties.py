@@ -16,7 +16,7 @@ from learning.test_association import Naive
 from torch import Tensor
 
 from upm_lib.config import Config, UserError, official
-from upm_lib.data.readers import prid2011
+from upm_lib.data.readers.sequences import prid2011
 from upm_lib.data.tracklets import IMAGE_SUFFIXES
 from upm_lib.learning.association import Association, unit
 from upm_lib.retrieval.evaluation import Ranking, match_ranks, rank
@@ -528,9 +528,9 @@ def test_reading_is_a_function_of_the_tree(tree: list[dict], least: int, seed: i
             plant(root, tree, chance)
             if len(wanted) < 2 * len(tree):
                 with pytest.raises(UserError, match="a trial needs two"):
-                    prid2011.read(root, least)
+                    prid2011(root, least)
                 return
-            found.append(prid2011.read(root, least))
+            found.append(prid2011(root, least))
         assert found[0].digest() == found[1].digest(), "neither place nor order of writing counts"
     for dataset in found:
         assert [(t.person, t.camera, t.frames) for t in dataset.tracklets] == wanted

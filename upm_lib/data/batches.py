@@ -35,11 +35,6 @@ class Sampler:
         self.count, self.size, self.seed = count, batch, seed
         self._epoch, self._order = -1, np.empty(0, np.int64)
 
-    @property
-    def steps_per_epoch(self) -> float:
-        """Batches that one pass over the frames gives."""
-        return self.count / self.size
-
     def __call__(self, step: int) -> np.ndarray:
         """Return the positions [batch] in 0 .. count-1 of a step, counted from 0."""
         places = np.arange(step * self.size, (step + 1) * self.size)

@@ -58,12 +58,9 @@ class Source(ABC):
 class Frames(Source):
     """All frames of a data set as one memory-mapped uint8 array [F, h, w, 3], RGB.
 
-    Each image is decoded once. ``tracklet`` [F] gives each frame's index in ``Dataset.tracklets``,
     ``digest`` names the content of the source files (12 hex digits, wherever they lie), ``skipped``
-    the files that are no readable images: they are left out, with a PackingWarning each time.
-
-    h x w is the size of most tracklets' first frames; where no size has a majority it is 256x128.
-
+    the files that are no readable images: they are left out, with a PackingWarning each time. h x w
+    is the size of most tracklets' first frames; where no size has a majority it is 256x128.
     Opening an unchanged set costs a look at each source file's size and time and at 64 MiB of the
     pack; see :func:`damage`. A pack that is damaged is made anew, with a PackingWarning.
 
@@ -105,9 +102,6 @@ def on_device(values: np.ndarray, device: torch.device | str) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
-# ---------------------------------------------------------------- the state of the source
-
-
 def fingerprint(dataset: Dataset) -> str:
     """Return a digest over the root and each frame's relative path, size and modification time."""
     text = hashlib.sha256(json.dumps([VERSION, dataset.name, str(dataset.root.resolve())]).encode())
@@ -129,9 +123,6 @@ def _seen(name: str, mark: str) -> str | None:
         if index is not None and mark in index["seen"]:
             return digest
     return None
-
-
-# ---------------------------------------------------------------- the pack
 
 
 def read_index(folder: Path) -> dict[str, Any] | None:
@@ -166,11 +157,8 @@ def damage(folder: Path, index: dict[str, Any], every_byte: bool = False) -> str
         return "has another shape"
     if path.stat().st_size != pixels.offset + pixels.nbytes:
         return "has another size"
-    if _sample(pixels) != index["sample"]:
-        return "has another checksum"
-    if every_byte and hashlib.sha256(pixels.data).hexdigest() != index["sha256"]:
-        return "has another checksum"
-    return None
+    whole = not every_byte or hashlib.sha256(pixels.data).hexdigest() == index["sha256"]
+    return None if whole and _sample(pixels) == index["sample"] else "has another checksum"
 
 
 def _sample(pixels: np.ndarray) -> str:
@@ -187,15 +175,14 @@ def _make(dataset: Dataset, folder: Path, mark: str, progress: bool) -> dict[str
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):
         runs.remove_leftovers(folder)
-        index = read_index(folder)
-        if index is not None and (what := damage(folder, index)):
-            text = f"{folder / 'frames.npy'} {what}: it is damaged and made anew"
-            warnings.warn(text, PackingWarning, stacklevel=4)
-            index = None
-        elif index is None and (folder / "index.json").is_file():
+        index, text = read_index(folder), ""
+        if index is None and (folder / "index.json").is_file():
             text = f"{folder / 'index.json'} is damaged or old: the pack is made anew"
+        elif index is not None and (what := damage(folder, index)):
+            text = f"{folder / 'frames.npy'} {what}: it is damaged and made anew"
+        if text:
             warnings.warn(text, PackingWarning, stacklevel=4)
-        if index is None:
+        if index is None or text:
             index = _pack(dataset, folder / "frames.npy", progress)
             if fingerprint(dataset) != mark:
                 raise UserError(f"{dataset.root} changed while it was packed: open it again")
@@ -214,13 +201,8 @@ def _pack(dataset: Dataset, path: Path, progress: bool) -> dict[str, Any]:
         with open(temporary, "wb") as file:
             total = sum(len(t.frames) for t in dataset.tracklets)
             _write_header(file, (total, *size, 3))
-            for image in tqdm(
-                _decoded(dataset, size, skipped),
-                "packing frames",
-                total,
-                disable=not progress,
-                delay=10,  # seconds: no bar for what is quickly done
-            ):
+            images = _decoded(dataset, size, skipped)  # the bar comes after 10 seconds
+            for image in tqdm(images, "packing frames", total, disable=not progress, delay=10):
                 file.write(image.data)
                 text.update(image.data)
                 count += 1
@@ -257,10 +239,8 @@ def _decoded(dataset: Dataset, size: tuple[int, int], skipped: list[str]) -> Ite
                 image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
             yield np.ascontiguousarray(image)
         if len(skipped) - before == len(tracklet.frames):
-            raise UserError(
-                f"{dataset.root / tracklet.frames[0]} is not a readable image, nor is any other "
-                "frame of its tracklet: replace them or remove the tracklet"
-            )
+            what = f"{dataset.root / tracklet.frames[0]} is not a readable image, nor is any other "
+            raise UserError(what + "frame of its tracklet: replace them or remove the tracklet")
 
 
 def decode(file: Path) -> np.ndarray | None:
@@ -276,9 +256,8 @@ def decode(file: Path) -> np.ndarray | None:
     except cv2.error as error:
         if "CV_IO_MAX_IMAGE" not in str(error):
             return None
-        raise UserError(
-            f"{file} has more pixels than OpenCV reads: make it smaller or remove it"
-        ) from error
+        text = f"{file} has more pixels than OpenCV reads: make it smaller or remove it"
+        raise UserError(text) from error
     return None if image is None else image[..., ::-1]
 
 

@@ -70,21 +70,15 @@ def drawn(identities: tuple[int, ...], trial: int) -> tuple[list[int], list[int]
 def published(dataset: Dataset, trial: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the people that train and those that test in a published trial, counted from 1."""
     if not 1 <= trial <= len(dataset.published):
-        raise UserError(
-            f"{dataset.name} has {len(dataset.published)} published splits, so there is no "
-            f"trial {trial}: choose a smaller one or splits = 'random'"
-        )
+        there_are = f"{dataset.name} has {len(dataset.published)} published splits"
+        advice = "choose a smaller one or splits = 'random'"
+        raise UserError(f"{there_are}, so there is no trial {trial}: {advice}")
     return dataset.published[trial - 1]
 
 
 def key(dataset: Dataset, trial: int) -> str:
     """Return what a trial's split adds to the key of a run: nothing if it is drawn."""
-    if not dataset.published:
-        return ""
-    return "-" + runs.digest(published(dataset, trial))
-
-
-# ---------------------------------------------------------------- published lists
+    return "-" + runs.digest(published(dataset, trial)) if dataset.published else ""
 
 
 def path_of(name: str) -> Path:
@@ -100,9 +94,8 @@ def store(name: str, trials: list[tuple[list[int], list[int]]], source: dict[str
         "source": source,
         "trials": [{"train": sorted(train), "test": sorted(test)} for train, test in trials],
     }
-    path = path_of(name)
-    runs.write_json(path, values)
-    return path
+    runs.write_json(path_of(name), values)
+    return path_of(name)
 
 
 def chosen(dataset: Dataset, config: Config) -> Dataset:
@@ -125,10 +118,9 @@ def chosen(dataset: Dataset, config: Config) -> Dataset:
     lacking = sorted({p for halves in trials for half in halves for p in half} - {*dataset.people})
     if lacking:
         few = ", ".join(map(str, lacking[:5])) + (" ..." if len(lacking) > 5 else "")
-        raise UserError(
-            f"{path} names {len(lacking)} people that {dataset.root} lacks ({few}): complete the "
-            "data set, check min_frames, or choose splits = 'random'"
-        )
+        what = f"{path} names {len(lacking)} people that {dataset.root} lacks ({few})"
+        advice = "complete the data set, check min_frames, or choose splits = 'random'"
+        raise UserError(f"{what}: {advice}")
     return dataclasses.replace(dataset, published=trials)
 
 
@@ -148,10 +140,8 @@ def _read(path: Path, name: str) -> tuple[tuple[tuple[int, ...], tuple[int, ...]
     except UserError:
         raise
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(
-            f"{path} does not hold splits of {name}: remove it and import them again with "
-            f"data_scripts/official_splits.py"
-        ) from error
+        advice = "remove it and import them again with data_scripts/official_splits.py"
+        raise UserError(f"{path} does not hold splits of {name}: {advice}") from error
     if not trials:
         raise UserError(f"{path} holds no trial: import the splits of {name} again")
     return trials

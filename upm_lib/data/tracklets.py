@@ -32,7 +32,7 @@ class Dataset:
     ``subset`` is empty for sets that are halved at random; a set with an official division names
     for each tracklet its subset: "train", "query" or "gallery". ``queries_in_gallery`` says that
     the queries are also searched themselves, each by the others. ``published`` has the identities
-    that train and those that test in each published trial; empty: the halves are drawn.
+    that train and those that test in each published trial; without any the halves are drawn.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Dataset:
     subset: tuple[str, ...] = ()
     queries_in_gallery: bool = False
     published: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = ()
+    empty: tuple[Path, ...] = ()  # folders of tracklets that were left out: they hold no picture
 
     @cached_property
     def people(self) -> tuple[int, ...]:
@@ -91,17 +92,15 @@ class Found(NamedTuple):
     frames: tuple[str, ...]
 
 
-def arranged(name: str, root: Path, found: Iterable[Found], **rest: Any) -> Dataset:
+def arranged(
+    name: str, root: Path, found: list[Found], empty: Iterable[Path] = (), **rest: Any
+) -> Dataset:
     """Return the tracklets found as a data set, in the order found."""
-    found = list(found)
     cameras = sorted({f.camera for f in found})
     tracklets = tuple(Tracklet(f.person, cameras.index(f.camera), f.frames) for f in found)
     names = tuple(c if isinstance(c, str) else f"C{c}" for c in cameras)
     subset = tuple(f.subset for f in found if f.subset)
-    return Dataset(name, root, tracklets, names, subset, **rest)
-
-
-# ---------------------------------------------------------------- folders
+    return Dataset(name, root, tracklets, names, subset, empty=tuple(empty), **rest)
 
 
 @contextmanager
@@ -110,19 +109,21 @@ def readable() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(
-            f"{error.filename} cannot be read ({error.strerror}): check it and its permissions"
-        ) from error
+        what = f"{error.filename} cannot be read ({error.strerror})"
+        raise UserError(f"{what}: check it and its permissions") from error
 
 
-def check_root(root: Path, *wanted: str) -> None:
-    """Refuse a root that lacks a wanted folder, and name the one that was probably meant."""
+def check_root(root: Path, *wanted: str, files: str = "") -> None:
+    """Refuse a root that is no folder or lacks one, and name the one that was probably meant.
+
+    ``files`` says what a layout without folders of fixed names holds.
+    """
     lacking = [w for w in wanted if not (root / w).is_dir()]
-    if not lacking:
+    if root.is_dir() and not lacking:
         return
-    near = [(root / p).parent for p in root.glob(f"*/{wanted[0]}")] + [root.parent]
-    near = [p for p in near if all((p / w).is_dir() for w in wanted)]
-    whole = " and ".join(f"{w}/" for w in wanted)
+    near = [p.parent for w in wanted[:1] for p in root.glob(f"*/{w}")] + [root.parent]
+    near = [p for p in near if wanted and all((p / w).is_dir() for w in wanted)]
+    whole = files or " and ".join(f"{w}/" for w in wanted)
     hint = f"did you mean {near[0]}?" if near else f"give the folder that contains {whole}"
     state = f"has no folder {', '.join(lacking)}" if root.is_dir() else "does not exist"
     state = "is a file, not a folder" if root.is_file() else state
@@ -150,12 +151,3 @@ def images(root: Path, folder: Path) -> tuple[str, ...]:
         for name in sorted(names)
         if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
     )
-
-
-def refuse_empty(root: Path, folder: Path, empty: list[str] | None) -> None:
-    """Note a tracklet's folder without a picture in a list, or refuse it if there is none."""
-    if empty is None:
-        raise UserError(
-            f"{folder} holds no picture ({', '.join(sorted(IMAGE_SUFFIXES))}): fill it or remove it"
-        )
-    empty.append(folder.relative_to(root).as_posix())

@@ -83,16 +83,12 @@ def open_bench(
     figures_dir: str | Path | None = None,
     **changes: Any,
 ) -> Bench:
-    """Open a data set for experiments; the parameters are those of the notebooks.
+    """Open a data set, one of ``config.PAPER``; the parameters are those of the notebooks.
 
-    Args:
-        dataset: one of ``config.PAPER``, such as "synthetic_clean" or "prid2011".
-        scale: "demo" (a minute a network on two cores), "frozen" (trained weights, of which the
-            last blocks go on learning) or "paper" (section 4.1).
-        device: "cpu", "cuda"; None picks a GPU if there is one.
-        progress: show progress bars.
-        figures_dir: where figures are saved at print size; None: nowhere.
-        changes: fields of :class:`upm_lib.config.Config`; None keeps the preset's value.
+    The scale is "demo" (a minute a network on two cores), "frozen" (trained weights, of which the
+    last blocks go on learning) or "paper" (section 4.1). Device None picks a GPU if there is one.
+    Figures are saved at print size where there is a folder for them. Changes are fields of
+    :class:`upm_lib.config.Config`; None keeps the preset's value.
 
     Raises UserError with one sentence for anything that does not fit.
     """
@@ -106,11 +102,9 @@ def open_bench(
 
 
 def _figures_folder(name: str | Path | None) -> Path | None:
-    if name is None:
-        return None
-    if not isinstance(name, str | Path):
+    if not isinstance(name, str | Path | None):
         raise UserError(f"figures_dir must be the name of a folder or None, not {name!r}")
-    folder = Path(name).expanduser()
-    if folder.exists() and not folder.is_dir():
+    folder = Path(name).expanduser() if name is not None else None
+    if folder and folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file: give a folder as figures_dir")
     return folder

@@ -28,8 +28,6 @@ from upm_lib.retrieval import evaluation, features
 METRICS = ("rank1", "rank5", "rank20", "mAP", "mAP_mean_precision")
 TOP = 7  # gallery images that a ranked list shows, as in Fig. 7
 
-# ---------------------------------------------------------------- vectors
-
 
 def vectors(bench: Bench, measurement: Measurement, tracklets: NDArray[np.int64]) -> Tensor:
     """Return the unit vectors [T, D] of any tracklets, by the networks of a measurement."""
@@ -57,14 +55,10 @@ def searched(bench: Bench, trial: int) -> splits.Trial:
             "(training, features and search work without)"
         )
     if not len(halves.probe):
-        raise UserError(
-            f"{bench.dataset.root}: no test person of trial {trial} is seen by two cameras, so "
-            "nothing can be evaluated: identify more tracklets in identities.csv"
-        )
+        what = f"{bench.dataset.root}: no test person of trial {trial} is seen by two cameras"
+        advice = "identify more tracklets in identities.csv"
+        raise UserError(f"{what}, so nothing can be evaluated: {advice}")
     return halves
-
-
-# ---------------------------------------------------------------- ranks
 
 
 def rank(
@@ -100,9 +94,6 @@ def ranked(
     people = bench.people(halves.probe[list(probes)])
     correct = [(bench.people(f) == p).tolist() for f, p in zip(found, people, strict=True)]
     return [bench.images(f) for f in found], correct
-
-
-# ---------------------------------------------------------------- records
 
 
 def measure(bench: Bench, measurement: Measurement) -> dict[str, Any]:
@@ -141,9 +132,8 @@ def by_camera_pair(bench: Bench, measurement: Measurement) -> pd.DataFrame:
     """Return the CMC of one trial for each pair of cameras, as a set of these two cameras.
 
     For every two cameras the trial's queries of one are searched in the gallery of the other, by
-    the vectors that :func:`measure` ranks; the networks are those of the store, or trained now.
-    With WARD this is what its literature reports, 35 test people in each search: cameras 1-2, 1-3
-    and 2-3, the first one searching, are the rows whose ``probe`` comes before their ``gallery``.
+    the vectors that :func:`measure` ranks. With WARD this is what its literature reports, 35 test
+    people in each search: cameras 1-2, 1-3 and 2-3 are the rows with ``probe`` before ``gallery``.
 
     Columns method, trial, probe and gallery (the cameras' names), queries (how many), rank1, rank5
     and rank20 (in percent). A pair of cameras in which nobody can be searched has no row.

@@ -65,9 +65,8 @@ def folder_of(bench: Bench, config: Config) -> Path:
     """
     for name in DATA_FIELDS:
         if (value := getattr(config, name)) != getattr(bench.config, name):
-            raise UserError(
-                f"{name} = {value!r} is not what is open here: give {name} to open_bench instead"
-            )
+            what = f"{name} = {value!r} is not what is open here"
+            raise UserError(f"{what}: give {name} to open_bench instead")
     made_of = (bench.frames.digest, bench.dataset.meaning())
     return runs.training_folder(config, "-".join(made_of) + splits.key(bench.dataset, config.trial))
 
@@ -115,11 +114,8 @@ def correct_share(bench: Bench, trainer: training.Trainer) -> float:
 def share_of_one_person(match: np.ndarray, people: np.ndarray) -> float:
     """Share of pairs that are one person, of those whose people are both known; NaN if none is.
 
-    Only where identities are known can this be told; training itself has no use for it.
-
-    Args:
-        match: each tracklet's partner by each part, -1 for none [k, N].
-        people: of the tracklets [N].
+    ``match`` is each tracklet's partner by each part, -1 for none [k, N]; ``people`` are those of
+    the tracklets [N]. Training itself has no use for it.
     """
     paired = match >= 0
     own, other = np.broadcast_to(people, match.shape)[paired], people[match[paired]]

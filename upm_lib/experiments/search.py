@@ -32,15 +32,10 @@ class Found(NamedTuple):
 def search(bench: Bench, query: str, top: int = 5, same_camera: bool = False) -> Found:
     """Rank the tracklets of the other cameras by their distance to a query (section 3.5).
 
-    The local-aware and the global-aware network of the gallery are found in the run store, or
-    trained now on its tracklets.
-
-    Args:
-        bench: the gallery.
-        query: a tracklet of the gallery as CAMERA/TRACKLET, or a folder of frames anywhere; of that
-            the camera is not known, and all are searched.
-        top: how many matches to return.
-        same_camera: search the query's own camera too.
+    The local-aware and the global-aware network of the gallery, which the bench holds, are found in
+    the run store, or trained now on its tracklets. The query is a tracklet of the gallery as
+    CAMERA/TRACKLET, or a folder of frames anywhere; of that the camera is not known, and all are
+    searched.
 
     Raises UserError for a query that is neither, and if nothing is left to be searched.
     """
@@ -49,14 +44,11 @@ def search(bench: Bench, query: str, top: int = 5, same_camera: bool = False) ->
     place = place_of(bench.dataset, query)
     candidates = np.arange(len(bench.dataset.tracklets))
     if place is not None:
-        camera_of = bench.cameras(candidates)
-        others = candidates != place if same_camera else camera_of != camera_of[place]
-        candidates = candidates[others]
+        of = candidates if same_camera else bench.cameras(candidates)
+        candidates = candidates[of != of[place]]
     if not len(candidates):
-        raise UserError(
-            f"{bench.dataset.root} has no tracklet of another camera than that of {query}: "
-            "give --same-camera to search that one"
-        )
+        what = f"{bench.dataset.root} has no tracklet of another camera than that of {query}"
+        raise UserError(f"{what}: give --same-camera to search that one")
     if place is None:
         frames = Frames(one_tracklet(Path(query).expanduser()))
         vectors, image = gallery_vectors(bench), frames.pixels[len(frames.pixels) // 2]
@@ -84,19 +76,17 @@ def place_of(dataset: Dataset, query: str) -> int | None:
 
     Raises UserError if it is neither.
     """
-    names, folder = tracklet_names(dataset), Path(query).expanduser()
-    name = Path(query).as_posix()
-    if name not in names and folder.resolve().is_relative_to(dataset.root.resolve()):
-        name = folder.resolve().relative_to(dataset.root.resolve()).as_posix()
+    names, name = tracklet_names(dataset), Path(query).as_posix()
+    folder, root = Path(query).expanduser().resolve(), dataset.root.resolve()
+    if name not in names and folder.is_relative_to(root):
+        name = folder.relative_to(root).as_posix()
     if name in names:
         return names.index(name)
-    if not folder.is_dir():
-        near = difflib.get_close_matches(name, names, 1) or names[:1]
-        raise UserError(
-            f"{query} is neither a tracklet of {dataset.root} nor a folder: give one such as "
-            f"{near[0]}, or a folder of frames"
-        )
-    return None
+    if folder.is_dir():
+        return None
+    near = difflib.get_close_matches(name, names, 1) or names[:1]
+    what = f"{query} is neither a tracklet of {dataset.root} nor a folder"
+    raise UserError(f"{what}: give one such as {near[0]}, or a folder of frames")
 
 
 def one_tracklet(folder: Path) -> Dataset:
@@ -118,9 +108,6 @@ def gallery_vectors(bench: Bench) -> Tensor:
         with runs.replacing(path) as temporary, temporary.open("wb") as file:
             np.save(file, vectors.numpy())
     return torch.from_numpy(np.load(path))
-
-
-# ---------------------------------------------------------------- what is shown
 
 
 def lines(found: Found) -> list[str]:
@@ -149,15 +136,10 @@ def picture_path(out: str | None, query: str) -> Path:
 
 def draw(found: Found, path: Path) -> Path:
     """Write the ranked list as a PNG file and return its path."""
-    labels = [
-        "\n".join([*map(_short, name.split("/")), f"{distance:.3f}"])
-        for name, distance in zip(found.names, found.distances, strict=True)
-    ]
+    labels = []
+    for name, distance in zip(found.names, found.distances, strict=True):
+        short = [part if len(part) < 19 else part[:15] + "..." for part in name.split("/")]
+        labels.append("\n".join([*short, f"{distance:.3f}"]))
     fig = photos.best_matches(found.image, found.images, labels, title=f"query {found.query}")
     canvas.save(fig, path.stem, path.parent)
     return path
-
-
-def _short(name: str, most: int = 18) -> str:
-    """Return a name as it fits below a picture."""
-    return name if len(name) <= most else name[: most - 3] + "..."

@@ -46,8 +46,7 @@ class FrozenMaps(Source):
 
 
 def _path(frames: Frames, config: Config) -> Path:
-    made_of = {name: getattr(config, name) for name in FIELDS}
-    made_of |= {
+    made_of = {name: getattr(config, name) for name in FIELDS} | {
         "data": frames.digest,
         "weights": runs.weights_digest(config),
         "code": runs.code_digest("data/packing", "learning/model", "learning/frozen"),

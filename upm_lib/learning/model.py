@@ -20,8 +20,6 @@ from upm_lib.learning import _memory, _torchvision  # noqa: F401  (before timm, 
 import timm  # isort: skip
 import torchvision.models  # isort: skip
 
-# ---------------------------------------------------------------- pooling and heads
-
 
 def part_pool(f: Tensor, k: int, pool: str = "gap") -> Tensor:
     """Pool k equal horizontal stripes of a map [B, c, 8, 4], 8 a multiple of k (section 3.2).
@@ -94,9 +92,9 @@ class GlobalAware(nn.Module):
 class UPMNet(nn.Module):
     """A backbone and one head: frames [B, 3, H, W] in [-1, 1] to part features [B, k, dim].
 
-    The features are not normalised; association learning and fusion do that. The first blocks of
-    the backbone may be frozen: ``frozen`` then holds them with the statistics they came with, and
-    ``backbone`` holds the rest.
+    k is the number of parts, dim is c (local-aware) or c' (global-aware). The features are not
+    normalised; association learning and fusion do that. The first blocks of the backbone may be
+    frozen: ``frozen`` then holds them with the statistics they came with, ``backbone`` the rest.
     """
 
     def __init__(
@@ -107,6 +105,7 @@ class UPMNet(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone, self.head = backbone, head
+        self.k, self.dim = head.k, head.dim
         self.frozen = nn.Sequential() if frozen is None else frozen.eval().requires_grad_(False)
 
     def train(self, mode: bool = True) -> "UPMNet":
@@ -115,16 +114,6 @@ class UPMNet(nn.Module):
         for block in self.frozen:
             block.eval()
         return self
-
-    @property
-    def k(self) -> int:
-        """Number of parts."""
-        return self.head.k
-
-    @property
-    def dim(self) -> int:
-        """Length of one part feature: c (local-aware) or c' (global-aware)."""
-        return self.head.dim
 
     def map(self, images: Tensor) -> Tensor:
         """Return the map f [B, c, 8, 4] of frames [B, 3, H, W].
@@ -147,9 +136,6 @@ class UPMNet(nn.Module):
                 yield module.weight
             if isinstance(module, GlobalAware) and module.reduce_weight.requires_grad:
                 yield from (module.reduce_weight, module.relate_weight)
-
-
-# ---------------------------------------------------------------- backbones
 
 
 def _mobilenet_v1(stride: int) -> tuple[nn.Module, int]:
@@ -228,9 +214,7 @@ def build(config: Config) -> UPMNet:
         if isinstance(module, nn.BatchNorm2d):
             module.eps, module.momentum = _batch_norm(config)
     if config.weights is not None:
-        load_backbone_weights(
-            backbone, config.backbone, config.weights, config.restore_bn_statistics
-        )
+        _load(backbone, config, config.weights)
     frozen = None
     if config.freeze:
         frozen, backbone = divide(backbone, config.backbone, config.freeze)
@@ -243,9 +227,7 @@ def channels_last(network: UPMNet, device: torch.device | str = "cpu") -> UPMNet
     return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def divide(
-    backbone: nn.Module, architecture: str, freeze: int
-) -> tuple[nn.Sequential, nn.Sequential]:
+def divide(backbone: nn.Module, architecture: str, freeze: int) -> list[nn.Sequential]:
     """Part a backbone behind its first blocks: what is frozen, and the rest.
 
     Raises UserError if nothing would be left.
@@ -256,12 +238,9 @@ def divide(
         stages = list(stages[0].children())
     blocks = [block for stage in stages for block in stage.children()]
     if freeze >= len(blocks):
-        raise UserError(
-            f"freeze = {freeze}: the backbone {architecture} has {len(blocks)} blocks, and at "
-            "least one must be trained"
-        )
-    before = (*parts.values(), *blocks[:freeze])
-    return nn.Sequential(*before), nn.Sequential(*blocks[freeze:])
+        what = f"the backbone {architecture} has {len(blocks)} blocks"
+        raise UserError(f"freeze = {freeze}: {what}, and at least one must be trained")
+    return [nn.Sequential(*parts.values(), *blocks[:freeze]), nn.Sequential(*blocks[freeze:])]
 
 
 def _head(config: Config, c: int) -> LocalAware | GlobalAware:
@@ -275,37 +254,29 @@ def _head(config: Config, c: int) -> LocalAware | GlobalAware:
     return head.requires_grad_(config.train_global_head)
 
 
-# ---------------------------------------------------------------- weights
-
-
-def load_backbone_weights(
-    backbone: nn.Module, architecture: str, weights: str, restore_bn_statistics: bool = True
-) -> None:
-    """Load trained weights into a backbone of an architecture, in place.
+def _load(backbone: nn.Module, config: Config, weights: str) -> None:
+    """Load trained weights into the backbone of a config, in place.
 
     ``weights`` is "imagenet" (downloaded on first use) or a local .safetensors or .pth file; for
     mobilenet_v1 with the names of the public file google/mobilenet_v1_1.0_224, for ResNet50 with
-    torchvision's. Without ``restore_bn_statistics`` moving means stay 0 and variances 1.
+    torchvision's.
     """
+    architecture = config.backbone
     state = _imagenet(architecture) if weights == "imagenet" else _read_state(weights)
     wanted = backbone.state_dict()
     public = architecture == "mobilenet_v1"
     names = _mobilenet_names([*wanted]) if public else {name: name for name in wanted}
-    missing = [n for n in names.values() if n not in state and "num_batches" not in n]
-    if missing:
-        raise UserError(
-            f"the weights {weights} do not fit the backbone {architecture}: {len(missing)} of "
-            f"{len(names)} tensors are missing, the first is {missing[0]!r}"
-        )
+    misfit = f"the weights {weights} do not fit the backbone {architecture}"
+    if missing := [n for n in names.values() if n not in state and "num_batches" not in n]:
+        which = f"{len(missing)} of {len(names)} tensors are missing, the first is {missing[0]!r}"
+        raise UserError(f"{misfit}: {which}")
     loaded = {}
     for name, value in wanted.items():
-        keep = "num_batches" in name or ("running_" in name and not restore_bn_statistics)
+        keep = "num_batches" in name or ("running_" in name and not config.restore_bn_statistics)
         new = value if keep else state[names[name]]
         if new.shape != value.shape:
-            raise UserError(
-                f"the weights {weights} do not fit the backbone {architecture}: {names[name]!r} "
-                f"has shape {tuple(new.shape)}, the backbone needs {tuple(value.shape)}"
-            )
+            shapes = f"shape {tuple(new.shape)}, the backbone needs {tuple(value.shape)}"
+            raise UserError(f"{misfit}: {names[name]!r} has {shapes}")
         loaded[name] = new
     backbone.load_state_dict(loaded)
 
@@ -322,19 +293,17 @@ def _mobilenet_names(ours: list[str]) -> dict[str, str]:
 def _read_state(weights: str) -> dict[str, Tensor]:
     path = Path(weights).expanduser()
     if not path.is_file():
-        raise UserError(
-            f"no weights at {weights}: give a .safetensors or .pth file, or 'imagenet' to download"
-        )
+        advice = "give a .safetensors or .pth file, or 'imagenet' to download"
+        raise UserError(f"no weights at {weights}: {advice}")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)  # executes nothing
         return {name: value for name, value in state.items() if isinstance(value, Tensor)}
     except Exception as error:  # the readers raise many kinds; the advice is the same
-        raise UserError(
-            f"{weights} is not a readable weights file ({type(error).__name__}): give a "
-            ".safetensors file, or a .pth file that holds tensors and nothing else"
-        ) from error
+        what = f"{weights} is not a readable weights file ({type(error).__name__})"
+        advice = "give a .safetensors file, or a .pth file that holds tensors and nothing else"
+        raise UserError(f"{what}: {advice}") from error
 
 
 # Of the backbone of MobileNetV1 1.0_224 (TensorFlow models, slim): the download must equal it.
@@ -355,10 +324,9 @@ def pinned(state: dict[str, Tensor], digest: str, source: str) -> dict[str, Tens
             found.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
             found.update(value.contiguous().numpy().tobytes())
     if found.hexdigest() != digest:
-        raise UserError(
-            f"the weights from {source} are not the known ones (their SHA-256 is "
-            f"{found.hexdigest()}, not {digest}): give the path of a file that you trust as weights"
-        )
+        what = f"are not the known ones (their SHA-256 is {found.hexdigest()}, not {digest})"
+        advice = "give the path of a file that you trust as weights"
+        raise UserError(f"the weights from {source} {what}: {advice}")
     return state
 
 
@@ -375,9 +343,7 @@ def _imagenet(backbone: str) -> dict[str, Tensor]:
 
         file = hf_hub_download("google/mobilenet_v1_1.0_224", "model.safetensors")
     except Exception as error:  # any of a dozen network errors: the advice is the same
-        raise UserError(
-            f"the ImageNet weights of {backbone} could not be downloaded "
-            f"({type(error).__name__}): fetch the file on a machine with network access and "
-            "give its path as weights"
-        ) from error
+        what = f"of {backbone} could not be downloaded ({type(error).__name__})"
+        advice = "fetch the file on a machine with network access and give its path as weights"
+        raise UserError(f"the ImageNet weights {what}: {advice}") from error
     return pinned(_read_state(file), MOBILENET_DIGEST, file)

@@ -58,9 +58,6 @@ def pick_device(name: str | None = None) -> torch.device:
         raise UserError(f"unknown device {name!r}: use 'cpu', 'cuda' or 'cuda:1'") from error
 
 
-# ---------------------------------------------------------------- schedules
-
-
 def learning_rate(config: Config, step: int, frames: int) -> float:
     """Return the learning rate of a step, counted from 0 (section 4.1).
 
@@ -92,9 +89,6 @@ def optimiser_of(network: model.UPMNet, config: Config) -> torch.optim.Optimizer
     return torch.optim.Adam(groups, lr=config.lr)
 
 
-# ---------------------------------------------------------------- one step
-
-
 class Trainer:
     """Everything a training run consists of: network, objective, optimiser, moving average, step.
 
@@ -104,10 +98,8 @@ class Trainer:
 
     def __init__(self, config: Config, data: TrainingSet, device: torch.device) -> None:
         if config.batch % distributed.size():
-            raise UserError(
-                f"batch = {config.batch} does not divide over {distributed.size()} processes: "
-                "choose a multiple of their number"
-            )
+            what = f"batch = {config.batch} does not divide over {distributed.size()} processes"
+            raise UserError(f"{what}: choose a multiple of their number")
         self.config, self.data, self.device = config, data, device
         self.network = model.channels_last(model.build(config), device).train()
         self.parallel: nn.Module = self.network  # what a step calls
@@ -120,7 +112,7 @@ class Trainer:
         self.decayed = list(self.network.decayed()) if config.weight_decay else []
         # The moving average covers the weights; batch norm's statistics are copied as they are.
         self.ema = ModelEmaV3(self.network, exclude_buffers=True) if config.ema else None
-        epoch = int(data.sampler.steps_per_epoch)
+        epoch = len(data.frame) // config.batch  # steps
         self.warmup_steps = math.ceil(epoch * config.warmup_epochs)
         self.step = 0
         self.history = torch.full((config.steps, len(HISTORY)), torch.nan, device=device)
@@ -130,19 +122,15 @@ class Trainer:
         self.learn(*self.data.batch(self.step, self.device))
 
     def learn(self, images: Tensor, tracklet: Tensor) -> None:
-        """Forward, loss, backward, clip, optimiser, moving average, anchors: one step.
+        """Learn from this process's frames (or maps) [b, ...] and their tracklets' indices [b].
 
-        The loss reads the anchors as they stood before the step; they move last.
-
-        Args:
-            images: frames, or the maps of frozen blocks, of this process [b, ...].
-            tracklet: index of each frame's tracklet [b].
+        One step: forward, loss, backward, clip, optimiser, moving average, anchors. The loss reads
+        the anchors as they stood before the step; they move last.
         """
         features, tracklet = map(distributed.gather, (self._features(images), tracklet))
         loss, top_share = self.objective(features, tracklet)
         self.optimiser.zero_grad(set_to_none=True)
-        # Each process has the gradient through its own frames, and their mean is taken: we want
-        # the sum.
+        # Each process has the gradient through its own frames, and DDP takes their mean, not sum.
         (loss * distributed.size()).backward()
         gradient = self._decay_and_clip()
         rate = learning_rate(self.config, self.step, len(self.data.frame))
@@ -193,26 +181,21 @@ class Trainer:
 
         The sentence names the first such step and the frames of its batch, by their numbers.
         """
-        advice = (
-            f"lower the learning rate (now {self.config.lr}); the last checkpoint before it is kept"
-        )
-        names = ("loss", "gradient")
-        history = self.history[: self.step, [HISTORY.index(name) for name in names]]
-        bad = (~history.isfinite()).nonzero()
-        if len(bad):
+        kept = "the last checkpoint before it is kept"
+        advice = f"lower the learning rate (now {self.config.lr}); {kept}"
+        history = self.history[: self.step, [HISTORY.index("loss"), HISTORY.index("gradient")]]
+        if len(bad := (~history.isfinite()).nonzero()):
             step, column = bad[0].tolist()
             frames = ", ".join(map(str, self.data.frame[self.data.sampler(step)]))
             raise NotFinite(
-                f"the {names[column]} of step {step} is not finite, its batch holds the frames "
-                f"{frames}: {advice}"
+                f"the {('loss', 'gradient')[column]} of step {step} is not finite, its batch holds "
+                f"the frames {frames}: {advice}"
             )
         state = self.network.state_dict()
         finite = torch.stack([tensor.isfinite().all() for tensor in state.values()])
         if not finite.all():
             name = list(state)[int((~finite).nonzero()[0])]
             raise NotFinite(f"{name} is not finite after {self.step} steps: {advice}")
-
-    # ------------------------------------------------------------ state on disk
 
     def _modules(self) -> dict[str, nn.Module]:
         modules = {"network": self.network, "objective": self.objective}
@@ -237,9 +220,6 @@ class Trainer:
         self.optimiser.load_state_dict({"state": slots, "param_groups": groups})
         self.history.copy_(state["history"])
         self.step = step
-
-
-# ---------------------------------------------------------------- checkpoints
 
 
 def save_checkpoint(trainer: Trainer, folder: Path) -> Path:
@@ -272,7 +252,7 @@ def load_checkpoint(trainer: Trainer, folder: Path) -> bool:
             warnings.warn(f"{path.name} is damaged: using the checkpoint before it", stacklevel=2)
             continue
         theirs, tensors = _read_checkpoint(path)
-        if not _same_training(theirs, trainer.config):
+        if _meant(theirs) != _meant(trainer.config):
             raise UserError(f"{path} belongs to another config: remove it or its folder")
         if not _same_data(tensors, trainer):
             raise UserError(f"{path} belongs to other data: remove it or its folder")
@@ -288,16 +268,13 @@ def _read_checkpoint(path: Path) -> tuple[Config, dict[str, Tensor]]:
             theirs = configs.from_json(json.loads(file.metadata()["config"]))
             return theirs, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise UserError(
-            f"{path} is no checkpoint of this program ({type(error).__name__}): remove it or its "
-            "folder"
-        ) from error
+        what = f"no checkpoint of this program ({type(error).__name__})"
+        raise UserError(f"{path} is {what}: remove it or its folder") from error
 
 
-def _same_training(one: Config, other: Config) -> bool:
-    """Whether two configs train the same; where the starting weights lay does not matter."""
-    fields = [configs.training_fields(c) | {"weights": bool(c.weights)} for c in (one, other)]
-    return fields[0] == fields[1]
+def _meant(config: Config) -> dict[str, Any]:
+    """Return what a config trains; where the starting weights lay does not matter."""
+    return configs.training_fields(config) | {"weights": bool(config.weights)}
 
 
 def _same_data(tensors: dict[str, Tensor], trainer: Trainer) -> bool:
@@ -317,9 +294,6 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-# ---------------------------------------------------------------- the loop
-
-
 def train(
     trainer: Trainer,
     folder: Path | None = None,
@@ -329,14 +303,9 @@ def train(
 ) -> None:
     """Train to the last step, from the newest checkpoint in folder if there is one.
 
-    Of several processes, the first writes the checkpoints and shows the bar; all read them.
-
-    Args:
-        trainer: fresh.
-        folder: where checkpoints go; None keeps none.
-        checkpoint_every: steps.
-        title: of the bar; None shows none.
-        stop: called with the number of steps done; True ends early, without a last checkpoint.
+    Checkpoints go to the folder, if there is one; ``title`` is that of the bar, None shows none.
+    ``stop`` gets the number of steps done; True ends early, without a last checkpoint. Of several
+    processes, the first writes the checkpoints and shows the bar; all read them.
     """
     if folder is not None:
         load_checkpoint(trainer, folder)

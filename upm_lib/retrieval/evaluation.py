@@ -41,10 +41,9 @@ class Ranking(NamedTuple):
     def average_precision(self, rule: str = "trapezoid") -> np.ndarray:
         """Average precision of each query [Q], in 0..1; NaN without a true match.
 
-        Args:
-            rule: "trapezoid" is the one of the official MARS and DukeMTMC-VideoReID scripts, which
-                the paper's mAP uses: the mean of the precisions before and at each match.
-                "mean_precision" is that of the common toolboxes: the precision at each match.
+        The rule "trapezoid" is the one of the official MARS and DukeMTMC-VideoReID scripts, which
+        the paper's mAP uses: the mean of the precisions before and at each match. "mean_precision"
+        is that of the common toolboxes: the precision at each match.
         """
         if rule not in ("trapezoid", "mean_precision"):
             raise ValueError(f"unknown rule {rule!r}: known are trapezoid, mean_precision")
@@ -77,14 +76,9 @@ def rank(
 ) -> Ranking:
     """Rank the gallery for each query; copies of a vector rank in the order of the gallery.
 
-    Args:
-        query: unit vectors [Q, D], float32 or float64.
-        gallery: unit vectors [G, D], of the same type.
-        query_person: identities [Q].
-        gallery_person: identities [G]; -1 is junk.
-        query_camera: cameras [Q]; with them, the same identity in the same camera is junk
-            (section 4.1, DukeMTMC-VideoReID and MARS): neither a match nor a mistake.
-        gallery_camera: cameras [G].
+    Features are unit vectors [Q, D] and [G, D], both float32 or both float64; identities are [Q]
+    and [G], and -1 in the gallery is junk: neither a match nor a mistake. With cameras [Q] and [G]
+    the same identity in the same camera is junk too (section 4.1, DukeMTMC-VideoReID and MARS).
 
     Beside the features it holds ``BLOCK`` queries, their distances, and the ranks.
     Raises ValueError if a feature is not finite.
@@ -103,15 +97,10 @@ def rank_scores(
     query_camera: np.ndarray | None = None,
     gallery_camera: np.ndarray | None = None,
 ) -> list[np.ndarray]:
-    """Ranks of the true matches of each query, from distances; see :func:`rank`.
+    """Ranks of the true matches of each query, from distances; all else is as in :func:`rank`.
 
-    Args:
-        blocks: distances of the first, the next, ... queries [q, G], smaller is better; the
-            entries of junk are overwritten with infinity.
-        query_person: as in :func:`rank`, and so are the others.
-        gallery_person: [G].
-        query_camera: [Q] or None.
-        gallery_camera: [G] or None.
+    Blocks are the distances of the first, the next, ... queries [q, G], smaller is better; the
+    entries of junk are overwritten with infinity.
     """
     junk = np.flatnonzero(gallery_person == -1)
     matches = _same_person(query_person, gallery_person)
@@ -181,16 +170,11 @@ def rank_two_cameras(
     second_person: np.ndarray,
     probes: str = "first",
 ) -> Ranking:
-    """Rank in the two-camera protocols of section 4.1.
+    """Rank in the two-camera protocols of section 4.1: vectors [P, D] and [G, D], people [P], [G].
 
-    Args:
-        first: unit vectors of camera A's tracklets [P, D].
-        second: unit vectors of camera B's [G, D].
-        first_person: identities [P].
-        second_person: identities [G].
-        probes: "first": camera A searches camera B (PRID2011). "both": each searches the other,
-            and every search counts the same (iLIDS-VID; with equally many people on both sides
-            this is the mean of the two CMCs).
+    With probes "first" camera A searches camera B (PRID2011). With "both" each searches the other,
+    and every search counts the same (iLIDS-VID; with equally many people on both sides this is the
+    mean of the two CMCs).
     """
     there = rank(first, second, first_person, second_person)
     if probes == "first":
@@ -211,15 +195,8 @@ def rank_camera_pair(
 ) -> Ranking:
     """Rank the gallery of one camera for the queries of another, as a set of these two cameras.
 
-    Args:
-        query: unit vectors [Q, D], and so are the others as in :func:`rank`.
-        gallery: [G, D].
-        query_person: [Q].
-        gallery_person: [G].
-        query_camera: [Q].
-        gallery_camera: [G].
-        pair: the cameras of the queries and of the gallery. A query whose person the second camera
-            did not see is not asked.
+    The arguments are those of :func:`rank`, and the pair of cameras: of the queries, and of the
+    gallery. A query whose person the second camera did not see is not asked.
     """
     inside = gallery_camera == pair[1]
     asked = (query_camera == pair[0]) & np.isin(query_person, gallery_person[inside])
@@ -228,15 +205,10 @@ def rank_camera_pair(
 
 
 def match_ranks(score: np.ndarray, match: np.ndarray, junk: np.ndarray) -> np.ndarray:
-    """Ranks of the matches of one query among the items that are not junk.
+    """Ranks of one query's matches, from 1, ascending, among the items that are not junk.
 
-    Args:
-        score: distances to the gallery [G], smaller is better.
-        match: true matches [G], bool.
-        junk: items left out [G], bool.
-
-    Returns:
-        Ranks from 1, ascending.
+    ``score`` are the distances to the gallery [G], smaller is better; ``match`` the true matches
+    and ``junk`` the items left out, both bool [G].
     """
     return _count(np.where(junk, np.inf, score), np.flatnonzero(match))
 

@@ -3,7 +3,7 @@
 Shapes: F frames, T tracklets, k parts, d numbers a part feature.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from copy import deepcopy
 from itertools import pairwise
 from typing import cast
@@ -43,7 +43,7 @@ def folded(network: UPMNet) -> UPMNet:
 
 @torch.inference_mode()
 def blocks(
-    networks: Sequence[UPMNet],
+    networks: list[UPMNet],
     frames: Source,
     index: np.ndarray,
     config: Config,
@@ -51,10 +51,8 @@ def blocks(
 ) -> Iterator[tuple[slice, list[Tensor]]]:
     """Yield the part features of the frames numbered ``index`` [F], block by block, on the CPU.
 
-    Copies of the networks in evaluation mode do it; a frame is read once for all.
-
-    Yields:
-        The block's places in ``index``, and for each network its features [B, k, d].
+    A block is its places in ``index``, and for each network its features [B, k, d]. Copies of the
+    networks in evaluation mode do it; a frame is read once for all.
     """
     device = next(networks[0].parameters()).device
     copies = [folded(network) for network in networks]

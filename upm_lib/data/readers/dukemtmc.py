@@ -22,18 +22,18 @@ def confirm_rights() -> None:
 
 
 @tracklets.readable()
-def read(root: str | Path, name: str = "dukemtmc", *, empty: list[str] | None = None) -> Dataset:
+def read(root: str | Path, name: str = "dukemtmc") -> Dataset:
     """Read DukeMTMC-VideoReID (Wu et al., CVPR 2018) with its official division.
 
     ``train/0001/0001/0001_C6_F0099_X30823.jpg``: subset, person, tracklet, and in the frame's name
     person, camera and two frame numbers, with or without the underscores. The gallery holds a copy
-    of each query, which is junk for that query. ``empty`` gathers the tracklets without a picture;
-    None: the first one is refused.
+    of each query, which is junk for that query.
 
     Raises UserError if a folder is missing or misnamed, or a frame's name tells no camera.
     """
     root = Path(root).expanduser()
     found: list[Found] = []
+    empty = []
     tracklets.check_root(root, *SUBSETS)
     for subset in SUBSETS:
         before = len(found)
@@ -45,25 +45,23 @@ def read(root: str | Path, name: str = "dukemtmc", *, empty: list[str] | None = 
                     camera = _camera(folder, frames)
                     found.append(Found(subset, camera, int(person.name), frames))
                 else:
-                    tracklets.refuse_empty(root, folder, empty)
+                    empty.append(folder)
         if len(found) == before:
-            raise UserError(
-                f"{root / subset} holds no tracklet: its frames are expected as "
-                f"{subset}/0001/0001/0001_C6_F0099_X30823.jpg"
-            )
-    return tracklets.arranged(name, root, found)
+            expected = f"{subset}/0001/0001/0001_C6_F0099_X30823.jpg"
+            what = f"{root / subset} holds no tracklet"
+            raise UserError(f"{what}: its frames are expected as {expected}")
+    return tracklets.arranged(name, root, found, empty)
 
 
 def _camera(tracklet: Path, frames: tuple[str, ...]) -> int:
     """Return the number of the camera that all frames' names tell."""
     cameras = set()
-    for frame in frames:
-        told = FRAME.fullmatch(os.path.basename(frame))
+    for name in map(os.path.basename, frames):
+        told = FRAME.fullmatch(name)
         if not told:
             raise UserError(
-                f"{tracklet / os.path.basename(frame)} is not named as a frame such as "
-                "0001_C6_F0099_X30823.jpg or 0001C6F0099X30823.jpg, so its camera is not known: "
-                "rename or remove it"
+                f"{tracklet / name} is not named as a frame such as 0001_C6_F0099_X30823.jpg or "
+                "0001C6F0099X30823.jpg, so its camera is not known: rename or remove it"
             )
         cameras.add(int(told[1]))
     if len(cameras) > 1:

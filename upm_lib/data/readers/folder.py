@@ -12,29 +12,20 @@ EXPECTED = ", while CAMERA/TRACKLET/frames is expected"
 
 
 @tracklets.readable()
-def read(
-    root: str | Path, min_frames: int = 1, name: str = "folder", *, empty: list[str] | None = None
-) -> Dataset:
+def read(root: str | Path, min_frames: int = 1) -> Dataset:
     """Read anyone's own tracklets: ``CAMERA/TRACKLET/frames``, folders of any name.
 
     Identities are optional: ``identities.csv`` in the root, with the columns camera, tracklet and
     person. Without it all tracklets train, features and search work, and nothing can be evaluated.
-    With it, half of the people, drawn anew for each trial, train, and the others test. If there
-    are two cameras and each person is in both, one camera is searched in the other. Otherwise each
-    test person's first tracklet in each camera is a query (if another camera saw the person too),
-    the gallery is all test tracklets, and the same person in the same camera is junk. Tracklets
-    that the list leaves out, or gives no person, train; they are never searched or found.
-
-    People may have names; they are numbered from 1 in sorted order. ``empty`` gathers the tracklets
-    without a picture; None: the first one is refused.
+    With it, half of the people, drawn anew for each trial, train, and the others test, as
+    :func:`upm_lib.data.splits.split` says; tracklets that the list leaves out, or gives no person,
+    train. People may have names; they are numbered from 1 in sorted order.
 
     Raises UserError if the folders are not as described, or the list does not fit them.
     """
     root = Path(root).expanduser()
-    if not root.is_dir():
-        state = "is a file, not a folder" if root.is_file() else "does not exist"
-        raise UserError(f"{root} {state}: give the folder that contains CAMERA/TRACKLET/frames")
-    frames = _frames(root, empty)
+    tracklets.check_root(root, files="CAMERA/TRACKLET/frames")
+    frames = _frames(root)
     person = _people(root / "identities.csv", frames.keys())
     found = [
         Found("", camera, person.get((camera, tracklet), UNKNOWN), files)
@@ -42,20 +33,19 @@ def read(
         if len(files) >= min_frames
     ]
     if not found:
-        raise UserError(
-            f"{root} holds no tracklet of at least {min_frames} frames: its frames are expected "
-            "as CAMERA/TRACKLET/0001.jpg (or set min_frames lower)"
-        )
-    return tracklets.arranged(name, root, found)
+        expected = "CAMERA/TRACKLET/0001.jpg (or set min_frames lower)"
+        what = f"{root} holds no tracklet of at least {min_frames} frames"
+        raise UserError(f"{what}: its frames are expected as {expected}")
+    empty = (root / camera / tracklet for (camera, tracklet), files in frames.items() if not files)
+    return tracklets.arranged("folder", root, found, empty)
 
 
-def _frames(root: Path, empty: list[str] | None) -> dict[tuple[str, str], tuple[str, ...]]:
+def _frames(root: Path) -> dict[tuple[str, str], tuple[str, ...]]:
     """Return the frames of each (camera, tracklet), in sorted order."""
     frames = {}
     if images(root, root) and not folders(root):
-        raise UserError(
-            f"{root} holds pictures itself{EXPECTED}; did you mean {root.parent.parent}?"
-        )
+        meant = f"; did you mean {root.parent.parent}?"
+        raise UserError(f"{root} holds pictures itself{EXPECTED}{meant}")
     for camera in folders(root):
         inside = folders(camera)
         if images(root, camera):
@@ -67,8 +57,6 @@ def _frames(root: Path, empty: list[str] | None) -> dict[tuple[str, str], tuple[
             frames[camera.name, tracklet.name] = files = images(root, tracklet)
             if not files and folders(tracklet):
                 raise UserError(f"{tracklet} holds folders{EXPECTED}; did you mean {camera}?")
-            if not files:
-                tracklets.refuse_empty(root, tracklet, empty)
     return frames
 
 
@@ -88,9 +76,8 @@ def _numbered(
 ) -> dict[tuple[str, str], int]:
     columns = ("camera", "tracklet", "person")
     if lacking := [c for c in columns if c not in (rows.fieldnames or ())]:
-        raise UserError(
-            f"{path} lacks the column {lacking[0]}: its first line must be {','.join(columns)}"
-        )
+        wanted = f"its first line must be {','.join(columns)}"
+        raise UserError(f"{path} lacks the column {lacking[0]}: {wanted}")
     names: dict[tuple[str, str], str] = {}
     for row in rows:
         camera, tracklet, person = ((row[c] or "").strip() for c in columns)

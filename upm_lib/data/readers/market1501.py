@@ -25,7 +25,7 @@ class Picture(NamedTuple):
     path: str  # relative to the root
 
 
-def read(root: str | Path, name: str = "market1501") -> Dataset:
+def read(root: str | Path) -> Dataset:
     """Read Market-1501 with its official division, a training tracklet for each person and camera.
 
     ``bounding_box_train/0002_c1s1_000451_03.jpg``: person, camera and sequence, frame, box.
@@ -38,22 +38,18 @@ def read(root: str | Path, name: str = "market1501") -> Dataset:
     distractors (person 0) stay: finding one is a mistake. Files that are no pictures, such as
     Thumbs.db, are no frames.
 
-    Args:
-        root: the folder that contains bounding_box_train, query and bounding_box_test.
-        name: of the data set.
-
     Raises UserError if a folder is missing or holds no tracklet, or a picture is misnamed.
     """
-    return _read(root, name, lambda p: (p.person, p.camera))
+    return _read(root, "market1501", lambda p: (p.person, p.camera))
 
 
-def read_sequences(root: str | Path, name: str = "market1501_sequences") -> Dataset:
+def read_sequences(root: str | Path) -> Dataset:
     """Read Market-1501 as :func:`read` does, but with a training tracklet for each sequence.
 
     A camera's recording is cut into sequences. A person who comes back in another one gives another
     tracklet, and nothing says that it is the same person: this rests less on identities.
     """
-    return _read(root, name, lambda p: (p.person, p.camera, p.sequence))
+    return _read(root, "market1501_sequences", lambda p: (p.person, p.camera, p.sequence))
 
 
 def _read(root: str | Path, name: str, together: Callable[[Picture], tuple[int, ...]]) -> Dataset:
@@ -84,10 +80,8 @@ def _pictures(root: Path, subset: str) -> list[Picture]:
         person = int(told[1]) if told else UNKNOWN
         if not told or (subset != "gallery" and person < 1):
             who = "also person -1 or 0000" if subset == "gallery" else "from person 0001 on"
-            raise UserError(
-                f"{root / path} is not named as a picture such as {named}, {who}: rename or remove "
-                "it"
-            )
+            what = f"{root / path} is not named as a picture such as {named}, {who}"
+            raise UserError(f"{what}: rename or remove it")
         if person != UNKNOWN:
             camera, sequence, frame, box = map(int, told.groups()[1:])
             found.append(Picture(person, camera, sequence, frame, box, path))

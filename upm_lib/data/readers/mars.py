@@ -16,11 +16,12 @@ INFO = (
     "tracks_test_info.mat",
     "query_IDX.mat",
 )
+ADVICE = "take both lists from one source"
 FRAME = re.compile(r"(?:\d{4}|00-1)C\dT\d+F\d+\.jpg")  # person, camera, tracklet, frame
 
 
 @readable()
-def read(root: str | Path, name: str = "mars") -> Dataset:
+def read(root: str | Path) -> Dataset:
     """Read MARS with its official division.
 
     ``bbox_train`` and ``bbox_test`` hold the frames, ``bbox_train/0001/0001C1T0001F001.jpg``.
@@ -40,17 +41,15 @@ def read(root: str | Path, name: str = "mars") -> Dataset:
     info = root / "info"
     lacking = [file for file in INFO if not (info / file).is_file()]
     if lacking:
-        raise UserError(
-            f"{info} lacks {', '.join(lacking)}: the owner publishes the lists apart from the "
-            "pictures, put all five there"
-        )
+        advice = "the owner publishes the lists apart from the pictures, put all five there"
+        raise UserError(f"{info} lacks {', '.join(lacking)}: {advice}")
     found = [Found("train", *t) for t in _tracks(info, "train")]
     tests = _tracks(info, "test")
     queries = _queries(info / "query_IDX.mat", [person for _, person, _ in tests])
     for row, track in enumerate(tests, 1):
         if track[1] != UNKNOWN:
             found.append(Found("query" if row in queries else "gallery", *track))
-    return arranged(name, root, found, queries_in_gallery=True)
+    return arranged("mars", root, found, queries_in_gallery=True)
 
 
 def _tracks(info: Path, part: str) -> list[tuple[int, int, tuple[str, ...]]]:
@@ -60,34 +59,26 @@ def _tracks(info: Path, part: str) -> list[tuple[int, int, tuple[str, ...]]]:
     tracks = []
     for row, (first, last, person, camera) in enumerate(_matrix(path, 4).tolist(), 1):
         if not 1 <= first <= last <= len(names):
-            raise UserError(
-                f"{path}, row {row}: frames {first} to {last} are not among the {len(names)} of "
-                f"{part}_name.txt; take both lists from one source"
-            )
+            what = f"frames {first} to {last} are not among the {len(names)} of {part}_name.txt"
+            raise UserError(f"{path}, row {row}: {what}; {ADVICE}")
         chosen = names[first - 1 : last]
         start = f"{'00-1' if person == UNKNOWN else f'{person:04d}'}C{camera}T"
         strange = [n for n in chosen if not n.startswith(start)]
         if strange:
-            raise UserError(
-                f"{path}, row {row} is of person {person} and camera {camera}, but its frame "
-                f"{strange[0]} is not; take both lists from one source"
-            )
+            what = f"is of person {person} and camera {camera}, but its frame {strange[0]} is not"
+            raise UserError(f"{path}, row {row} {what}; {ADVICE}")
         tracks.append((camera, person, tuple(f"bbox_{part}/{n[:4]}/{n}" for n in chosen)))
     return tracks
 
 
 def _names(path: Path) -> list[str]:
     """Return the frames' names; their form leaves no way out of the root."""
-    lines = path.read_bytes().decode("ascii", "replace").splitlines()
+    lines = path.read_bytes().decode("ascii", "replace").rstrip().splitlines()
     names = [line.strip() for line in lines]
-    while names and not names[-1]:
-        names.pop()
     for number, name in enumerate(names, 1):
         if not FRAME.fullmatch(name):
-            raise UserError(
-                f"{path}, line {number}: {name[:80]!r} is no frame's name such as "
-                "0001C1T0001F001.jpg; take the owner's list"
-            )
+            what = f"{name[:80]!r} is no frame's name such as 0001C1T0001F001.jpg"
+            raise UserError(f"{path}, line {number}: {what}; take the owner's list")
     return names
 
 
@@ -96,10 +87,8 @@ def _queries(path: Path, people: list[int]) -> set[int]:
     rows = _matrix(path).ravel().tolist()
     for row in rows:
         if not 1 <= row <= len(people) or people[row - 1] == UNKNOWN:
-            raise UserError(
-                f"{path} names test tracklet {row}, which is junk or not among the {len(people)} "
-                "of tracks_test_info.mat; take both lists from one source"
-            )
+            what = f"junk or not among the {len(people)} of tracks_test_info.mat"
+            raise UserError(f"{path} names test tracklet {row}, which is {what}; {ADVICE}")
     if len(set(rows)) < len(rows):
         raise UserError(f"{path} names a tracklet twice: take the owner's list")
     return set(rows)

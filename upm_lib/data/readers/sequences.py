@@ -1,65 +1,73 @@
-"""What PRID2011 and iLIDS-VID share: one tracklet for each person and camera."""
+"""Reading PRID2011 (Hirzer et al., SCIA 2011) and iLIDS-VID (Wang et al., ECCV 2014).
+
+Both have one tracklet for each person and camera: ``PLACE/CAMERA/PERSON/frames``.
+"""
 
 from pathlib import Path
-from typing import NamedTuple
 
 from upm_lib.config import UserError
 from upm_lib.data import tracklets
 from upm_lib.data.tracklets import Dataset, Found, folders
 
 
-class Sequences(NamedTuple):
-    """A layout of one tracklet for each person and camera: ``place/CAMERA/PERSON/frames``."""
+def prid2011(root: str | Path, min_frames: int = 28, name: str = "prid2011") -> Dataset:
+    """Read PRID2011: ``multi_shot/cam_a/person_0001/0001.png``.
 
-    place: str
-    cameras: tuple[str, str]
-    person: str  # what the folders' names begin with
-    example: str  # how they go on
+    Kept are the people seen by every camera whose tracklets all have at least ``min_frames``
+    frames; with the paper's "more than 27" these are 178 people of the real set.
+
+    Raises UserError if the folders are not there or nobody is left.
+    """
+    root = Path(root).expanduser()
+    return _read(root, min_frames, name, "multi_shot", ("cam_a", "cam_b"), "person_0001")
+
+
+def ilids_vid(root: str | Path, min_frames: int = 1) -> Dataset:
+    """Read iLIDS-VID as :func:`prid2011`: ``i-LIDS-VID/sequences/cam1/person001/*.png``.
+
+    Root is i-LIDS-VID or the folder that contains it. All 300 people of the real set are kept.
+    """
+    root = Path(root).expanduser()
+    root = root / "i-LIDS-VID" if (root / "i-LIDS-VID" / "sequences").is_dir() else root
+    return _read(root, min_frames, "ilids_vid", "sequences", ("cam1", "cam2"), "person001")
 
 
 @tracklets.readable()
-def read(
-    root: Path, name: str, layout: Sequences, min_frames: int, empty: list[str] | None
+def _read(
+    root: Path, min_frames: int, name: str, place: str, wanted: tuple[str, str], example: str
 ) -> Dataset:
-    """Return the people seen by every camera with enough frames, camera by camera.
-
-    Raises UserError for folders that are not named as the layout says, and if nobody is left.
-    """
-    tracklets.check_root(root, layout.place)
-    place, start = root / layout.place, layout.cameras[0][:-1]
-    cameras = [p.name for p in folders(place) if p.name.startswith(start)]
+    """Return the people seen by every camera with enough frames, camera by camera."""
+    tracklets.check_root(root, place)
+    start = wanted[0][:-1]
+    cameras = [p.name for p in folders(root / place) if p.name.startswith(start)]
     if len(cameras) < 2:
-        raise UserError(
-            f"{place} needs the folders {' and '.join(layout.cameras)}, "
-            f"found {', '.join(cameras) or 'none'}"
-        )
-    frames = {camera: _person_frames(root, layout, camera, empty) for camera in cameras}
-    people = set.intersection(*(set(f) for f in frames.values()))
-    people = {p for p in people if all(len(frames[c][p]) >= min_frames for c in cameras)}
-    if len(people) < 2:
-        raise UserError(
-            f"{root}: {len(people)} people have at least {min_frames} frames in each of "
-            f"{', '.join(cameras)}; a trial needs two (set min_frames lower?)"
-        )
-    found = [Found("", c, p, frames[c][p]) for c in cameras for p in sorted(people)]
-    return tracklets.arranged(name, root, found)
+        what = f"{root / place} needs the folders {' and '.join(wanted)}"
+        raise UserError(f"{what}, found {', '.join(cameras) or 'none'}")
+    people = {camera: _people(root / place / camera, example) for camera in cameras}
+    frames = {f: tracklets.images(root, f) for c in cameras for f in people[c].values()}
+    kept = [
+        person
+        for person in sorted(set.intersection(*map(set, people.values())))
+        if all(len(frames[people[c][person]]) >= min_frames for c in cameras)
+    ]
+    if len(kept) < 2:
+        what = f"at least {min_frames} frames in each of {', '.join(cameras)}"
+        advice = "a trial needs two (set min_frames lower?)"
+        raise UserError(f"{root}: {len(kept)} people have {what}; {advice}")
+    found = [Found("", c, p, frames[people[c][p]]) for c in cameras for p in kept]
+    return tracklets.arranged(name, root, found, empty=[f for f in frames if not frames[f]])
 
 
-def _person_frames(
-    root: Path, layout: Sequences, camera: str, empty: list[str] | None
-) -> dict[int, tuple[str, ...]]:
-    found = {}
-    for person in folders(root / layout.place / camera):
-        if not person.name.startswith(layout.person):
+def _people(camera: Path, example: str) -> dict[int, Path]:
+    """Return the folder of each person's number, named such as the example."""
+    found: dict[int, Path] = {}
+    start = example.rstrip("01")
+    for folder in folders(camera):
+        if not folder.name.startswith(start):
             continue
-        number = person.name.removeprefix(layout.person)
+        number = folder.name.removeprefix(start)
         if not number.isdecimal() or int(number) in found:
-            named = layout.person + layout.example
-            raise UserError(
-                f"{person} is not a person of its own: the folders are named {named}, "
-                f"{named[:-1]}2 and so on; rename or remove it"
-            )
-        found[int(number)] = tracklets.images(root, person)
-        if not found[int(number)] and empty is not None:
-            tracklets.refuse_empty(root, person, empty)
+            names = f"the folders are named {example}, {example[:-1]}2 and so on"
+            raise UserError(f"{folder} is not a person of its own: {names}; rename or remove it")
+        found[int(number)] = folder
     return found
