@@ -6,7 +6,7 @@ what the TensorFlow profiler reports; :func:`honest_count` counts what a network
 """
 
 import copy
-from dataclasses import dataclass
+from collections.abc import Iterable
 from decimal import ROUND_DOWN, Decimal
 from typing import NamedTuple
 
@@ -41,15 +41,11 @@ ROWS = {
 }
 
 
-@dataclass(frozen=True)
-class Complexity:
-    """FLOPs of one frame and parameters, as counts; two networks add up (row uPMnet)."""
+class Complexity(NamedTuple):
+    """FLOPs of one frame and parameters, as counts."""
 
     flops: int
     params: int
-
-    def __add__(self, other: "Complexity") -> "Complexity":
-        return Complexity(self.flops + other.flops, self.params + other.params)
 
 
 class Honest(NamedTuple):
@@ -59,8 +55,7 @@ class Honest(NamedTuple):
     trainable_params: int
 
 
-@dataclass(frozen=True)
-class _Backbone:
+class _Backbone(NamedTuple):
     """What a backbone contributes; all are counts at 256x128."""
 
     channels: int
@@ -72,16 +67,12 @@ class _Backbone:
     pool_flops: int  # one average pooling of the whole backbone map
     dropout: bool  # on the input of each unused classifier
 
-    @property
-    def params(self) -> int:
-        return self.decayed_weights + self.depthwise_weights + self.norm_params
-
-    @property
-    def flops(self) -> int:
+    def total(self) -> Complexity:
         # 3 = the weight decay's sum of squares; 2 = scale and shift of the random initialiser,
         # which runs once and yet is an operation of the graph that was profiled.
         weights = (3 + 2) * self.decayed_weights + 2 * self.depthwise_weights
-        return 2 * self.multiply_adds + weights + self.other_flops
+        flops = 2 * self.multiply_adds + weights + self.other_flops
+        return Complexity(flops, self.decayed_weights + self.depthwise_weights + self.norm_params)
 
 
 _BACKBONES = {
@@ -92,26 +83,23 @@ _BACKBONES = {
 }
 
 
-def _part_flops(costs: _Backbone, d: int, num_tracklets: int, num_cameras: int) -> int:
-    """FLOPs that every part adds: its unused classifier and its share of the association graph."""
-    classes = num_tracklets + 1
+def _part(costs: _Backbone, d: int, tracklets: int, cameras: int) -> Complexity:
+    """Count what every part adds: its unused classifier, its share of the association graph."""
+    classes = tracklets + 1
     # Per weight 2 (the 1x1 convolution) + 3 (weight decay) + 2 (initialiser); per class 1 (bias)
     # + 5 (softmax). No loss reads these outputs.
     classifier = (7 * d + 6) * classes
-    # Unit length costs 3 an element (square, sum, multiply) and 2 a vector (maximum, 1/sqrt).
-    # Anchors are made unit length three times: intra before, cross, intra after the update.
-    anchors = 3 * (3 * d + 2) * num_tracklets
-    feature = 3 * d + 2
-    # Which frames belong to camera i. Distances, rankings and the update itself have shapes known
-    # only at run time, so the profiler skips them: they count nothing.
-    own_camera = num_cameras
+    # Unit length costs 3 an element (square, sum, multiply) and 2 a vector (maximum, 1/sqrt): of
+    # the feature, and of the anchors three times (intra before, cross, intra after the update).
+    unit = (3 * d + 2) * (1 + 3 * tracklets)
     dropout = 2 * d if costs.dropout else 0
-    scalars = 5  # single sums and differences of the loss terms
-    return classifier + anchors + feature + own_camera + dropout + scalars
+    # One a camera: which frames belong to it. Distances, rankings and the update itself have shapes
+    # known only at run time, so the profiler skips them. 5: sums and differences of the loss terms.
+    return Complexity(classifier + unit + cameras + dropout + 5, classes * (d + 1))
 
 
 def _global_head(costs: _Backbone, k: int) -> Complexity:
-    """The global-aware layers (Eq. 2): k + 1 reductions, then k relations with their BN."""
+    """Count the global-aware layers (Eq. 2): k + 1 reductions, then k relations with their BN."""
     reduction = 7 * REDUCED * costs.channels + REDUCED  # weights as in the classifier, plus bias
     relation = 7 * 2 * REDUCED * REDUCED
     # Moving mean and variance (difference, product, assignment), then the sum with x_0.
@@ -122,8 +110,7 @@ def _global_head(costs: _Backbone, k: int) -> Complexity:
     scalars = 33  # read off the profile at k = 8; how it grows with k was never measured
     flops = (k + 1) * reduction + k * (relation + normalise_and_add) + pooling + scalars
     params = (k + 1) * (REDUCED * costs.channels + REDUCED)
-    params += k * (2 * REDUCED * REDUCED + 2 * REDUCED)
-    return Complexity(flops, params)
+    return Complexity(flops, params + k * (2 * REDUCED * REDUCED + 2 * REDUCED))
 
 
 def published_convention(
@@ -131,11 +118,11 @@ def published_convention(
 ) -> Complexity:
     """Count one network the way Tables 5 and 6 do, exactly.
 
-    The backbone is mobilenet_v1 or resnet50, the branch local (k in 1, 2, 4, 8; k = 1 is the
-    baseline, DAL) or global. The local count was checked against the profiler at k = 1 and 8; it is
-    linear in k. The global count is known for k = 8 only: its profile was taken there alone, and a
-    few scalar operations cannot be assigned. The unused classifiers have a class more than there
-    are training tracklets (over all cameras).
+    The backbone is mobilenet_v1 or resnet50, the branch local (k = 1 is the baseline, DAL) or
+    global. The local count was checked against the profiler at k = 1 and 8; it is linear in k. The
+    global count is known for k = 8 only, where its profile was taken: a few scalar operations
+    cannot be assigned. The unused classifiers have a class more than there are training tracklets
+    (over all cameras).
 
     Returns FLOPs of the training graph for one 256x128 frame, before gradients, and parameters of
     backbone, head and the k unused classifiers. The anchors are not among them. Raises UserError
@@ -148,9 +135,12 @@ def published_convention(
         )
     costs = _BACKBONES[backbone]
     d = costs.channels if branch == "local" else REDUCED
-    flops = costs.flops + k * _part_flops(costs, d, num_tracklets, num_cameras)
-    count = Complexity(flops, costs.params + k * (num_tracklets + 1) * (d + 1))
-    return count if branch == "local" else count + _global_head(costs, k)
+    counts = [costs.total(), *[_part(costs, d, num_tracklets, num_cameras)] * k]
+    return _total([*counts, *[_global_head(costs, k)] * (branch == "global")])
+
+
+def _total(counts: Iterable[Complexity]) -> Complexity:
+    return Complexity(*map(sum, zip(*counts, strict=True)))
 
 
 def table_row(backbone: str, row: str, dataset: str) -> Complexity:
@@ -160,10 +150,8 @@ def table_row(backbone: str, row: str, dataset: str) -> Complexity:
     """
     known(ROWS, row, "row")
     known(TRAINING_SETS, dataset, "data set")
-    total = Complexity(0, 0)
-    for branch, k in ROWS[row]:
-        total += published_convention(backbone, branch, k, *TRAINING_SETS[dataset])
-    return total
+    size = TRAINING_SETS[dataset]
+    return _total(published_convention(backbone, branch, k, *size) for branch, k in ROWS[row])
 
 
 def as_printed(value: float, digits: int) -> float:

@@ -60,13 +60,14 @@ def run(dataset: str = "synthetic_clean") -> Path:
             cwd=root / "notebooks",
             progress_bar=False,
         )
-        _write_page(out / f"{name}.ipynb")
+        body = page(nbformat.read(out / f"{name}.ipynb", as_version=4), name)
+        with runs.replacing(out / f"{name}.html") as temporary:
+            temporary.write_text(body, encoding="utf-8")
     print("", *summary(open_bench(dataset, progress=False)), "", sep="\n")
     print(f"Six notebooks in {time.perf_counter() - began:.0f} s. Look next at:")
-    print(
-        f"  {os.path.relpath(out)}/01_data.html ... 06_tables.html   the lesson, with your results"
-    )
-    print(f"  {os.path.relpath(figures)}/   the figures at print size")
+    pages, pictures = os.path.relpath(out), os.path.relpath(figures)
+    print(f"  {pages}/01_data.html ... 06_tables.html   the lesson, with your results")
+    print(f"  {pictures}/   the figures at print size")
     print("  make lab   to read and change the notebooks in JupyterLab")
     return out
 
@@ -112,12 +113,6 @@ def page(notebook: nbformat.NotebookNode, title: str) -> str:
         warnings.simplefilter("ignore")  # about alt texts and cell ids of the template
         body, _ = exporter.from_notebook_node(drop_widgets(notebook), {"metadata": {"name": title}})
     return body
-
-
-def _write_page(notebook: Path) -> None:
-    body = page(nbformat.read(notebook, as_version=4), notebook.stem)
-    with runs.replacing(notebook.with_suffix(".html")) as temporary:
-        temporary.write_text(body, encoding="utf-8")
 
 
 def results(bench: Bench) -> list[tuple[str, float | None]]:

@@ -6,8 +6,10 @@ Times are estimates, and say where they come from.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from statistics import median
 
 import pandas as pd
@@ -23,7 +25,7 @@ from upm_lib.learning import model, training
 from upm_lib.paper import complexity, published, tables
 
 # What a step's time depends on, beside the device; the parts and the data cost next to nothing.
-COST = ("backbone", "branch", "freeze", "height", "width", "batch")
+cost = attrgetter("backbone", "branch", "freeze", "height", "width", "batch")
 # Forward and backward of a frame cost about three times the forward alone.
 PASSES = 3
 # Assumed, not measured: what a large GPU sustains in float32 training, in FLOPs a second. The
@@ -95,9 +97,6 @@ def run(plan: Plan) -> None:
         measuring.measure(plan.bench, measurement)
 
 
-# ---------------------------------------------------------------- time
-
-
 class Speeds:
     """Seconds that a training step takes on the bench's device: measured, never looked up.
 
@@ -110,10 +109,13 @@ class Speeds:
         self.look()
 
     def look(self) -> None:
-        """Take note of the runs that have been finished meanwhile."""
-        self.kept: dict[tuple[object, ...], list[float]] = {}
-        for kind, seconds in finished(self.bench.device):
-            self.kept.setdefault(kind, []).append(seconds)
+        """Take note of the runs that this kind of device has finished meanwhile."""
+        self.kept: dict[tuple[object, ...], list[float]] = defaultdict(list)
+        for file in (runs.store() / "training").glob("*/*/speed.json"):
+            about, speed = file.with_name("config.json"), runs.read_json(file)
+            if about.is_file() and speed["device"] == networks.device_name(self.bench.device):
+                kind = cost(from_json(runs.read_json(about)))
+                self.kept[kind].append(speed["seconds"] / speed["steps"])
 
     def __call__(self, config: Config) -> tuple[float, str]:
         """Return seconds a step and where they come from."""
@@ -123,20 +125,6 @@ class Speeds:
         if kind not in self.timed:
             self.timed[kind] = timed_step(self.bench, config)
         return self.timed[kind], "a timed step"
-
-
-def cost(config: Config) -> tuple[object, ...]:
-    """Return what tells configs of different speed apart."""
-    return tuple(getattr(config, name) for name in COST)
-
-
-def finished(device: torch.device) -> Iterator[tuple[tuple[object, ...], float]]:
-    """Yield cost and seconds a step of the runs in the store that this kind of device has made."""
-    for file in (runs.store() / "training").glob("*/*/speed.json"):
-        about = file.with_name("config.json")
-        speed = runs.read_json(file)
-        if about.is_file() and speed["device"] == networks.device_name(device):
-            yield cost(from_json(runs.read_json(about))), speed["seconds"] / speed["steps"]
 
 
 def timed_step(bench: Bench, config: Config) -> float:
@@ -166,10 +154,9 @@ def seconds_left(
     """Return the estimated seconds of training some networks and of some measurements."""
     total = sum(task.left * speeds(task.config)[0] for task in tasks)
     for measurement in missing:
-        halves = splits.split(bench.dataset, measurement.config.trial)
-        frames = sum(
-            len(bench.dataset.tracklets[t].frames) for side in halves[1:] for t in side.tolist()
-        )
+        _, probe, gallery = splits.split(bench.dataset, measurement.config.trial)
+        shown = [bench.dataset.tracklets[t] for t in (*probe.tolist(), *gallery.tolist())]
+        frames = sum(len(tracklet.frames) for tracklet in shown)
         for config in measurement.networks:
             total += frames * speeds(config)[0] / config.batch / PASSES
     return total
@@ -183,9 +170,6 @@ def duration(seconds: float) -> str:
         return f"{seconds / 86400:.0f} days"
     hours, minutes = divmod(round(seconds / 60), 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
-
-
-# ---------------------------------------------------------------- disk
 
 
 def checkpoint_bytes(bench: Bench, config: Config) -> int:
@@ -212,17 +196,16 @@ def _bytes(tensors: Iterable[torch.Tensor]) -> int:
     return sum(t.numel() * t.element_size() for t in tensors)
 
 
-def disk_left(plan: Plan) -> int:
-    """Return the bytes that the networks to be trained will add to the run store."""
-    return sum(checkpoint_bytes(plan.bench, t.config) for t in plan.tasks if not t.done)
-
-
 def size(count: float) -> str:
     """Return a number of bytes as people say it."""
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
-# ---------------------------------------------------------------- words
+def _takes(plan: Plan, speeds: Speeds) -> tuple[str, str]:
+    """Say how much time a plan still takes, and how much disk its new networks."""
+    new = [task.config for task in plan.tasks if not task.done]
+    seconds = seconds_left(plan.bench, plan.unfinished, plan.missing, speeds)
+    return duration(seconds), size(sum(checkpoint_bytes(plan.bench, config) for config in new))
 
 
 def name_of(config: Config) -> str:
@@ -257,13 +240,12 @@ def summary(plan: Plan) -> list[str]:
     done = len(plan.wanted) - len(plan.missing)
     lines = [f"{len(plan.wanted)} measurements, {done} of them done"]
     if plan.missing:
-        speeds = Speeds(plan.bench)
-        seconds = seconds_left(plan.bench, left, plan.missing, speeds)
+        speeds, device = Speeds(plan.bench), networks.device_name(plan.bench.device)
+        seconds, disk = _takes(plan, speeds)
         source = speeds((left or plan.tasks)[0].config)[1]
-        device = networks.device_name(plan.bench.device)
         lines.append(
-            f"{len(left)} networks to train: about {duration(seconds)} on this machine's {device} "
-            f"(from {source}) and {size(disk_left(plan))} of disk"
+            f"{len(left)} networks to train: about {seconds} on this machine's {device} "
+            f"(from {source}) and {disk} of disk"
         )
     return [*lines, *expectation(plan.bench)]
 
@@ -276,14 +258,13 @@ def overview(bench: Bench, trials: int | str = 1) -> pd.DataFrame:
     speeds, lines = Speeds(bench), {}
     for table in (*tables.ACCURACY, "all"):
         job = of(bench, table, trials)
-        left = job.unfinished
-        seconds = seconds_left(bench, left, job.missing, speeds)
+        seconds, disk = _takes(job, speeds)
         lines[tables.TITLES.get(table, "all of these")] = {
             "measurements": len(job.wanted),
             "done": len(job.wanted) - len(job.missing),
-            "networks to train": len(left),
-            "time": duration(seconds) if job.missing else "",
-            "disk": size(disk_left(job)) if left else "",
+            "networks to train": len(job.unfinished),
+            "time": seconds if job.missing else "",
+            "disk": disk if job.unfinished else "",
         }
     return pd.DataFrame.from_dict(lines, orient="index")
 
@@ -299,14 +280,12 @@ def expectation(bench: Bench) -> list[str]:
         return []
     network = model.build(config.replace(weights=None, freeze=0))
     flops = 2 * complexity.honest_count(network, config.height, config.width).multiply_adds
-    total = config.steps * config.batch * PASSES * flops
     rate = SUSTAINED[config.backbone]
-    work = (
-        f"{config.steps} steps x {config.batch} frames x {PASSES} passes x {flops / 1e9:.2f} GFLOP"
-    )
+    seconds = config.steps * config.batch * PASSES * flops / rate
     line = (
-        f"expected on one large GPU (an estimate, not measured): {duration(total / rate)} a "
-        f"network, from {work} at an assumed {rate / 1e12:.0f} TFLOP/s"
+        f"expected on one large GPU (an estimate, not measured): {duration(seconds)} a network, "
+        f"from {config.steps} steps x {config.batch} frames x {PASSES} passes x "
+        f"{flops / 1e9:.2f} GFLOP at an assumed {rate / 1e12:.0f} TFLOP/s"
     )
     name = tables.COUNTERPART.get(config.dataset, "")
     whole = published.value(1, "uPMnet", config.backbone.removesuffix("_slim"), name, "rank1")

@@ -9,12 +9,14 @@ standard deviation over the trials; of a single trial it writes the value alone.
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib import resources
+from itertools import product
 from typing import Any
 
 import pandas as pd
 from scipy import stats
 
 from upm_lib.config import PARTS, UserError, known
+from upm_lib.paper.tables import spread
 from upm_lib.synthetic.world import WORLDS
 
 Where = Mapping[str, Any]  # column of the study -> its value
@@ -85,21 +87,13 @@ def difference(first: pd.Series, second: pd.Series) -> dict[str, float]:
     return {"mean": mean, "sd": sd, "trials": count, "low": mean - half, "high": mean + half}
 
 
-def _text(values: pd.Series, digits: int = 1) -> str:
-    spread = f" ± {values.std():.{digits}f}" if len(values) > 1 else ""
-    return f"{values.mean():.{digits}f}{spread}"
-
-
 def table(
     columns: Mapping[Any, Where], lines: Mapping[Any, Where], metric: str = "rank1", digits: int = 1
 ) -> pd.DataFrame:
     """Return a metric of the :func:`trials` that meet the conditions of a column and of a line."""
-    cells = {
-        column: {
-            name: _text(trials(metric, **{**where, **more}), digits) for name, more in lines.items()
-        }
-        for column, where in columns.items()
-    }
+    cells: dict[Any, dict[Any, str]] = {column: {} for column in columns}
+    for (column, where), (line, more) in product(columns.items(), lines.items()):
+        cells[column][line] = spread(trials(metric, **{**where, **more}), digits)
     return pd.DataFrame(cells)
 
 
@@ -112,7 +106,7 @@ def switched(usual: str, other: str, lines: Mapping[Any, Where]) -> pd.DataFrame
     for name, where in lines.items():
         first, second = trials(**{**where, "variant": ""}), trials(**where)
         gap = difference(second, first)
-        made[name] = {usual: _text(first), other: _text(second)}
+        made[name] = {usual: spread(first), other: spread(second)}
         made[name]["difference"] = f"{gap['mean']:+.1f}"
         made[name]["95 % interval"] = f"{gap['low']:+.1f} to {gap['high']:+.1f}"
     return pd.DataFrame.from_dict(made, orient="index")
@@ -120,9 +114,8 @@ def switched(usual: str, other: str, lines: Mapping[Any, Where]) -> pd.DataFrame
 
 def comparison(metric: str = "rank1") -> pd.DataFrame:
     """Return the main comparison: the methods (rows) in the three worlds."""
-    return table({name: {"dataset": name} for name in WORLDS}, METHODS, metric).rename_axis(
-        "method"
-    )
+    worlds = {name: {"dataset": name} for name in WORLDS}
+    return table(worlds, METHODS, metric).rename_axis("method")
 
 
 def by_parts(dataset: str) -> pd.DataFrame:
@@ -185,10 +178,10 @@ def turned_gains() -> pd.DataFrame:
     for knob, value in sorted(set(zip(clean["knob"], clean["value"], strict=True))):
         where = {"dataset": "synthetic_clean", "knob": knob, "value": value}
         base = trials(method="baseline", **where)
-        gaps = {
-            m: difference(trials(method=m, **where), base) for m in ("local", "global", "fusion")
+        made[knob or "none", value] = {
+            method: cell.format(**difference(trials(method=method, **where), base))
+            for method in ("local", "global", "fusion")
         }
-        made[knob or "none", value] = {m: cell.format(**gap) for m, gap in gaps.items()}
     return pd.DataFrame.from_dict(made, orient="index").rename_axis(["knob", "value"])
 
 

@@ -85,31 +85,22 @@ def family(backbone: str) -> str:
 def rows(table: str) -> list[Row]:
     """Return the rows of an accuracy table, as the paper has them."""
     if table == "1":
-        found = published.published(1)[["row", "backbone"]].drop_duplicates()
-        ours = {"uPMnet": "fusion"}
-        return [Row(row, b, ours.get(row, "")) for row, b in found.itertuples(index=False)]
+        found = published.published(1)[["row", "backbone"]].drop_duplicates().to_numpy()
+        return [Row(row, backbone, "fusion" * (row == "uPMnet")) for row, backbone in found]
     if table == "2":
         methods = {"baseline": "baseline", "local": "local", "global": "global", "both": "fusion"}
         return [Row(n, b, m) for b in published.BACKBONES for n, m in methods.items()]
+    fused = ("mobilenet_v1", "fusion")
     if table == "3":
-        pools = ("gap", "gmp")
-        return [_fused(f"fusion, {pool}", k=2, pool=pool) for pool in pools]
+        return [Row(f"fusion, {pool}", *fused, {"k": 2, "pool": pool}) for pool in ("gap", "gmp")]
     if table == "4":
         first = Row("baseline", "mobilenet_v1", "baseline")
-        return [first, *(_fused(f"fusion, k={k}", k=k) for k in PARTS[1:])]
-    return _beyond()
-
-
-def _fused(name: str, **changes: Any) -> Row:
-    return Row(name, "mobilenet_v1", "fusion", changes)
-
-
-def _beyond() -> list[Row]:
-    alone = [Row(f"local, k={k}", "", "local", {"k": k}) for k in PARTS[1:]]
-    alone += [Row(f"global, k={k}", "", "global", {"k": k}) for k in PARTS]
+        return [first, *(Row(f"fusion, k={k}", *fused, {"k": k}) for k in PARTS[1:])]
+    local = [Row(f"local, k={k}", "", "local", {"k": k}) for k in PARTS[1:]]
+    whole = [Row(f"global, k={k}", "", "global", {"k": k}) for k in PARTS]
     scaled = {"normalise_branches": True}
     both = [Row(f"fusion, scaled first, k={k}", "", "fusion", {"k": k} | scaled) for k in PARTS]
-    return [Row("untrained", "", "untrained"), *alone, *both]
+    return [Row("untrained", "", "untrained"), *local, *whole, *both]
 
 
 def measurements(table: str, bench: Bench, trials: int | str = 1) -> list[Measurement]:
@@ -121,9 +112,6 @@ def measurements(table: str, bench: Bench, trials: int | str = 1) -> list[Measur
     wanted = [row for t in ACCURACY if table in (t, "all") for row in rows(t) if row.is_of(bench)]
     found = [row.on(bench, trial) for trial in trial_numbers(trials) for row in wanted]
     return list(dict.fromkeys(found))
-
-
-# ---------------------------------------------------------------- as printed
 
 
 def printed(table: str) -> pd.DataFrame:
@@ -146,9 +134,6 @@ def printed(table: str) -> pd.DataFrame:
     return wide.loc[pd.MultiIndex.from_frame(lines), order]
 
 
-# ---------------------------------------------------------------- published beside measured
-
-
 def accuracy(table: str, bench: Bench, trials: int | str = 1) -> pd.DataFrame:
     """Return an accuracy table: the published cells beside what was measured on the bench's data.
 
@@ -167,8 +152,7 @@ def accuracy(table: str, bench: Bench, trials: int | str = 1) -> pd.DataFrame:
         if compared:
             name = COUNTERPART[bench.config.dataset]
             cell = published.value(int(table), row.name, row.backbone, name, "rank1")
-            apart = ("difference", "within 2 SE")
-            line |= dict(zip([(a, "") for a in apart], difference(cell, records), strict=True))
+            line["difference", ""], line["within 2 SE", ""] = difference(cell, records)
         line["trials", ""] = str(len(records)) if row.is_of(bench) else ""
         lines[row.label if table in ("1", "2") else row.name] = line
     return pd.DataFrame.from_dict(lines, orient="index").rename_axis("row")
@@ -209,10 +193,10 @@ def _measured(bench: Bench, row: Row, records: pd.DataFrame) -> dict[tuple[str, 
     return {(top, METRIC_NAMES[m]): cell for m, cell in zip(metrics, cells, strict=True)}
 
 
-def spread(values: "pd.Series[float]") -> str:
+def spread(values: "pd.Series[float]", digits: int = 1) -> str:
     """Return the mean and, of several values, the standard deviation as text."""
-    several = f" ± {values.std():.1f}" if len(values) > 1 else ""
-    return f"{values.mean():.1f}{several}"
+    several = f" ± {values.std():.{digits}f}" if len(values) > 1 else ""
+    return f"{values.mean():.{digits}f}{several}"
 
 
 def incomparable(bench: Bench, table: str = "2") -> str:
@@ -246,9 +230,6 @@ def difference(value: float | Absent, records: pd.DataFrame) -> tuple[str, str]:
         return f"{apart:+.1f}", "one trial"
     error = records["rank1"].std() / len(records) ** 0.5
     return f"{apart:+.1f}", "yes" if abs(apart) <= 2 * error else "no"
-
-
-# ---------------------------------------------------------------- words
 
 
 def heading(table: str, bench: Bench, trials: int | str) -> list[str]:
@@ -294,9 +275,6 @@ def command(table: str, bench: Bench, trials: int | str = 1) -> str:
     return f"python -m upm_lib table {table} {' '.join(words)}"
 
 
-# ---------------------------------------------------------------- gains
-
-
 def gains(bench: Bench, trials: int | str = 1) -> pd.DataFrame:
     """Return Rank-1 over the baseline's, published (Table 2, MobileNet) and measured, in points.
 
@@ -305,14 +283,10 @@ def gains(bench: Bench, trials: int | str = 1) -> pd.DataFrame:
     """
     ours = [row for row in rows("2") if row.is_of(bench)]
     measured = {row.method: _mean(bench, row, trials) for row in ours}
-    kind = f"measured ({'synthetic' if bench.is_synthetic else 'real'})"
-    lines = [
-        (m, bench.config.dataset, mean - measured["baseline"], kind) for m, mean in measured.items()
-    ]
+    own, name = bench.config.dataset, COUNTERPART.get(bench.config.dataset, "PRID2011")
+    lines = [(m, own, mean - measured["baseline"], _kind(bench)) for m, mean in measured.items()]
     for row in ours:
-        key = (2, row.name, row.backbone)
-        name = COUNTERPART.get(bench.config.dataset, "PRID2011")
-        gain = _number(*key, name) - _number(2, "baseline", row.backbone, name)
+        gain = _number(row.name, row.backbone, name) - _number("baseline", row.backbone, name)
         lines.append((row.method, f"{name}, {BACKBONE_NAMES[row.backbone]}", gain, "published"))
     table = pd.DataFrame(lines, columns=["method", "dataset", "gain", "kind"])
     return table[table["method"] != "baseline"]
@@ -325,15 +299,20 @@ def by_parts(bench: Bench, trials: int | str = 1) -> pd.DataFrame:
     (Table 2). Columns dataset, k, change (percent of the baseline; NaN where not run), kind.
     """
     baseline = _mean(bench, Row("baseline", "", "baseline"), trials)
-    kind = f"measured ({'synthetic' if bench.is_synthetic else 'real'})"
-    lines = []
-    for row in (r for r in rows("beyond") if r.method == "local"):
-        change = 100 * (_mean(bench, row, trials) / baseline - 1)
-        lines.append((bench.config.dataset, row.changes["k"], change, kind))
+    found = [
+        (bench.config.dataset, row.changes["k"], _mean(bench, row, trials) / baseline, _kind(bench))
+        for row in rows("beyond")
+        if row.method == "local"
+    ]
     for name in published.DATASETS:
-        local, base = (_number(2, row, "mobilenet_v1", name) for row in ("local", "baseline"))
-        lines.append((name, PAPER_K, 100 * (local / base - 1), "published"))
-    return pd.DataFrame(lines, columns=["dataset", "k", "change", "kind"])
+        local, base = (_number(row, "mobilenet_v1", name) for row in ("local", "baseline"))
+        found.append((name, PAPER_K, local / base, "published"))
+    table = pd.DataFrame(found, columns=["dataset", "k", "change", "kind"])
+    return table.assign(change=100 * (table["change"] - 1))
+
+
+def _kind(bench: Bench) -> str:
+    return f"measured ({'synthetic' if bench.is_synthetic else 'real'})"
 
 
 def _mean(bench: Bench, row: Row, trials: int | str) -> float:
@@ -341,13 +320,10 @@ def _mean(bench: Bench, row: Row, trials: int | str) -> float:
     return float("nan") if records.empty else float(records["rank1"].mean())
 
 
-def _number(table: int, row: str, backbone: str, dataset: str) -> float:
-    value = published.value(table, row, backbone, dataset, "rank1")
+def _number(row: str, backbone: str, dataset: str) -> float:
+    value = published.value(2, row, backbone, dataset, "rank1")
     assert isinstance(value, float), "Table 2 has no empty cell"
     return value
-
-
-# ---------------------------------------------------------------- Tables 5 and 6
 
 
 def counts(table: str) -> pd.DataFrame:

@@ -1,11 +1,12 @@
 """Charts of data and results: arrays and tables in, a picture out; rates appear in percent."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 from numpy.typing import ArrayLike
 from scipy.spatial.distance import cdist
@@ -74,8 +75,7 @@ def histories(history: pd.DataFrame) -> Picture:
 def knobs(turned: Mapping[str, pd.DataFrame]) -> Picture:
     """Draw mean Rank-1 with a 95 % band over the trials, a panel a knob, the others at rest.
 
-    Args:
-        turned: knob -> columns of the knob's own name, method, trial, rank1 (%).
+    Each knob has a table with columns of the knob's own name, method, trial, rank1 (%).
     """
     top = 20 * np.ceil(max(values["rank1"].max() for values in turned.values()) / 20)
     band: Style = {"errorbar": ("ci", 95), "seed": 0, "legend": False}
@@ -147,10 +147,8 @@ def gain(values: pd.DataFrame) -> Picture:
 def part_models(changes: pd.DataFrame) -> Picture:
     """Draw Rank-1 of part models alone by k, in percent over the baseline's, as Fig. 1 does.
 
-    Args:
-        changes: columns dataset, k, change (percent; NaN: not run), kind ("published" or measured).
+    Columns dataset, k, change (percent; NaN: not run), kind ("published" or measured).
     """
-    ks = sorted(set(changes["k"]))
     with panels(WIDTH, 3) as (fig, (ax,)):
         for n, ((kind, name), rows) in enumerate(changes.groupby(["kind", "dataset"], sort=False)):
             label, hollow = f"{name}, {kind}", kind == "published"
@@ -163,16 +161,21 @@ def part_models(changes: pd.DataFrame) -> Picture:
             }
             fig.alt += f"{label}: {', '.join(f'k = {k}: {text}' for k, text in told.items())}. "
         ax.axhline(0, color="black", lw=0.8)
-        ax.set_xscale("log", base=2)
-        ax.minorticks_off()
-        ax.set_xticks(ks, map(str, ks))
-        ax.set(xlim=(ks[0] / 1.1, ks[-1] * 1.1), xlabel="number of parts k")
-        ax.set(ylabel="Rank-1 over the baseline (%)", title="Part models alone, as in Fig. 1")
-        lacking = changes.loc[changes["change"].isna(), "k"]
-        if len(lacking):
-            ax.plot([], [], " ", label=f"not run: k = {', '.join(map(str, sorted(set(lacking))))}")
+        _by_k(ax, changes["k"], "Rank-1 over the baseline (%)")
+        ax.set_title("Part models alone, as in Fig. 1")
+        if lacking := sorted(set(changes.loc[changes["change"].isna(), "k"])):
+            ax.plot([], [], " ", label=f"not run: k = {', '.join(map(str, lacking))}")
         ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return fig
+
+
+def _by_k(ax: Axes, ks: Iterable[int], ylabel: str) -> None:
+    """Label axes whose x is the number of parts."""
+    ks = sorted(set(ks))
+    ax.set_xscale("log", base=2)
+    ax.minorticks_off()
+    ax.set_xticks(ks, map(str, ks))
+    ax.set(xlabel="number of parts k", ylabel=ylabel)
 
 
 def distance_matrix(distances: ArrayLike) -> Picture:
@@ -192,12 +195,9 @@ def distance_matrix(distances: ArrayLike) -> Picture:
 def embedding(
     points: Mapping[str, ArrayLike], person: Sequence[Any], camera: Sequence[Any]
 ) -> Picture:
-    """Draw points in the plane, a panel a mapping, coloured by person and marked by camera.
+    """Draw points in the plane, title of a panel -> [n, 2], coloured by person, marked by camera.
 
-    Args:
-        points: title of a panel -> points [n, 2].
-        person: [n]; a line joins the points of a person.
-        camera: [n].
+    A line joins the points of a person.
     """
     people, looks, owner = sorted(set(person)), cameras_in(camera), np.asarray(person)
     colours = CYCLE if len(people) <= 8 else sns.color_palette("husl", len(people))
@@ -227,7 +227,6 @@ def embedding(
 def pair_shares(table: pd.DataFrame) -> Picture:
     """Draw partners found and correct (both %) by k; columns method, k, consistent, correct."""
     names = {"consistent": "tracklets with a partner (%)", "correct": "correct partners (%)"}
-    ks = sorted(set(table["k"]))
     with panels(WIDTH, 2.7, 2) as (fig, axes):
         for method in methods_in(table["method"]):
             rows, look = table[table["method"] == method], look_of(method)
@@ -236,10 +235,8 @@ def pair_shares(table: pd.DataFrame) -> Picture:
             shares = dict(zip(rows["k"], rows["correct"].round().astype(int), strict=True))
             fig.alt += f"{look['label']}: correct partners in % by k {shares}. "
         for ax, name in zip(axes, names.values(), strict=True):
-            ax.set_xscale("log", base=2)
-            ax.minorticks_off()
-            ax.set_xticks(ks, map(str, ks))
-            ax.set(xlabel="number of parts k", ylabel=name, ylim=(0, 100))
+            _by_k(ax, table["k"], name)
+            ax.set_ylim(0, 100)
         fig.suptitle("")  # keeps room above the panels
         legend_below(fig)
     return fig

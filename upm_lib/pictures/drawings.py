@@ -5,14 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, to_rgba
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
-from upm_lib.pictures.canvas import (
-    COLOURS,
-    WIDTH,
-    Picture,
-    Style,
-    board,
-    say,
-)
+from upm_lib.pictures.canvas import COLOURS, WIDTH, Picture, Style, board, say
 
 Box = tuple[str, float]  # text, width
 _REDUCE, _MIX = "$1{\\times}1$ conv\n$c \\to c'$", "$1{\\times}1$ conv\nBN, ReLU"
@@ -22,12 +15,9 @@ _PAIR = "$[\\hat{{x}}_{0} ; \\hat{{x}}_0]$\n$2c'$"
 def _box(ax: Axes, x: float, y: float, w: float, h: float, text: str, key: str = "") -> None:
     """Draw a box with text, centred at (x, y), tinted in the colour of a method."""
     colour = COLOURS.get(key, "#777777")
-    shape: Style = {
-        "boxstyle": "round,pad=0,rounding_size=0.04",
-        "ec": colour,
-        "fc": to_rgba(colour, 0.2),
-    }
-    ax.add_patch(FancyBboxPatch((x - w / 2, y - h / 2), w, h, lw=1.1, **shape))
+    shape: Style = {"boxstyle": "round,pad=0,rounding_size=0.04", "lw": 1.1}
+    shape |= {"ec": colour, "fc": to_rgba(colour, 0.2)}
+    ax.add_patch(FancyBboxPatch((x - w / 2, y - h / 2), w, h, **shape))
     say(ax, x, y, text)
 
 

@@ -30,25 +30,15 @@ _FRAMES: Style = {"s": 45, "c": "k", "marker": "x", "label": "feature of a frame
 
 @dataclass(frozen=True)
 class Scene:
-    """A world in the plane, ready to be drawn.
+    """A world in the plane, ready to be drawn."""
 
-    Attributes:
-        anchors: intra-camera anchors [N, 2].
-        cameras: name of each anchor's camera [N].
-        labels: of the anchors [N].
-        cross: cross-camera anchors [N, 2], drawn hollow over the others.
-        features: of frames [M, 2], drawn as crosses.
-        arrows: (start, end, label, line style) each.
-        bend: curvature of the arrows, 0 is straight.
-    """
-
-    anchors: ArrayLike
-    cameras: Sequence[Any]
-    labels: Sequence[str]
-    cross: ArrayLike = ()
-    features: ArrayLike = ()
-    arrows: Sequence[tuple[np.ndarray, np.ndarray, str, str]] = ()
-    bend: float = 0.25
+    anchors: ArrayLike  # intra-camera anchors [N, 2]
+    cameras: Sequence[Any]  # name of each anchor's camera [N]
+    labels: Sequence[str]  # of the anchors [N]
+    cross: ArrayLike = ()  # cross-camera anchors [N, 2], drawn hollow over the others
+    features: ArrayLike = ()  # of frames [M, 2], drawn as crosses
+    arrows: Sequence[tuple[np.ndarray, np.ndarray, str, str]] = ()  # start, end, label, line style
+    bend: float = 0.25  # curvature of the arrows, 0 is straight
 
     def __str__(self) -> str:
         """Name the anchors, features and arrows by their directions in degrees."""
@@ -95,8 +85,7 @@ def _draw_scene(ax: Axes, scene: Scene) -> None:
     rows = zip(np.asarray(scene.anchors), scene.cameras, scene.labels, strict=True)
     for point, camera, label in rows:
         ax.scatter(point[0], point[1], s=70, zorder=3, **(edge | looks[camera]))
-        away = 15 * point / max(np.hypot(*point), 1e-9)
-        _beside(ax, label, point, away)
+        _beside(ax, label, point, 15 * point / max(np.hypot(*point), 1e-9))
     cross, features = np.asarray(scene.cross), np.asarray(scene.features)
     if len(cross):
         hollow: Style = {"s": 150, "fc": "none", "ec": "black", "marker": "D"}
@@ -129,16 +118,11 @@ def _beside(ax: Axes, text: str, point: np.ndarray, offset: np.ndarray, **style:
 
 
 def anchor_paths(paths: Mapping[str, ArrayLike], features: ArrayLike) -> Picture:
-    """Draw how an anchor moves: one panel a path.
+    """Draw how an anchor moves: a panel a path, title -> the anchor at each step [T + 1, 2].
 
-    Args:
-        paths: title -> the anchor before and after each step [T + 1, 2].
-        features: of the frames that pulled [M, 2], the same in all panels.
+    The features of the frames that pulled it [M, 2] are the same in all panels.
     """
-    walks, pulling = (
-        {title: np.asarray(path) for title, path in paths.items()},
-        np.asarray(features),
-    )
+    walks, pulling = {name: np.asarray(p) for name, p in paths.items()}, np.asarray(features)
     seen = np.concatenate([pulling, [[0, 0]], *walks.values()])
     (left, low), (right, high) = seen.min(0) - 0.15, seen.max(0) + 0.15
     dot = {"s": 40, "color": COLOURS["A"], "ec": "black", "lw": 0.8, "zorder": 3}
@@ -162,11 +146,8 @@ def part_worlds(
 ) -> Picture:
     """Draw each part's anchors by their direction, and its cyclic pairs as lines between cameras.
 
-    Args:
-        anchors: intra-camera anchors of k parts in the plane [k, N, 2].
-        cameras: of the tracklets [N], two different ones.
-        people: of the tracklets [N], written beside the anchors.
-        match: tracklet that each one is paired with [k, N], -1 for none.
+    Anchors of the N tracklets of two cameras are [k, N, 2]; match [k, N] is the tracklet that each
+    one is paired with, -1 for none.
     """
     k, names, found = len(match), np.asarray(people), match >= 0
     correct = (names[match.clip(0)] == names) & found
@@ -209,8 +190,7 @@ def _strip(
             ax.plot(*ends, zorder=1, color=kind["ec"], ls=kind["ls"], lw=1.8)
     for row, (camera, look) in enumerate(looks.items()):
         own = [j for j, c in enumerate(cameras) if c == camera]
-        where = np.full(len(own), height[camera])
-        ax.scatter(x[own], where, s=32, ec="black", lw=0.6, zorder=3, **look)
+        ax.scatter(x[own], [height[camera]] * len(own), s=32, ec="black", lw=0.6, zorder=3, **look)
         for j, at in zip(own, apart(x[own], 0.11), strict=True):
             say(ax, at, height[camera] + (0.14 if row else -0.13), people[j])
 

@@ -21,6 +21,13 @@ _PITCH = 0.13  # cameras look slightly down: nearer points appear lower
 _ROWS, _COLUMNS = 64, 96  # texture of a draped surface: height, angle around the body
 _STEPS = 64  # quantisation of the visible half turn
 BACKGROUND, HEAD, TORSO, LEGS = range(4)  # regions of the body, see Figure.regions
+# Of each texel: 0 (top) to 1, and -pi to pi (0 = front, positive = the person's left).
+_TALL, _ANGLE = np.meshgrid(
+    (np.arange(_ROWS) + 0.5) / _ROWS,
+    ((np.arange(_COLUMNS) * 2 / _COLUMNS + 1) % 2 - 1) * math.pi,
+    indexing="ij",
+)
+_FRONT = np.abs(_ANGLE)
 
 COMMON = (
     (30, 30, 34), (36, 44, 78), (112, 114, 118), (206, 204, 198), (178, 156, 120),
@@ -67,20 +74,16 @@ def free_colour(rng: np.random.Generator) -> np.ndarray:
     return cv2.cvtColor(pixel, cv2.COLOR_HSV2RGB)[0, 0].astype(np.float64)
 
 
-def _garment_colour(rng: np.random.Generator, shared: float, spread: float) -> np.ndarray:
-    """A garment's colour: of the small common palette with probability ``shared``, else any."""
-    common, free = np.array(pick(rng, COMMON)), free_colour(rng)
-    chosen = common if rng.random() < shared else free
-    return np.clip(chosen + spread * rng.standard_normal(3), 12, 240)
-
-
 def draw_look(rng: np.random.Generator, shared: float, spread: float) -> Look:
-    """Draw one person's look; the two arguments, of garments' colours, do not shift the stream."""
-    size = rng.random(5)
-    colours = {
-        name: _garment_colour(rng, shared, spread)
-        for name in ("top", "second", "bottom", "shoe", "bag", "hat")
-    }
+    """Draw one person's look; the two arguments, of garments' colours, do not shift the stream.
+
+    A garment's colour is of the small common palette with probability ``shared``, else any.
+    """
+    size, colours = rng.random(5), {}
+    for name in ("top", "second", "bottom", "shoe", "bag", "hat"):
+        common, free = np.array(pick(rng, COMMON)), free_colour(rng)
+        chosen = common if rng.random() < shared else free
+        colours[name] = np.clip(chosen + spread * rng.standard_normal(3), 12, 240)
     for name, choice in (("skin", _SKINS), ("hair", _HAIRS)):
         colours[name] = np.array(pick(rng, choice), dtype=np.float64)
     colours["shoe"] *= 0.6
@@ -113,11 +116,13 @@ def draw_look(rng: np.random.Generator, shared: float, spread: float) -> Look:
 def _textures(look: Look, weave: np.ndarray) -> dict[str, np.ndarray]:
     """Cloth, hair and face as pictures of height (rows) and angle around the body (columns)."""
     plain = np.ones((_ROWS, _COLUMNS, 3))
-    flap = np.where(_grid()[0] < 0.3, 0.75, 1.0)[..., None]
+    flap, hem = (np.where(edge, 0.75, 1.0)[..., None] for edge in (_TALL < 0.3, _TALL > 0.95))
+    slit = np.where(_FRONT < 0.06 + 0.14 * _TALL, 0.45, 1.0)[..., None]
+    pleats = (1 + 0.1 * np.sin(_ANGLE * 10))[..., None]
     made = {
         "torso": _garment(look),
-        "coat": _panel(look.colours["top"]),
-        "skirt": _panel(look.colours["bottom"], pleats=True),
+        "coat": look.colours["top"] * slit * hem,
+        "skirt": look.colours["bottom"] * pleats * hem,
         "bottom": plain * look.colours["bottom"],
         "hair": plain * look.colours["hair"],
         "bag": flap * look.colours["bag"],
@@ -127,67 +132,44 @@ def _textures(look: Look, weave: np.ndarray) -> dict[str, np.ndarray]:
     return {name: np.clip(np.rint(t), 0, 255).astype(np.uint16) for name, t in made.items()}
 
 
-def _grid() -> tuple[np.ndarray, np.ndarray]:
-    """Height 0 (top) to 1 and angle -pi to pi (0 = front, positive = the person's left)."""
-    height = (np.arange(_ROWS)[:, None] + 0.5) / _ROWS
-    angle = ((np.arange(_COLUMNS) * 2 / _COLUMNS + 1) % 2 - 1) * math.pi
-    return height.repeat(_COLUMNS, 1), np.tile(angle, (_ROWS, 1))
-
-
 def _garment(look: Look) -> np.ndarray:
     """The top with its pattern, neckline, hem and the straps of a bag."""
-    height, angle = _grid()
-    front = np.abs(angle)
-    turn = np.floor(angle / math.pi * 9 + 9)
+    turn = np.floor(_ANGLE / math.pi * 9 + 9)
     masks = {
-        "plain": np.zeros_like(front, dtype=bool),
-        "rows": np.floor(height * 9) % 2 == 1,
+        "plain": np.zeros_like(_FRONT, dtype=bool),
+        "rows": np.floor(_TALL * 9) % 2 == 1,
         "columns": turn % 2 == 1,
-        "check": (np.floor(height * 8) + turn) % 2 == 1,
-        "logo": (front < 0.62) & (height > 0.24) & (height < 0.52),
-        "halves": height > 0.52,
-        "open": (front < 0.3 + 0.25 * height),
+        "check": (np.floor(_TALL * 8) + turn) % 2 == 1,
+        "logo": (_FRONT < 0.62) & (_TALL > 0.24) & (_TALL < 0.52),
+        "halves": _TALL > 0.52,
+        "open": (_FRONT < 0.3 + 0.25 * _TALL),
     }
     cloth = np.where(masks[look.pattern][..., None], look.colours["second"], look.colours["top"])
     if look.pattern == "open":
-        edge = np.abs(front - 0.3 - 0.25 * height) < 0.09
+        edge = np.abs(_FRONT - 0.3 - 0.25 * _TALL) < 0.09
         cloth[edge] = look.colours["top"] * 0.55
-    cloth[(height > 0.95) | (height < 0.05)] *= 0.75
-    cloth[front < 0.75 - 6.5 * height] = look.colours["skin"]
+    cloth[(_TALL > 0.95) | (_TALL < 0.05)] *= 0.75
+    cloth[_FRONT < 0.75 - 6.5 * _TALL] = look.colours["skin"]
     straps = {
-        "backpack": (np.abs(front - 0.72) < 0.15) & (height < 0.62),
-        "side bag": np.abs(height - 0.5 - 0.46 * look.side * np.sin(angle)) < 0.045,
+        "backpack": (np.abs(_FRONT - 0.72) < 0.15) & (_TALL < 0.62),
+        "side bag": np.abs(_TALL - 0.5 - 0.46 * look.side * np.sin(_ANGLE)) < 0.045,
     }
     if look.bag in straps:
         cloth[straps[look.bag]] = look.colours["bag"] * 0.6
     return cloth
 
 
-def _panel(colour: np.ndarray, pleats: bool = False) -> np.ndarray:
-    """The part of a coat or skirt below the waist: a hem, and a slit in front or pleats."""
-    height, angle = _grid()
-    cloth = np.broadcast_to(colour, (_ROWS, _COLUMNS, 3)).copy()
-    if pleats:
-        cloth *= (1 + 0.1 * np.sin(angle * 10))[..., None]
-    else:
-        cloth[np.abs(angle) < 0.06 + 0.14 * height] *= 0.45
-    cloth[height > 0.95] *= 0.75
-    return cloth
-
-
 def _head(look: Look) -> np.ndarray:
     """Face in front, hair above and behind, perhaps a hat."""
-    height, angle = _grid()
-    front = np.abs(angle)
     skin = np.broadcast_to(look.colours["skin"], (_ROWS, _COLUMNS, 3)).copy()
-    skin[(np.abs(height - 0.5) < 0.04) & (np.abs(front - 0.38) < 0.16)] *= 0.4
-    skin[(np.abs(height - 0.78) < 0.03) & (front < 0.26)] *= np.array([0.8, 0.55, 0.55])
-    skin[(height > 0.55) & (height < 0.66) & (front < 0.12)] *= 0.86
-    hairline = np.where(front < 1.0, 0.27 + 0.1 * front, 0.37 + 0.8 * (front - 1.0))
-    skin[height < np.minimum(hairline, 0.86)] = look.colours["hair"]
+    skin[(np.abs(_TALL - 0.5) < 0.04) & (np.abs(_FRONT - 0.38) < 0.16)] *= 0.4
+    skin[(np.abs(_TALL - 0.78) < 0.03) & (_FRONT < 0.26)] *= np.array([0.8, 0.55, 0.55])
+    skin[(_TALL > 0.55) & (_TALL < 0.66) & (_FRONT < 0.12)] *= 0.86
+    hairline = np.where(_FRONT < 1.0, 0.27 + 0.1 * _FRONT, 0.37 + 0.8 * (_FRONT - 1.0))
+    skin[np.minimum(hairline, 0.86) > _TALL] = look.colours["hair"]
     if look.hat != "none":
-        skin[height < 0.4] = look.colours["hat"]
-        skin[(height > 0.33) & (height < 0.4)] *= 0.7
+        skin[_TALL < 0.4] = look.colours["hat"]
+        skin[(_TALL > 0.33) & (_TALL < 0.4)] *= 0.7
     return skin
 
 
@@ -200,16 +182,6 @@ class Pose:
     foot: np.ndarray  # [frames, 2]
     size: float
     light: int
-
-
-def _project(pose: Pose, size: float, point: tuple) -> np.ndarray:
-    """Body coordinates (left, up, forward) to screen x, screen y and nearness: [frames, 3]."""
-    left, up, forward = point
-    sine, cosine = np.sin(pose.yaw), np.cos(pose.yaw)
-    near = forward * cosine - left * sine
-    x = pose.foot[:, 0] + size * (left * cosine + forward * sine)
-    y = pose.foot[:, 1] - size * (up - _PITCH * near)
-    return np.stack(np.broadcast_arrays(x, y, near), axis=-1)
 
 
 def _leg(look: Look, phase: np.ndarray, side: int) -> dict[str, tuple]:
@@ -238,21 +210,14 @@ def _arm(look: Look, phase: np.ndarray, side: int) -> dict[str, tuple]:
     return {"shoulder": (across, up + 0 * swing, turn), "elbow": elbow, "wrist": wrist}
 
 
-def _skeleton(look: Look, pose: Pose) -> tuple[dict[str, np.ndarray], float, np.ndarray]:
-    """Screen positions of all joints, pixels of one stature and the height of the hip."""
-    size = pose.size * look.height
+def _skeleton(look: Look, phase: np.ndarray) -> dict[str, tuple]:
+    """All joints (left, up, forward) in statures, hip at height 0; left and right in turn."""
     joints: dict[str, tuple] = {}
     for name, side in (("l", 1), ("r", -1)):
-        phase = pose.phase + (0 if side > 0 else math.pi)
-        joints |= {f"{name}_{k}": v for k, v in _leg(look, phase, side).items()}
-        joints |= {f"{name}_{k}": v for k, v in _arm(look, phase, side).items()}
-    feet = [joints[f"{s}_{part}"][1] for s in "lr" for part in ("heel", "toe")]
-    hip = 0.018 - np.min(feet, axis=0)  # the lower foot stands on the ground
-    placed = {
-        name: _project(pose, size, (left, up + hip, forward))
-        for name, (left, up, forward) in joints.items()
-    }
-    return placed, size, hip
+        step = phase + (0 if side > 0 else math.pi)
+        both = _leg(look, step, side) | _arm(look, step, side)
+        joints |= {f"{name}_{part}": place for part, place in both.items()}
+    return joints
 
 
 _STEP = np.arange(_STEPS + 1) / _STEPS * 2 - 1
@@ -356,8 +321,11 @@ class Figure:
     def __init__(self, look: Look, pose: Pose) -> None:
         """Lay out limbs and surfaces."""
         self.look, self.pose = look, pose
-        self.joints, self.size, self.hip = _skeleton(look, pose)
-        self.facing = np.cos(pose.yaw)
+        self.size, self.facing = pose.size * look.height, np.cos(pose.yaw)
+        joints = _skeleton(look, pose.phase)
+        feet = [joints[f"{side}_{part}"][1] for side in "lr" for part in ("heel", "toe")]
+        self.hip = 0.018 - np.min(feet, axis=0)  # the lower foot stands on the ground
+        self.joints = dict(zip(joints, self._at(*joints.values()), strict=True))
         self.parts: list[_Limb | _Surface] = []
         self.part_regions: list[int] = []
         for name in "lr":
@@ -415,12 +383,15 @@ class Figure:
         self.parts.append(made)
         return made
 
-    def _at(self, *points: tuple[float, float, float]) -> list[np.ndarray]:
-        """Project points (left, up, forward) given relative to the middle of the hips."""
-        return [
-            _project(self.pose, self.size, (left, up + self.hip, forward))
-            for left, up, forward in points
-        ]
+    def _at(self, *points: tuple) -> list[np.ndarray]:
+        """Project points (left, up, forward from mid-hip) to x, y and nearness: [frames, 3]."""
+        sine, placed = np.sin(self.pose.yaw), []
+        for left, up, forward in points:
+            near = forward * self.facing - left * sine
+            x = self.pose.foot[:, 0] + self.size * (left * self.facing + forward * sine)
+            y = self.pose.foot[:, 1] - self.size * (up + self.hip - _PITCH * near)
+            placed.append(np.stack(np.broadcast_arrays(x, y, near), axis=-1))
+        return placed
 
     def _add_leg(self, name: str) -> None:
         """Shoe, bare leg, and the trouser leg over it."""
