@@ -4,6 +4,7 @@ import logging
 import os
 import time
 import warnings
+from importlib import resources
 from pathlib import Path
 
 import nbformat
@@ -21,20 +22,6 @@ from upm_lib.pictures import canvas
 from upm_lib.synthetic import world
 
 NOTEBOOKS = ("01_data", "02_local", "03_global", "04_fusion", "05_cam", "06_tables")
-# nbconvert's page without its scripts: they come from the network, and nothing here needs them.
-TEMPLATE = """
-{%- extends "index.html.j2" -%}
-{% block html_head_js %}{% endblock %}
-{% block html_head_js_mathjax %}{% endblock %}
-{% block html_head_js_mermaidjs %}{% endblock %}
-{% block html_head_css %}
-<style>
-math { font-size: 1.15em; font-family: "Cambria Math", "STIX Two Math",
-  "Latin Modern Math", "DejaVu Math TeX Gyre", math; }
-mover[accent="true"] > mo { padding-bottom: 0.1em; } /* else a bar may touch its letter */
-</style>
-{% endblock %}
-"""
 MATHML = LatexToMathML()
 
 
@@ -104,7 +91,7 @@ def page(notebook: nbformat.NotebookNode, title: str) -> str:
     be converted.
     """
     exporter = HTMLExporter(
-        raw_template=TEMPLATE,
+        raw_template=resources.files(__package__).joinpath("page.html.j2").read_text("utf-8"),
         filters={"markdown2html": MarkdownWithMath(_Formulas(escape=False)).render},
         exclude_input_prompt=True,
         exclude_output_prompt=True,

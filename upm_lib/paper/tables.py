@@ -19,6 +19,7 @@ from upm_lib.experiments.measurement import Measurement, trial_numbers, trials_t
 from upm_lib.learning import model
 from upm_lib.paper import complexity, published
 from upm_lib.paper.published import Absent
+from upm_lib.synthetic.world import WORLDS
 
 TITLES = {
     "1": "Table 1: the whole method and others",
@@ -32,14 +33,8 @@ TITLES = {
 PAPER_TABLES = tuple("123456")
 ACCURACY = ("1", "2", "3", "4", "beyond")  # "all" is all of these
 # The published data set that each of ours is compared with; a synthetic one only stands in for it.
-COUNTERPART = {
-    "prid2011": "PRID2011",
-    "ilids_vid": "iLIDS-VID",
-    "dukemtmc": "DukeMTMC-VideoReID",
-    "synthetic_clean": "PRID2011",
-    "synthetic_cluttered": "iLIDS-VID",
-    "synthetic_eight": "DukeMTMC-VideoReID",
-}
+_OURS = ("prid2011", "ilids_vid", "dukemtmc", *WORLDS)
+COUNTERPART = dict(zip(_OURS, 2 * published.DATASETS, strict=True))
 BACKBONE_NAMES = {"mobilenet_v1": "MobileNet", "resnet50": "ResNet50"}
 METRIC_NAMES = {"flops_G": "FLOPs (G)", "params_M": "params (M)"}
 METRIC_NAMES |= {"rank1": "Rank-1", "rank5": "Rank-5", "rank20": "Rank-20", "mAP": "mAP"}
@@ -69,17 +64,13 @@ class Row:
         return f"{self.name}, {BACKBONE_NAMES.get(self.backbone, 'supervised')}"
 
     def is_of(self, bench: Bench) -> bool:
-        """Whether the row can be measured with the bench's backbone."""
-        return bool(self.method) and self.backbone in ("", family(bench.config.backbone))
+        """Whether the row can be measured on the bench; all but ResNet50 count as MobileNet."""
+        family = published.BACKBONES[bench.config.backbone.startswith("resnet50")]
+        return bool(self.method) and self.backbone in ("", family)
 
     def on(self, bench: Bench, trial: int) -> Measurement:
         """Return what is measured for this row on a trial of a bench's data."""
         return bench.measurement(self.method, trial, **self.changes)
-
-
-def family(backbone: str) -> str:
-    """Return the published backbone that one of ours is held against."""
-    return "resnet50" if backbone.startswith("resnet50") else "mobilenet_v1"
 
 
 def rows(table: str) -> list[Row]:
@@ -352,13 +343,13 @@ def counts(table: str) -> pd.DataFrame:
 
 def _honest(backbone: str, row: str, dataset: str) -> dict[str, float]:
     tracklets = complexity.TRAINING_SETS[dataset].num_tracklets
-    total = {"multiply-adds (G)": 0.0, "trainable (M)": 0.0, "anchors (MB)": 0.0}
-    for branch, k in complexity.ROWS[row]:
-        count, dim = _network_count(backbone, branch, k)
-        total["multiply-adds (G)"] += count.multiply_adds / 1e9
-        total["trainable (M)"] += count.trainable_params / 1e6
-        total["anchors (MB)"] += complexity.anchor_bytes(k, tracklets, dim) / 1e6
-    return {name: round(value, 2) for name, value in total.items()}
+    networks = [(k, *_network_count(backbone, branch, k)) for branch, k in complexity.ROWS[row]]
+    anchors = sum(complexity.anchor_bytes(k, tracklets, dim) for k, _, dim in networks)
+    return {
+        "multiply-adds (G)": round(sum(c.multiply_adds for _, c, _ in networks) / 1e9, 2),
+        "trainable (M)": round(sum(c.trainable_params for _, c, _ in networks) / 1e6, 2),
+        "anchors (MB)": round(anchors / 1e6, 2),
+    }
 
 
 @lru_cache

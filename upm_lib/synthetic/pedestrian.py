@@ -22,11 +22,8 @@ _ROWS, _COLUMNS = 64, 96  # texture of a draped surface: height, angle around th
 _STEPS = 64  # quantisation of the visible half turn
 BACKGROUND, HEAD, TORSO, LEGS = range(4)  # regions of the body, see Figure.regions
 # Of each texel: 0 (top) to 1, and -pi to pi (0 = front, positive = the person's left).
-_TALL, _ANGLE = np.meshgrid(
-    (np.arange(_ROWS) + 0.5) / _ROWS,
-    ((np.arange(_COLUMNS) * 2 / _COLUMNS + 1) % 2 - 1) * math.pi,
-    indexing="ij",
-)
+_TALL, _ANGLE = np.mgrid[:_ROWS, :_COLUMNS]
+_TALL, _ANGLE = (_TALL + 0.5) / _ROWS, ((_ANGLE * 2 / _COLUMNS + 1) % 2 - 1) * math.pi
 _FRONT = np.abs(_ANGLE)
 
 COMMON = (
@@ -93,21 +90,12 @@ def draw_look(rng: np.random.Generator, shared: float, spread: float) -> Look:
     pattern, lower, bag, hat = (pick(rng, kind) for kind in (_PATTERNS, _BOTTOMS, _BAGS, _HATS))
     long_hair, sleeves, coat, left = (rng.random(4) < (0.4, 0.7, 0.15, 0.5)).tolist()
     look = Look(
-        height=0.93 + 0.11 * size[0],
-        width=0.86 + 0.34 * size[1],
-        leg=0.95 + 0.1 * size[2],
+        height=0.93 + 0.11 * size[0], width=0.86 + 0.34 * size[1], leg=0.95 + 0.1 * size[2],
         stride=(0.36 + 0.14 * size[3]) * (0.6 if lower == "long skirt" else 1.0),
-        shape=0.08 * (2 * size[4] - 1),
-        colours=colours,
-        pattern=pattern,
-        lower=lower,
-        bag=bag,
-        hat=hat,
-        long_hair=long_hair,
-        sleeves=sleeves or coat or pattern == "open",
-        coat=coat,
+        shape=0.08 * (2 * size[4] - 1), colours=colours, pattern=pattern, lower=lower, bag=bag,
+        hat=hat, long_hair=long_hair, sleeves=sleeves or coat or pattern == "open", coat=coat,
         side=1 if left else -1,
-    )
+    )  # fmt: skip
     weave = rng.standard_normal((8, 12)).astype(np.float32)
     look.textures = _textures(look, cv2.resize(weave, (_COLUMNS, _ROWS)))
     return look
@@ -146,8 +134,7 @@ def _garment(look: Look) -> np.ndarray:
     }
     cloth = np.where(masks[look.pattern][..., None], look.colours["second"], look.colours["top"])
     if look.pattern == "open":
-        edge = np.abs(_FRONT - 0.3 - 0.25 * _TALL) < 0.09
-        cloth[edge] = look.colours["top"] * 0.55
+        cloth[np.abs(_FRONT - 0.3 - 0.25 * _TALL) < 0.09] = look.colours["top"] * 0.55
     cloth[(_TALL > 0.95) | (_TALL < 0.05)] *= 0.75
     cloth[_FRONT < 0.75 - 6.5 * _TALL] = look.colours["skin"]
     straps = {
@@ -255,7 +242,7 @@ class _Limb:
     colours: list[tuple[int, ...]]
 
     def paint(self, canvas: np.ndarray, frame: int) -> None:
-        """Draw the limb of one frame, dark layer first and over all links, so no joint shows."""
+        """Draw one frame, dark layer first and over all links, so that no joint shows."""
         for layer, colour in enumerate(self.colours):
             for link in self.links:
                 cv2.fillConvexPoly(canvas, link[frame, layer], colour, cv2.LINE_AA, 4)

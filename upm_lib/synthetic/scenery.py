@@ -104,14 +104,9 @@ def _paint_park(image: np.ndarray, rng: np.random.Generator, colour: tuple) -> N
         cv2.line(image, (x, _BASE - 58), (x, _BASE), rail, 6)
 
 
-_BICYCLE = np.array(
-    [(0, -6), (18, -36), (46, -40), (58, -6), (46, -40), (28, -6), (0, -6)], np.int32
-)
-_CAR = np.array(
-    [(0, -20), (6, -42), (44, -48), (72, -76), (140, -76), (172, -46), (200, -40), (204, -14)],
-    np.int32,
-)
-_CAR_WINDOWS = np.array([(54, -48), (76, -71), (136, -71), (160, -48)], np.int32)
+_BICYCLE = (0, -6), (18, -36), (46, -40), (58, -6), (46, -40), (28, -6), (0, -6)
+_CAR = (0, -20), (6, -42), (44, -48), (72, -76), (140, -76), (172, -46), (200, -40), (204, -14)
+_CAR_WINDOWS = (54, -48), (76, -71), (136, -71), (160, -48)
 
 
 def _paint_props(image: np.ndarray, rng: np.random.Generator) -> None:
@@ -128,12 +123,12 @@ def _paint_props(image: np.ndarray, rng: np.random.Generator) -> None:
         elif kind == 2:
             for wheel in ((x, _BASE - 6), (x + 58, _BASE - 6)):
                 cv2.circle(image, wheel, 21, (32, 32, 34), 3, cv2.LINE_AA)
-            frame = _BICYCLE + np.array((x, _BASE), np.int32)
+            frame = np.add(_BICYCLE, (x, _BASE), dtype=np.int32)
             cv2.polylines(image, [frame], False, paint, 4, cv2.LINE_AA)
         else:
-            corner = np.array((x, _BASE + 14), np.int32)
-            cv2.fillPoly(image, [_CAR + corner], paint, cv2.LINE_AA)
-            cv2.fillPoly(image, [_CAR_WINDOWS + corner], (58, 68, 78), cv2.LINE_AA)
+            for shape, colour in ((_CAR, paint), (_CAR_WINDOWS, (58, 68, 78))):
+                outline = np.add(shape, (x, _BASE + 14), dtype=np.int32)
+                cv2.fillPoly(image, [outline], colour, cv2.LINE_AA)
             for wheel in ((x + 42, _BASE), (x + 162, _BASE)):
                 cv2.circle(image, wheel, 17, (28, 28, 30), -1, cv2.LINE_AA)
                 cv2.circle(image, wheel, 8, (150, 150, 152), -1, cv2.LINE_AA)
