@@ -66,10 +66,8 @@ def trials(metric: str = "rank1", **wanted: Any) -> pd.Series:
     and the local-aware network of one part is the baseline.
     """
     usual = {"scale": "frozen", "k": 8, "variant": "", "knob": ""} | wanted
-    if usual.get("method") == "local" and usual["k"] == 1:
-        usual["method"] = "baseline"
-    if usual.get("method") == "baseline":
-        usual["k"] = 1
+    if usual.get("method") == "baseline" or (usual.get("method"), usual["k"]) == ("local", 1):
+        usual |= {"method": "baseline", "k": 1}
     return rows(**usual).set_index("trial")[metric].sort_index()
 
 
@@ -147,11 +145,10 @@ def gains() -> pd.DataFrame:
     Columns: dataset, method, mean, sd, trials, low, high (points; 95 % interval of the mean).
     """
     lines = []
-    for dataset in WORLDS:
+    for dataset, name in product(WORLDS, list(METHODS)[2:]):
         base = trials(dataset=dataset, method="baseline")
-        for name in list(METHODS)[2:]:
-            gap = difference(trials(dataset=dataset, **METHODS[name]), base)
-            lines.append({"dataset": dataset, "method": name, **gap})
+        gap = difference(trials(dataset=dataset, **METHODS[name]), base)
+        lines.append({"dataset": dataset, "method": name, **gap})
     return pd.DataFrame(lines)
 
 
@@ -187,11 +184,8 @@ def turned_gains() -> pd.DataFrame:
 
 def pooling() -> pd.DataFrame:
     """Return average and maximum pooling (Table 3), and the paired difference of the two."""
-    lines = {
-        (d, m): {"dataset": d, "method": m, "variant": "pool=gmp"}
-        for d in WORLDS
-        for m in ("baseline", "local", "global", "fusion")
-    }
+    cells = product(WORLDS, ("baseline", "local", "global", "fusion"))
+    lines = {(d, m): {"dataset": d, "method": m, "variant": "pool=gmp"} for d, m in cells}
     return switched("average", "maximum", lines)
 
 
