@@ -197,6 +197,8 @@ def _run_table(table: str, arguments: argparse.Namespace) -> None:
         print(*[tables.TITLES[one]] * (table == "all"), sep="\n")
         print(tables.accuracy(one, bench, trials).to_string(index_names=False), "", sep="\n")
         print(*tables.notes(one, bench, trials), "", sep="\n")
+    if table in ("beyond", "all"):
+        print("Rank-1 of each part alone", tables.single_parts(bench, trials).to_string(), sep="\n")
 
 
 def _add_search(commands: argparse._SubParsersAction) -> None:

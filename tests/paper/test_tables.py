@@ -9,7 +9,7 @@ import pytest
 
 from upm_lib.config import UserError
 from upm_lib.data.tracklets import Dataset, Tracklet
-from upm_lib.experiments import measuring
+from upm_lib.experiments import analysis, measuring
 from upm_lib.experiments.bench import Bench, open_bench
 from upm_lib.paper import published, tables
 
@@ -87,6 +87,15 @@ def test_all_tables_share_what_they_have_in_common(bench: Bench) -> None:
     assert set(every) == {m for part in parts for m in part} and len(every) < sum(map(len, parts))
     with pytest.raises(UserError, match="unknown table to run '7'"):
         tables.measurements("7", bench)
+
+
+def test_single_parts_are_of_finished_networks(bench: Bench) -> None:
+    assert (tables.single_parts(bench, 2) == tables.NOT_RUN).all(axis=None)
+    measuring.measure(bench, bench.measurement("local"))
+    found = tables.single_parts(bench, 2)
+    alone = analysis.part_rank1(bench, "local")
+    assert found["local"].tolist() == [f"{rank1:.1f}" for rank1 in alone] and len(alone) == 2
+    assert found["global"].tolist() == [tables.NOT_RUN] * 2
 
 
 def test_a_printed_table_is_the_papers() -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from upm_lib.config import PARTS, Config, known, preset
 from upm_lib.data import splits
-from upm_lib.experiments import measuring
+from upm_lib.experiments import analysis, measuring, networks
 from upm_lib.experiments.bench import Bench
 from upm_lib.experiments.measurement import Measurement, trial_numbers, trials_text
 from upm_lib.learning import model
@@ -155,6 +155,21 @@ def found(bench: Bench, row: Row, trials: int | str) -> pd.DataFrame:
         return pd.DataFrame()
     every = [measuring.find(bench, row.on(bench, trial)) for trial in trial_numbers(trials)]
     return pd.DataFrame([record for record in every if record])
+
+
+def single_parts(bench: Bench, trials: int | str = 1) -> pd.DataFrame:
+    """Return Rank-1 (%) of each part alone, from head to foot, of finished networks.
+
+    Columns: the local-aware and the global-aware network, mean ± standard deviation over the trials
+    whose network is in the run store; "not run" where there is none. Nothing is trained here.
+    """
+    columns = {}
+    for method in ("local", "global"):
+        made = [bench.network(method, trial) for trial in trial_numbers(trials)]
+        done = [c.trial for c in made if networks.steps_done(bench, c) == c.steps]
+        alone = pd.DataFrame([analysis.part_rank1(bench, method, trial) for trial in done])
+        columns[method] = [spread(alone[part]) for part in alone] or [NOT_RUN] * bench.config.k
+    return pd.DataFrame(columns, index=range(1, bench.config.k + 1)).rename_axis("part")
 
 
 def _published(table: str, row: Row, dataset: str) -> dict[tuple[str, str], str]:
