@@ -204,10 +204,11 @@ def test_what_the_text_says_of_the_activation_maps_is_what_the_tables_show() -> 
     base = found["baseline"]
     assert base["head"] < 0.75, "well below that of an even map"
     assert base["head"] < min(base["torso"], base["legs"])
-    assert all(0.75 < line["background"] < 1 for line in found.values()), "most of its share"
+    assert all(0.75 < line["background"] < 1.05 for line in found.values()), "most of its share"
     signs, method = {}, ""
     for line in gaps[2:]:
         method = line[0] if len(line) == 5 else method  # a method stands in its first line only
         signs[method, line[-4]] = float(line[-2]) > 0, float(line[-1]) < 0  # all above, all below
-    assert signs["local", "above_half"] == signs["local", "breadth"] == (False, True)
-    assert signs["global", "above_half"] == (True, False)
+    assert signs["local", "breadth"] == (False, True)
+    assert signs["local", "above_half"] == (False, False), "the interval contains zero"
+    assert signs["global", "above_half"] == signs["global", "breadth"] == (True, False)
