@@ -1,6 +1,5 @@
 """The reader of Market-1501, with either kind of training tracklets, and its evaluation."""
 
-import importlib.util
 import time
 from collections.abc import Callable
 from itertools import product
@@ -22,7 +21,6 @@ from upm_lib.experiments.bench import Bench, open_bench
 from upm_lib.paper import tables
 from upm_lib.retrieval import evaluation
 
-CHECK = Path(__file__).resolve().parents[2] / "data_scripts" / "check_dataset.py"
 TRAIN, QUERY, TEST = market1501.FOLDERS.values()
 PICTURES = {
     TRAIN: (
@@ -244,14 +242,6 @@ def test_single_pictures_are_trained_on_searched_and_found(bench: Bench) -> None
 
 
 # ---------------------------------------------------------------- the check
-
-
-@pytest.fixture(scope="module")
-def check() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("check_dataset", CHECK)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_the_check_counts_junk_and_other_files(

@@ -3,7 +3,6 @@
 Each is tried on a small tree in the genuine layout, written here.
 """
 
-import importlib.util
 import os
 import struct
 import zlib
@@ -29,7 +28,6 @@ from upm_lib.experiments.bench import Bench, open_bench
 from upm_lib.retrieval import evaluation
 from upm_lib.synthetic import world
 
-CHECK = Path(__file__).resolve().parents[2] / "data_scripts" / "check_dataset.py"
 PICTURES = {
     suffix: cv2.imencode(suffix, np.random.default_rng(0).integers(0, 255, (32, 16, 3), np.uint8))[
         1
@@ -691,14 +689,6 @@ def test_links_and_roots_that_nobody_may_write_to_are_enough(
 
 
 # ---------------------------------------------------------------- check_dataset.py
-
-
-@pytest.fixture(scope="module")
-def check() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("check_dataset", CHECK)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def lines_of(text: str) -> set[str]:

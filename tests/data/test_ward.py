@@ -1,6 +1,5 @@
 """The reader of WARD, its trials, and the CMC by pairs of cameras."""
 
-import importlib.util
 from itertools import permutations
 from pathlib import Path
 from types import ModuleType
@@ -23,7 +22,6 @@ from upm_lib.learning import training
 from upm_lib.paper import tables
 from upm_lib.retrieval.evaluation import rank_camera_pair
 
-CHECK = Path(__file__).resolve().parents[2] / "data_scripts" / "check_dataset.py"
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "ward"
 PEOPLE, CAMERAS = (1, 2, 5, 9, 10, 70), (1, 2, 3)
 
@@ -227,14 +225,6 @@ def test_nothing_published_is_held_against_it(bench: Bench) -> None:
 
 
 # ---------------------------------------------------------------- the check, the real set
-
-
-@pytest.fixture(scope="module")
-def check() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("check_dataset", CHECK)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_the_check_counts_what_is_there(
