@@ -53,22 +53,16 @@ class Explorer:
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         picture = self.first()
-        mime, content, about = _encoded(picture)
+        shown, about = picture._repr_mimebundle_()
         try:
             live = self.widget()._repr_mimebundle_()
         except ImportError:
             live = {}
-        return live | {"text/plain": repr(picture), mime: content}, {mime: about}
-
-
-def _encoded(picture: Picture) -> tuple[str, bytes, dict[str, str]]:
-    """Return a picture's mime type, its bytes, and what Jupyter is told of it."""
-    made = {"image/jpeg": picture._repr_jpeg_(), "image/png": picture._repr_png_()}
-    return next((mime, *found) for mime, found in made.items() if found)
+        return live | {"text/plain": repr(picture)} | shown, about
 
 
 def _as_html(picture: Picture) -> str:
-    mime, content, _ = _encoded(picture)
+    ((mime, content),) = picture._repr_mimebundle_()[0].items()
     source = f"data:{mime};base64,{base64.b64encode(content).decode()}"
     return f'<img alt="{html.escape(picture.alt)}" src="{source}">'
 
