@@ -12,7 +12,6 @@ from upm_lib.experiments import analysis, measuring
 from upm_lib.experiments.bench import Bench
 from upm_lib.pictures import photos, toyworld
 from upm_lib.pictures.canvas import Picture
-from upm_lib.retrieval import evaluation
 
 
 class Explorer:
@@ -74,22 +73,19 @@ def ranked_list(
 
     The probe at place ``first`` of the trial's list is shown first.
     """
-    halves = measuring.searched(bench, trial)
+    probes = measuring.searched(bench, trial).probe
+    places = list(range(len(probes)))
     asked = {method: bench.measurement(method, trial) for method in methods}
-    apart = {m: evaluation.distances(*measuring.trial_vectors(bench, a)) for m, a in asked.items()}
-    person, people = bench.people(halves.probe), bench.people(halves.gallery)
+    found = {method: measuring.ranked(bench, a, places) for method, a in asked.items()}
 
     def draw(probe: int) -> Picture:
-        lists, correct, shown = {}, {}, {}
-        for method, distances in apart.items():
-            order = np.argsort(distances[probe].numpy(), kind="stable")[: measuring.TOP]
-            lists[method] = [bench.images(halves.gallery[order])]
-            correct[method] = [(people[order] == person[probe]).tolist()]
-            shown[method] = [distances[probe][order].tolist()]
-        image = bench.images(halves.probe[[probe]])
-        return photos.ranked_lists(image, lists, correct, distances=shown)
+        lists, correct, distances = (
+            {method: [side[probe]] for method, side in zip(found, sides, strict=True)}
+            for sides in zip(*found.values(), strict=True)
+        )
+        image = bench.images(probes[[probe]])
+        return photos.ranked_lists(image, lists, correct, distances=distances)
 
-    places = list(range(len(halves.probe)))
     return Explorer(draw, probe=places[first:] + places[:first])
 
 

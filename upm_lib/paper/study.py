@@ -16,7 +16,7 @@ import pandas as pd
 from scipy import stats
 
 from upm_lib.config import PARTS, UserError, known
-from upm_lib.paper.tables import spread
+from upm_lib.experiments.measuring import spread
 from upm_lib.synthetic.world import WORLDS
 
 Where = Mapping[str, Any]  # column of the study -> its value

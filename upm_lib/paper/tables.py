@@ -168,7 +168,9 @@ def single_parts(bench: Bench, trials: int | str = 1) -> pd.DataFrame:
         made = [bench.network(method, trial) for trial in trial_numbers(trials)]
         done = [c.trial for c in made if networks.steps_done(bench, c) == c.steps]
         alone = pd.DataFrame([analysis.part_rank1(bench, method, trial) for trial in done])
-        columns[method] = [spread(alone[part]) for part in alone] or [NOT_RUN] * bench.config.k
+        columns[method] = [measuring.spread(alone[part]) for part in alone] or [
+            NOT_RUN
+        ] * bench.config.k
     return pd.DataFrame(columns, index=range(1, bench.config.k + 1)).rename_axis("part")
 
 
@@ -194,15 +196,9 @@ def _measured(bench: Bench, row: Row, records: pd.DataFrame) -> dict[tuple[str, 
     if records.empty:
         cells = [NOT_RUN if row.is_of(bench) else "", *[""] * (len(metrics) - 1)]
     else:
-        cells = [spread(records[metric]) for metric in metrics]
+        cells = [measuring.spread(records[metric]) for metric in metrics]
     top = f"measured, {bench.config.dataset}, {bench.config.backbone}"
     return {(top, METRIC_NAMES[m]): cell for m, cell in zip(metrics, cells, strict=True)}
-
-
-def spread(values: "pd.Series[float]", digits: int = 1) -> str:
-    """Return the mean and, of several values, the standard deviation as text."""
-    several = f" ± {values.std():.{digits}f}" if len(values) > 1 else ""
-    return f"{values.mean():.{digits}f}{several}"
 
 
 def incomparable(bench: Bench, table: str = "2") -> str:
