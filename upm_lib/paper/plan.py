@@ -279,7 +279,7 @@ def expectation(bench: Bench) -> list[str]:
     if bench.scale != "paper":
         return []
     network = model.build(config.replace(weights=None, freeze=0))
-    flops = 2 * complexity.honest_count(network, config.height, config.width).multiply_adds
+    flops = complexity.honest_count(network, config.height, config.width).flops
     rate = SUSTAINED[config.backbone]
     seconds = config.steps * config.batch * PASSES * flops / rate
     line = (

@@ -339,13 +339,14 @@ def counts(table: str) -> pd.DataFrame:
     cells = cells[cells["row"].isin(complexity.ROWS)]
     lines = {}
     for (dataset, row, backbone), own in cells.groupby(["dataset", "row", "backbone"], sort=False):
-        as_printed = own.set_index("metric")["value"]
-        flops, params = complexity.printed_row(backbone, row, dataset)
+        printed = own.set_index("metric")["printed"]
+        count = complexity.table_row(backbone, row, dataset)
+        flops, params = printed["flops_G"], printed["params_M"]
         lines[dataset, row, BACKBONE_NAMES[backbone]] = {
-            "FLOPs (G), printed": as_printed["flops_G"],
-            "FLOPs (G), convention": flops,
-            "params (M), printed": as_printed["params_M"],
-            "params (M), convention": params,
+            "FLOPs (G), printed": float(flops),
+            "FLOPs (G), convention": complexity.as_printed(count.flops / 1e9, flops),
+            "params (M), printed": float(params),
+            "params (M), convention": complexity.as_printed(count.params / 1e6, params),
             **_honest(backbone, row, dataset),
         }
     index = ["data set", "row", "backbone"]
@@ -357,14 +358,14 @@ def _honest(backbone: str, row: str, dataset: str) -> dict[str, float]:
     networks = [(k, *_network_count(backbone, branch, k)) for branch, k in complexity.ROWS[row]]
     anchors = sum(complexity.anchor_bytes(k, tracklets, dim) for k, _, dim in networks)
     return {
-        "multiply-adds (G)": round(sum(c.multiply_adds for _, c, _ in networks) / 1e9, 2),
-        "trainable (M)": round(sum(c.trainable_params for _, c, _ in networks) / 1e6, 2),
+        "multiply-adds (G)": round(sum(count.flops for _, count, _ in networks) / 2e9, 2),
+        "trainable (M)": round(sum(count.params for _, count, _ in networks) / 1e6, 2),
         "anchors (MB)": round(anchors / 1e6, 2),
     }
 
 
 @lru_cache
-def _network_count(backbone: str, branch: str, k: int) -> tuple[complexity.Honest, int]:
+def _network_count(backbone: str, branch: str, k: int) -> tuple[complexity.Complexity, int]:
     # The paper's ResNet50 is slim's arrangement, which costs less than torchvision's.
     backbone = "resnet50_slim" if backbone == "resnet50" else backbone
     network = model.build(Config().replace(backbone=backbone, branch=branch, k=k))
