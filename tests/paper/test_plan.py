@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from upm_lib import runs
-from upm_lib.config import PAPER, UserError, preset
+from upm_lib.config import PAPER, Config, UserError, preset
 from upm_lib.experiments import networks
 from upm_lib.experiments.bench import Bench, open_bench
 from upm_lib.learning import training
@@ -137,32 +137,40 @@ def test_time_is_taken_from_finished_runs_of_the_same_cost_on_the_same_device(
     file = networks.folder_of(bench, local) / "speed.json"
     runs.write_json(file, {"steps": 4, "seconds": 10.0, "device": "cpu"})
     steps_done.clear()
-    assert plan.Speeds(bench)(other) == (2.5, "finished runs"), "another k costs the same"
+    assert speed(bench, other) == (2.5, "finished runs"), "another k costs the same"
     assert steps_done == []
 
-    seconds, source = plan.Speeds(bench)(bench.network("global"))
+    seconds, source = speed(bench, bench.network("global"))
     assert source == "a timed step" and 0 < seconds < 60, "another branch does not"
     runs.write_json(file, {"steps": 4, "seconds": 10.0, "device": "a GPU"})
-    assert plan.Speeds(bench)(other)[1] == "a timed step", "another device does not"
+    assert speed(bench, other)[1] == "a timed step", "another device does not"
+
+
+def speed(bench: Bench, *configs: Config) -> tuple[float, str]:
+    """What is known of the first of some networks that have to be trained."""
+    tasks = tuple(plan.Task(config, 0) for config in configs)
+    return plan.speeds(plan.Plan(bench, (), (), tasks))[plan.cost(configs[0])]
 
 
 def test_a_step_is_timed_once_for_each_cost(bench: Bench, steps_done: list[int]) -> None:
-    speeds = plan.Speeds(bench)
-    for k in (1, 2, 4):
-        speeds(bench.network("local", k=k))
+    speed(bench, *(bench.network("local", k=k) for k in (1, 2, 4)))
     assert len(steps_done) == 3, "one that warms up, two that are timed"
     assert networks.steps_done(bench, bench.network("local")) == 0
 
 
 def test_the_time_left_is_steps_times_seconds_and_the_passes_of_extraction(bench: Bench) -> None:
     job = plan.of(bench, "1")
-
-    def speeds(config: object) -> tuple[float, str]:
-        return 2.0, "made up"
-
+    known = {plan.cost(task.config): (2.0, "made up") for task in job.tasks}
     # Two networks of 4 steps; each sees the 32 test frames once, a third of a step's 8 frames.
     expected = 2 * 4 * 2.0 + 2 * 32 * 2.0 / 8 / 3
-    assert plan.seconds_left(bench, list(job.tasks), job.missing, speeds) == pytest.approx(expected)
+    assert plan.seconds_left(bench, job.tasks, job.missing, known) == pytest.approx(expected)
+
+
+def test_a_plan_without_networks_has_no_time(bench: Bench, untimed: None) -> None:
+    job = plan.of(bench, "beyond")
+    control = plan.Plan(bench, job.wanted, job.missing[:1], ())
+    assert control.missing[0].method == "untrained"
+    assert plan.summary(control) == ["12 measurements, 11 of them done"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from scipy import stats
 from torch import Tensor
 
 from upm_lib.config import MAP_ROWS, PARTS, Config, UserError
@@ -179,11 +178,8 @@ def paired_differences(found: pd.DataFrame, base: str = "baseline") -> pd.DataFr
     """
     made = {}
     for method in found.index.unique("method").drop(base):
-        gap = found.loc[method] - found.loc[base]
-        half = stats.t.ppf(0.975, gap.count() - 1) * gap.sem()
-        made[method] = pd.DataFrame(
-            {"mean": gap.mean(), "low": gap.mean() - half, "high": gap.mean() + half}
-        )
+        gap = measuring.mean_interval(found.loc[method] - found.loc[base])
+        made[method] = pd.DataFrame(dict(zip(("mean", "low", "high"), gap, strict=True)))
     return pd.concat(made, names=["method", "measure"])
 
 

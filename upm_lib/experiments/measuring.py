@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 from torch import Tensor
 
 from upm_lib import runs
@@ -213,3 +214,13 @@ def spread(values: "pd.Series[float]", digits: int = 1) -> str:
     """Return the mean and, of several values, the standard deviation as text."""
     several = f" ± {values.std():.{digits}f}" if len(values) > 1 else ""
     return f"{values.mean():.{digits}f}{several}"
+
+
+def mean_interval(differences: Any) -> tuple[Any, Any, Any]:
+    """Return the mean of paired differences and its 95 % interval (low, high) by Student's t.
+
+    A series gives numbers, a table a series each, by column.
+    """
+    mean = differences.mean()
+    half = stats.t.ppf(0.975, differences.count() - 1) * differences.sem()
+    return mean, mean - half, mean + half

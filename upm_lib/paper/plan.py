@@ -7,11 +7,12 @@ Times are estimates, and say where they come from.
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import attrgetter
 from statistics import median
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -26,6 +27,7 @@ from upm_lib.paper import complexity, published, tables
 
 # What a step's time depends on, beside the device; the parts and the data cost next to nothing.
 cost = attrgetter("backbone", "branch", "freeze", "height", "width", "batch")
+Speeds = dict[tuple[object, ...], tuple[float, str]]  # cost -> seconds a step, where they come from
 # Forward and backward of a frame cost about three times the forward alone.
 PASSES = 3
 # Assumed, not measured: what a large GPU sustains in float32 training, in FLOPs a second. The
@@ -82,49 +84,41 @@ def run(plan: Plan) -> None:
     It may be stopped at any time; a new plan of the same table then goes on where it ended.
     """
     left = {task.config: task for task in plan.unfinished}
-    speeds, begun = Speeds(plan.bench), len(plan.tasks) - len(left)
+    known, begun = speeds(plan), len(plan.tasks) - len(left)
     for number, measurement in enumerate(plan.missing):
         for config in measurement.networks:
             if config not in left:
                 continue
             begun += 1
-            rest = seconds_left(plan.bench, [*left.values()], plan.missing[number:], speeds)
+            rest = seconds_left(plan.bench, [*left.values()], plan.missing[number:], known)
             place = f"network {begun} of {len(plan.tasks)}"
             print(f"{place}: {name_of(config)}, trial {config.trial}; about {duration(rest)} left")
             networks.find_or_train(plan.bench, config)
             del left[config]
-            speeds.look()
+            known |= finished_speeds(plan.bench)
         measuring.measure(plan.bench, measurement)
 
 
-class Speeds:
-    """Seconds that a training step takes on the bench's device: measured, never looked up.
+def finished_speeds(bench: Bench) -> Speeds:
+    """Return the seconds that a step took in the finished runs of the store, on such a device."""
+    kept: dict[tuple[object, ...], list[float]] = defaultdict(list)
+    for file in (runs.store() / "training").glob("*/*/speed.json"):
+        about, speed = file.with_name("config.json"), runs.read_json(file)
+        if about.is_file() and speed["device"] == networks.device_name(bench.device):
+            kept[cost(from_json(runs.read_json(about)))].append(speed["seconds"] / speed["steps"])
+    return {kind: (median(seconds), "finished runs") for kind, seconds in kept.items()}
 
-    From the finished runs in the store that cost the same; without one, a step is timed.
+
+def speeds(plan: Plan) -> Speeds:
+    """Return the seconds that a step of each network of a plan takes: measured, never looked up.
+
+    Where no finished run has cost the same, a step is timed.
     """
-
-    def __init__(self, bench: Bench) -> None:
-        self.bench = bench
-        self.timed: dict[tuple[object, ...], float] = {}
-        self.look()
-
-    def look(self) -> None:
-        """Take note of the runs that this kind of device has finished meanwhile."""
-        self.kept: dict[tuple[object, ...], list[float]] = defaultdict(list)
-        for file in (runs.store() / "training").glob("*/*/speed.json"):
-            about, speed = file.with_name("config.json"), runs.read_json(file)
-            if about.is_file() and speed["device"] == networks.device_name(self.bench.device):
-                kind = cost(from_json(runs.read_json(about)))
-                self.kept[kind].append(speed["seconds"] / speed["steps"])
-
-    def __call__(self, config: Config) -> tuple[float, str]:
-        """Return seconds a step and where they come from."""
-        kind = cost(config)
-        if kind in self.kept:
-            return median(self.kept[kind]), "finished runs"
-        if kind not in self.timed:
-            self.timed[kind] = timed_step(self.bench, config)
-        return self.timed[kind], "a timed step"
+    known = finished_speeds(plan.bench)
+    for task in plan.tasks:
+        if cost(task.config) not in known:
+            known[cost(task.config)] = timed_step(plan.bench, task.config), "a timed step"
+    return known
 
 
 def timed_step(bench: Bench, config: Config) -> float:
@@ -149,16 +143,15 @@ def timed_step(bench: Bench, config: Config) -> float:
 
 
 def seconds_left(
-    bench: Bench, tasks: Sequence[Task], missing: Sequence[Measurement], speeds: Speeds
+    bench: Bench, tasks: Iterable[Task], missing: Iterable[Measurement], known: Speeds
 ) -> float:
     """Return the estimated seconds of training some networks and of some measurements."""
-    total = sum(task.left * speeds(task.config)[0] for task in tasks)
+    total = sum(task.left * known[cost(task.config)][0] for task in tasks)
     for measurement in missing:
         _, probe, gallery = splits.split(bench.dataset, measurement.config.trial)
-        shown = [bench.dataset.tracklets[t] for t in (*probe.tolist(), *gallery.tolist())]
-        frames = sum(len(tracklet.frames) for tracklet in shown)
+        frames = len(bench.frames.of(np.r_[probe, gallery]))
         for config in measurement.networks:
-            total += frames * speeds(config)[0] / config.batch / PASSES
+            total += frames * known[cost(config)][0] / config.batch / PASSES
     return total
 
 
@@ -201,10 +194,10 @@ def size(count: float) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
-def _takes(plan: Plan, speeds: Speeds) -> tuple[str, str]:
+def _takes(plan: Plan, known: Speeds) -> tuple[str, str]:
     """Say how much time a plan still takes, and how much disk its new networks."""
     new = [task.config for task in plan.tasks if not task.done]
-    seconds = seconds_left(plan.bench, plan.unfinished, plan.missing, speeds)
+    seconds = seconds_left(plan.bench, plan.unfinished, plan.missing, known)
     return duration(seconds), size(sum(checkpoint_bytes(plan.bench, config) for config in new))
 
 
@@ -219,7 +212,7 @@ def listing(plan: Plan) -> pd.DataFrame:
 
     Columns: trials, how many of them are finished and begun, steps left, estimated time and disk.
     """
-    speeds, lines = Speeds(plan.bench), {}
+    known, lines = speeds(plan), {}
     for name in dict.fromkeys(name_of(t.config) for t in plan.tasks):
         tasks = [t for t in plan.tasks if name_of(t.config) == name]
         steps = sum(t.left for t in tasks)
@@ -228,7 +221,7 @@ def listing(plan: Plan) -> pd.DataFrame:
             "finished": sum(not t.left for t in tasks),
             "begun": sum(0 < t.done < t.config.steps for t in tasks),
             "steps left": steps,
-            "time": duration(steps * speeds(tasks[0].config)[0]) if steps else "",
+            "time": duration(steps * known[cost(tasks[0].config)][0]) if steps else "",
             "disk": size(sum(checkpoint_bytes(plan.bench, t.config) for t in tasks)),
         }
     return pd.DataFrame.from_dict(lines, orient="index").rename_axis("network")
@@ -236,15 +229,14 @@ def listing(plan: Plan) -> pd.DataFrame:
 
 def summary(plan: Plan) -> list[str]:
     """Return the plan in words: what is left, how long it takes, what to expect of it."""
-    left = plan.unfinished
     done = len(plan.wanted) - len(plan.missing)
     lines = [f"{len(plan.wanted)} measurements, {done} of them done"]
-    if plan.missing:
-        speeds, device = Speeds(plan.bench), networks.device_name(plan.bench.device)
-        seconds, disk = _takes(plan, speeds)
-        source = speeds((left or plan.tasks)[0].config)[1]
+    if plan.tasks:
+        known, device = speeds(plan), networks.device_name(plan.bench.device)
+        seconds, disk = _takes(plan, known)
+        _, source = known[cost((plan.unfinished or plan.tasks)[0].config)]
         lines.append(
-            f"{len(left)} networks to train: about {seconds} on this machine's {device} "
+            f"{len(plan.unfinished)} networks to train: about {seconds} on this machine's {device} "
             f"(from {source}) and {disk} of disk"
         )
     return [*lines, *expectation(plan.bench)]
@@ -255,10 +247,10 @@ def overview(bench: Bench, trials: int | str = 1) -> pd.DataFrame:
 
     Columns: measurements, how many of them are done, networks to train, estimated time and disk.
     """
-    speeds, lines = Speeds(bench), {}
+    known, lines = speeds(of(bench, "all", trials)), {}
     for table in (*tables.ACCURACY, "all"):
         job = of(bench, table, trials)
-        seconds, disk = _takes(job, speeds)
+        seconds, disk = _takes(job, known)
         lines[tables.TITLES.get(table, "all of these")] = {
             "measurements": len(job.wanted),
             "done": len(job.wanted) - len(job.missing),
