@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -96,14 +97,15 @@ def rank_scores(blocks: Iterable[np.ndarray], asked: Labels, kept: Labels) -> li
     Blocks are the distances of the first, the next, ... queries [q, G], smaller is better; the
     entries of junk are overwritten with infinity.
     """
-    junk = np.flatnonzero(kept.person == -1)
-    matches = _same_person(asked.person, kept.person)
+    nobody = np.empty(0, np.int64)
+    places_of = pd.Series(kept.person).groupby(kept.person).indices  # ascending
+    junk = places_of.pop(-1, nobody)
     ranks: list[np.ndarray] = []
     for block in blocks:
         block[:, junk] = np.inf
         for score in block:
             row = len(ranks)
-            places = matches[row]
+            places = places_of.get(asked.person[row], nobody)
             if asked.camera is not None and kept.camera is not None:
                 same_camera = kept.camera[places] == asked.camera[row]
                 score[places[same_camera]] = np.inf
@@ -146,15 +148,6 @@ def _copies(vectors: Tensor) -> tuple[Tensor, Tensor]:
             pairs.append((place, earliest))
     copy, first = torch.tensor(pairs, dtype=torch.int64, device=vectors.device).view(-1, 2).T
     return copy, first
-
-
-def _same_person(query_person: np.ndarray, gallery_person: np.ndarray) -> list[np.ndarray]:
-    """Places of each query's person in the gallery, ascending; none for junk (-1)."""
-    known = np.flatnonzero(gallery_person != -1)
-    known = known[np.argsort(gallery_person[known], kind="stable")]
-    people = gallery_person[known]
-    begin, end = (np.searchsorted(people, query_person, side) for side in ("left", "right"))
-    return [known[b:e] for b, e in zip(begin, end, strict=True)]
 
 
 def rank_two_cameras(
