@@ -53,14 +53,14 @@ def test_a_table_needs_each_network_once(
     bench: Bench, table: str, measurements: int, networks: int
 ) -> None:
     job = plan.of(bench, table)
-    assert (len(job.wanted), len(job.missing), len(job.tasks)) == (
+    assert (len(job.wanted), len(job.missing), len(job.networks)) == (
         measurements,
         measurements,
         networks,
     )
     three = plan.of(bench, table, "1,3,5")
-    assert (len(three.wanted), len(three.tasks)) == (3 * measurements, 3 * networks)
-    assert {task.config.trial for task in three.tasks} == {1, 3, 5}
+    assert (len(three.wanted), len(three.networks)) == (3 * measurements, 3 * networks)
+    assert {config.trial for config in three.networks} == {1, 3, 5}
 
 
 def test_planning_trains_and_writes_nothing(bench: Bench, steps_done: list[int]) -> None:
@@ -93,7 +93,7 @@ def test_a_table_runs_to_the_end_and_tables_share_what_they_have_in_common(
     assert plan.of(bench, "1").missing == (), "its only row is Table 2's last"
     four = plan.of(bench, "4")
     assert len(four.missing) == 4 - 2, "the baseline, and k = 2"
-    left = {(t.config.branch, t.config.k) for t in four.tasks if t.left}
+    left = {(config.branch, config.k) for config in four.left}
     assert left == {("local", 4), ("global", 4), ("local", 8), ("global", 8)}
 
     steps_done.clear()
@@ -118,7 +118,10 @@ def test_what_was_interrupted_goes_on(
         with pytest.raises(KeyboardInterrupt):
             plan.run(plan.of(bench, "1"))
     job = plan.of(bench, "1")
-    assert [(task.config.branch, task.done) for task in job.tasks] == [("local", 2), ("global", 0)]
+    assert [(config.branch, done) for config, done in job.networks.items()] == [
+        ("local", 2),
+        ("global", 0),
+    ]
     assert plan.listing(job)["begun"].to_dict() == {"local, k=2": 1, "global, k=2": 0}
     steps_done.clear()
     plan.run(job)
@@ -148,8 +151,8 @@ def test_time_is_taken_from_finished_runs_of_the_same_cost_on_the_same_device(
 
 def speed(bench: Bench, *configs: Config) -> tuple[float, str]:
     """What is known of the first of some networks that have to be trained."""
-    tasks = tuple(plan.Task(config, 0) for config in configs)
-    return plan.speeds(plan.Plan(bench, (), (), tasks))[plan.cost(configs[0])]
+    found = plan.speeds(plan.Plan(bench, (), (), dict.fromkeys(configs, 0)))
+    return found[plan.cost(configs[0])]
 
 
 def test_a_step_is_timed_once_for_each_cost(bench: Bench, steps_done: list[int]) -> None:
@@ -160,15 +163,15 @@ def test_a_step_is_timed_once_for_each_cost(bench: Bench, steps_done: list[int])
 
 def test_the_time_left_is_steps_times_seconds_and_the_passes_of_extraction(bench: Bench) -> None:
     job = plan.of(bench, "1")
-    known = {plan.cost(task.config): (2.0, "made up") for task in job.tasks}
+    known = {plan.cost(config): (2.0, "made up") for config in job.networks}
     # Two networks of 4 steps; each sees the 32 test frames once, a third of a step's 8 frames.
     expected = 2 * 4 * 2.0 + 2 * 32 * 2.0 / 8 / 3
-    assert plan.seconds_left(bench, job.tasks, job.missing, known) == pytest.approx(expected)
+    assert plan.seconds_left(bench, job.left, job.missing, known) == pytest.approx(expected)
 
 
 def test_a_plan_without_networks_has_no_time(bench: Bench, untimed: None) -> None:
     job = plan.of(bench, "beyond")
-    control = plan.Plan(bench, job.wanted, job.missing[:1], ())
+    control = plan.Plan(bench, job.wanted, job.missing[:1], {})
     assert control.missing[0].method == "untrained"
     assert plan.summary(control) == ["12 measurements, 11 of them done"]
 
@@ -218,7 +221,7 @@ def test_the_listing_has_one_line_a_network_and_the_summary_says_where_times_com
     bench: Bench, untimed: None
 ) -> None:
     job = plan.of(bench, "3", "1-2")
-    assert len(job.tasks) == 8
+    assert len(job.networks) == 8
     found = plan.listing(job)
     assert list(found.index) == ["local, k=2", "global, k=2", "local, k=2, gmp", "global, k=2, gmp"]
     assert (found["trials"] == "1-2").all() and (found["steps left"] == 8).all()

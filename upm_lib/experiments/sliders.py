@@ -15,14 +15,11 @@ from upm_lib.pictures.canvas import Picture
 
 
 class Explorer:
-    """A picture that follows sliders.
+    """A picture that follows sliders: what ``draw`` makes of one value of every choice, by name.
 
-    Jupyter gets both: the widget, and the first picture for where no widget can be shown (a page
-    without kernel, a converted notebook, an environment without ipywidgets).
-
-    Args:
-        draw: takes one value of every choice by name and returns a picture.
-        choices: name -> the values of its slider, the first one is where it begins.
+    A slider begins at the first of its values. Jupyter gets both: the widget, and the first picture
+    for where no widget can be shown (a page without kernel, a converted notebook, an environment
+    without ipywidgets).
     """
 
     def __init__(self, draw: Callable[..., Picture], **choices: Sequence[Any]) -> None:

@@ -36,31 +36,18 @@ SUSTAINED = {"mobilenet_v1": 2e12, "resnet50": 8e12, "resnet50_slim": 8e12}
 
 
 @dataclass(frozen=True)
-class Task:
-    """A network that has to be trained, or trained further."""
-
-    config: Config
-    done: int  # steps that are safe in a checkpoint
-
-    @property
-    def left(self) -> int:
-        """Steps still to do."""
-        return self.config.steps - self.done
-
-
-@dataclass(frozen=True)
 class Plan:
     """Some measurements on a bench: those that lack a record, and the networks they rest on."""
 
     bench: Bench
     wanted: tuple[Measurement, ...]
     missing: tuple[Measurement, ...]
-    tasks: tuple[Task, ...]  # every network of the missing measurements, finished ones too
+    networks: dict[Config, int]  # of the missing ones: steps that are safe in a checkpoint
 
     @property
-    def unfinished(self) -> tuple[Task, ...]:
-        """The networks that still have steps to do."""
-        return tuple(task for task in self.tasks if task.left)
+    def left(self) -> dict[Config, int]:
+        """The networks that are not finished, with the steps they still have to do."""
+        return {c: c.steps - done for c, done in self.networks.items() if done < c.steps}
 
 
 def of(bench: Bench, table: str, trials: int | str = 1) -> Plan:
@@ -74,8 +61,8 @@ def of(bench: Bench, table: str, trials: int | str = 1) -> Plan:
         measuring.searched(bench, trial)
     missing = tuple(m for m in wanted if not measuring.find(bench, m))
     configs = dict.fromkeys(config for m in missing for config in m.networks)
-    tasks = tuple(Task(config, networks.steps_done(bench, config)) for config in configs)
-    return Plan(bench, wanted, missing, tasks)
+    made = {config: networks.steps_done(bench, config) for config in configs}
+    return Plan(bench, wanted, missing, made)
 
 
 def run(plan: Plan) -> None:
@@ -83,15 +70,15 @@ def run(plan: Plan) -> None:
 
     It may be stopped at any time; a new plan of the same table then goes on where it ended.
     """
-    left = {task.config: task for task in plan.unfinished}
-    known, begun = speeds(plan), len(plan.tasks) - len(left)
+    left, known = plan.left, speeds(plan)
+    begun = len(plan.networks) - len(left)
     for number, measurement in enumerate(plan.missing):
         for config in measurement.networks:
             if config not in left:
                 continue
             begun += 1
-            rest = seconds_left(plan.bench, [*left.values()], plan.missing[number:], known)
-            place = f"network {begun} of {len(plan.tasks)}"
+            rest = seconds_left(plan.bench, left, plan.missing[number:], known)
+            place = f"network {begun} of {len(plan.networks)}"
             print(f"{place}: {name_of(config)}, trial {config.trial}; about {duration(rest)} left")
             networks.find_or_train(plan.bench, config)
             del left[config]
@@ -115,9 +102,9 @@ def speeds(plan: Plan) -> Speeds:
     Where no finished run has cost the same, a step is timed.
     """
     known = finished_speeds(plan.bench)
-    for task in plan.tasks:
-        if cost(task.config) not in known:
-            known[cost(task.config)] = timed_step(plan.bench, task.config), "a timed step"
+    for config in plan.networks:
+        if cost(config) not in known:
+            known[cost(config)] = timed_step(plan.bench, config), "a timed step"
     return known
 
 
@@ -143,10 +130,10 @@ def timed_step(bench: Bench, config: Config) -> float:
 
 
 def seconds_left(
-    bench: Bench, tasks: Iterable[Task], missing: Iterable[Measurement], known: Speeds
+    bench: Bench, left: dict[Config, int], missing: Iterable[Measurement], known: Speeds
 ) -> float:
-    """Return the estimated seconds of training some networks and of some measurements."""
-    total = sum(task.left * known[cost(task.config)][0] for task in tasks)
+    """Return the estimated seconds of the steps left of networks and of some measurements."""
+    total = sum(steps * known[cost(config)][0] for config, steps in left.items())
     for measurement in missing:
         _, probe, gallery = splits.split(bench.dataset, measurement.config.trial)
         frames = len(bench.frames.of(np.r_[probe, gallery]))
@@ -196,8 +183,8 @@ def size(count: float) -> str:
 
 def _takes(plan: Plan, known: Speeds) -> tuple[str, str]:
     """Say how much time a plan still takes, and how much disk its new networks."""
-    new = [task.config for task in plan.tasks if not task.done]
-    seconds = seconds_left(plan.bench, plan.unfinished, plan.missing, known)
+    new = [config for config, done in plan.networks.items() if not done]
+    seconds = seconds_left(plan.bench, plan.left, plan.missing, known)
     return duration(seconds), size(sum(checkpoint_bytes(plan.bench, config) for config in new))
 
 
@@ -213,16 +200,16 @@ def listing(plan: Plan) -> pd.DataFrame:
     Columns: trials, how many of them are finished and begun, steps left, estimated time and disk.
     """
     known, lines = speeds(plan), {}
-    for name in dict.fromkeys(name_of(t.config) for t in plan.tasks):
-        tasks = [t for t in plan.tasks if name_of(t.config) == name]
-        steps = sum(t.left for t in tasks)
+    for name in dict.fromkeys(map(name_of, plan.networks)):
+        own = {c: done for c, done in plan.networks.items() if name_of(c) == name}
+        left = [plan.left.get(config, 0) for config in own]
         lines[name] = {
-            "trials": trials_text(sorted({t.config.trial for t in tasks})),
-            "finished": sum(not t.left for t in tasks),
-            "begun": sum(0 < t.done < t.config.steps for t in tasks),
-            "steps left": steps,
-            "time": duration(steps * known[cost(tasks[0].config)][0]) if steps else "",
-            "disk": size(sum(checkpoint_bytes(plan.bench, t.config) for t in tasks)),
+            "trials": trials_text(sorted({config.trial for config in own})),
+            "finished": left.count(0),
+            "begun": sum(0 < done < config.steps for config, done in own.items()),
+            "steps left": sum(left),
+            "time": duration(sum(left) * known[cost(next(iter(own)))][0]) if any(left) else "",
+            "disk": size(sum(checkpoint_bytes(plan.bench, config) for config in own)),
         }
     return pd.DataFrame.from_dict(lines, orient="index").rename_axis("network")
 
@@ -231,12 +218,12 @@ def summary(plan: Plan) -> list[str]:
     """Return the plan in words: what is left, how long it takes, what to expect of it."""
     done = len(plan.wanted) - len(plan.missing)
     lines = [f"{len(plan.wanted)} measurements, {done} of them done"]
-    if plan.tasks:
+    if plan.networks:
         known, device = speeds(plan), networks.device_name(plan.bench.device)
         seconds, disk = _takes(plan, known)
-        _, source = known[cost((plan.unfinished or plan.tasks)[0].config)]
+        _, source = known[cost(next(iter(plan.left or plan.networks)))]
         lines.append(
-            f"{len(plan.unfinished)} networks to train: about {seconds} on this machine's {device} "
+            f"{len(plan.left)} networks to train: about {seconds} on this machine's {device} "
             f"(from {source}) and {disk} of disk"
         )
     return [*lines, *expectation(plan.bench)]
@@ -254,9 +241,9 @@ def overview(bench: Bench, trials: int | str = 1) -> pd.DataFrame:
         lines[tables.TITLES.get(table, "all of these")] = {
             "measurements": len(job.wanted),
             "done": len(job.wanted) - len(job.missing),
-            "networks to train": len(job.unfinished),
+            "networks to train": len(job.left),
             "time": seconds if job.missing else "",
-            "disk": disk if job.unfinished else "",
+            "disk": disk if job.left else "",
         }
     return pd.DataFrame.from_dict(lines, orient="index")
 

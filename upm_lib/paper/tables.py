@@ -59,9 +59,9 @@ class Row:
     changes: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def label(self) -> str:
-        """The name with the backbone, for tables that have several."""
-        return f"{self.name}, {BACKBONE_NAMES.get(self.backbone, 'supervised')}"
+    def key(self) -> tuple[str, str]:
+        """The name with that of the backbone, as in :func:`printed`."""
+        return self.name, BACKBONE_NAMES.get(self.backbone, "supervised")
 
     def is_of(self, bench: Bench) -> bool:
         """Whether the row can be measured on the bench; all but ResNet50 count as MobileNet."""
@@ -136,16 +136,16 @@ def accuracy(table: str, bench: Bench, trials: int | str = 1) -> pd.DataFrame:
     standard errors of the measured mean; the number of trials.
     """
     compared = not incomparable(bench, table)
-    lines = {}
+    lines, cells = {}, _published(table, bench.config.dataset)
     for row in rows(table):
         records = found(bench, row, trials)
-        line = _published(table, row, bench.config.dataset) | _measured(bench, row, records)
+        line = cells.get(row.key, {}) | _measured(bench, row, records)
         if compared:
             name = COUNTERPART[bench.config.dataset]
             cell = published.value(int(table), row.name, row.backbone, name, "rank1")
             line["difference", ""], line["within 2 SE", ""] = difference(cell, records)
         line["trials", ""] = str(len(records)) if row.is_of(bench) else ""
-        lines[row.label if table in ("1", "2") else row.name] = line
+        lines[", ".join(row.key) if table in ("1", "2") else row.name] = line
     return pd.DataFrame.from_dict(lines, orient="index").rename_axis("row")
 
 
@@ -174,20 +174,16 @@ def single_parts(bench: Bench, trials: int | str = 1) -> pd.DataFrame:
     return pd.DataFrame(columns, index=range(1, bench.config.k + 1)).rename_axis("part")
 
 
-def _published(table: str, row: Row, dataset: str) -> dict[tuple[str, str], str]:
+def _published(table: str, dataset: str) -> dict[tuple[str, str], dict[tuple[str, str], str]]:
+    """Return the cells beside ours by row: of the counterpart, or Rank-1 of the paper's three."""
     if table == "beyond":
         return {}
-    key = (int(table), row.name, row.backbone)
+    cells = printed(table).fillna(Absent.NOT_IN_PAPER.value)
     if name := COUNTERPART.get(dataset):
-        metrics = ["rank1", "rank5", "rank20", *["mAP"] * (name == "DukeMTMC-VideoReID")]
-        top = f"published, {name}"
-        return {(top, METRIC_NAMES[m]): _cell(published.value(*key, name, m)) for m in metrics}
-    ranks = {name: published.value(*key, name, "rank1") for name in published.DATASETS}
-    return {("published, Rank-1", name): _cell(value) for name, value in ranks.items()}
-
-
-def _cell(value: float | Absent) -> str:
-    return value.value if isinstance(value, Absent) else f"{value:.1f}"
+        beside = cells[[name]].rename(columns={name: f"published, {name}"}, level=0)
+    else:
+        beside = pd.concat({"published, Rank-1": cells.xs("Rank-1", axis=1, level=1)}, axis=1)
+    return beside.to_dict("index")
 
 
 def _measured(bench: Bench, row: Row, records: pd.DataFrame) -> dict[tuple[str, str], str]:

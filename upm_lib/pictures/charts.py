@@ -85,17 +85,17 @@ def knobs(turned: Mapping[str, pd.DataFrame]) -> Picture:
     return fig
 
 
-def cmc_curves(curves: Mapping[str, ArrayLike], *, ranks: int = 20) -> Picture:
+def cmc_curves(curves: Mapping[str, ArrayLike]) -> Picture:
     """Draw method -> [trials, R] matching rates 0..1 as mean lines with one standard deviation."""
     with panels(5, 3.4) as (fig, (ax,)):
         for method, look in canvas.methods_in(curves).items():
-            rates = 100 * np.atleast_2d(curves[method])[:, :ranks]
+            rates = 100 * np.atleast_2d(curves[method])[:, :20]
             mean, spread, x = rates.mean(0), rates.std(0), np.arange(1, rates.shape[1] + 1)
             fig.alt += f"{look['label']}: {mean[0]:.0f} % at rank 1, {mean[-1]:.0f} % at {x[-1]}. "
             ax.plot(x, mean, marker=canvas.METHOD_MARKERS.get(method, "o"), markersize=4, **look)
             ax.fill_between(x, mean - spread, mean + spread, fc=look["color"], alpha=0.15)
-        ax.set(xlabel="rank", ylabel="matching rate (%)", xlim=(0.5, ranks + 0.5))
-        ax.set_xticks([1, *range(5, ranks + 1, 5)])
+        ax.set(xlabel="rank", ylabel="matching rate (%)", xlim=(0.5, 20.5))
+        ax.set_xticks([1, 5, 10, 15, 20])
         ax.legend(loc="lower right")
     return fig
 
