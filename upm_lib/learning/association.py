@@ -51,8 +51,6 @@ def nearest(
 
 def gather(anchors: Tensor, index: Tensor) -> Tensor:
     """Rows of anchors [k, N, d] at index [B] (the same for all parts) or [k, B]: [k, B, d]."""
-    if index.ndim == 1:
-        return anchors[:, index]
     return anchors[torch.arange(len(anchors), device=index.device)[:, None], index]
 
 

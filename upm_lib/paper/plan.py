@@ -162,18 +162,14 @@ def checkpoint_bytes(bench: Bench, config: Config) -> int:
         if config.freeze:
             frozen, rest = model.divide(network.backbone, config.backbone, config.freeze)
             network = model.UPMNet(rest, network.head, frozen)
-    state = _bytes(network.state_dict().values())
-    trained = _bytes(p for p in network.parameters() if p.requires_grad)
+    state = sum(tensor.nbytes for tensor in network.state_dict().values())
+    trained = sum(weight.nbytes for weight in network.parameters() if weight.requires_grad)
     slots = 1 if config.optimiser == "sgd" else 2
     state += (state if config.ema else 0) + slots * trained
     tracklets = len(splits.split(bench.dataset, config.trial).train)
     state += complexity.anchor_bytes(network.k, tracklets, network.dim)
     state += config.steps * len(training.HISTORY) * torch.float32.itemsize
     return training.KEEP * state
-
-
-def _bytes(tensors: Iterable[torch.Tensor]) -> int:
-    return sum(t.numel() * t.element_size() for t in tensors)
 
 
 def size(count: float) -> str:

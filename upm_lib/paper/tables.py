@@ -279,15 +279,15 @@ def gains(bench: Bench, trials: int | str = 1) -> pd.DataFrame:
     Columns method, dataset, gain (points; NaN where not run) and kind, for
     :func:`upm_lib.pictures.charts.gain`.
     """
-    ours = [row for row in rows("2") if row.is_of(bench)]
-    measured = {row.method: _mean(bench, row, trials) for row in ours}
+    base, *ours = [row for row in rows("2") if row.is_of(bench)]
     own, name = bench.config.dataset, COUNTERPART.get(bench.config.dataset, "PRID2011")
-    lines = [(m, own, mean - measured["baseline"], _kind(bench)) for m, mean in measured.items()]
+    lines = []
     for row in ours:
-        gain = _number(row.name, row.backbone, name) - _number("baseline", row.backbone, name)
-        lines.append((row.method, f"{name}, {BACKBONE_NAMES[row.backbone]}", gain, "published"))
-    table = pd.DataFrame(lines, columns=["method", "dataset", "gain", "kind"])
-    return table[table["method"] != "baseline"]
+        measured = _mean(bench, row, trials) - _mean(bench, base, trials)
+        printed = _number(row, name) - _number(base, name)
+        lines.append((row.method, own, measured, _kind(bench)))
+        lines.append((row.method, f"{name}, {row.key[1]}", printed, "published"))
+    return pd.DataFrame(lines, columns=["method", "dataset", "gain", "kind"])
 
 
 def by_parts(bench: Bench, trials: int | str = 1) -> pd.DataFrame:
@@ -303,7 +303,7 @@ def by_parts(bench: Bench, trials: int | str = 1) -> pd.DataFrame:
         if row.method == "local"
     ]
     for name in published.DATASETS:
-        local, base = (_number(row, "mobilenet_v1", name) for row in ("local", "baseline"))
+        local, base = (_number(Row(n, "mobilenet_v1"), name) for n in ("local", "baseline"))
         found.append((name, PAPER_K, local / base, "published"))
     table = pd.DataFrame(found, columns=["dataset", "k", "change", "kind"])
     return table.assign(change=100 * (table["change"] - 1))
@@ -318,8 +318,8 @@ def _mean(bench: Bench, row: Row, trials: int | str) -> float:
     return float("nan") if records.empty else float(records["rank1"].mean())
 
 
-def _number(row: str, backbone: str, dataset: str) -> float:
-    value = published.value(2, row, backbone, dataset, "rank1")
+def _number(row: Row, dataset: str) -> float:
+    value = published.value(2, row.name, row.backbone, dataset, "rank1")
     assert isinstance(value, float), "Table 2 has no empty cell"
     return value
 
