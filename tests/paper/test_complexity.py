@@ -27,13 +27,8 @@ def name(entry: dict) -> str:
 @pytest.mark.parametrize("entry", PROFILED, ids=name)
 def test_formula_equals_profiler(entry: dict) -> None:
     size = complexity.TRAINING_SETS[entry["dataset"]]
-    count = complexity.published_convention(
-        BACKBONES[entry["model"]],
-        entry["relation"],
-        entry["k"],
-        size.num_tracklets,
-        size.num_cameras,
-    )
+    network = BACKBONES[entry["model"]], entry["relation"], entry["k"]
+    count = complexity.published_convention(*network, size)
     assert (count.flops, count.params) == (entry["flops"], entry["params"])
 
 
@@ -61,9 +56,8 @@ def test_there_are_fourteen_cells_and_rounding_would_miss_some() -> None:
 
 
 def test_local_count_is_linear_in_k() -> None:
-    flops = [
-        complexity.published_convention("resnet50", "local", k, 300, 2).flops for k in (1, 2, 4)
-    ]
+    size = complexity.TrainingSet(300, 2)
+    flops = [complexity.published_convention("resnet50", "local", k, size).flops for k in (1, 2, 4)]
     assert flops[2] - flops[1] == 2 * (flops[1] - flops[0])
 
 
@@ -84,13 +78,13 @@ def test_as_printed_truncates(value: float, like: str, expected: float) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("mobilenet_v1", "global", 4, 178, 2), "k = 8 only, not k = 4"),
-        (("resnet18", "local", 8, 178, 2), "unknown backbone 'resnet18'"),
+        (("mobilenet_v1", "global", 4), "k = 8 only, not k = 4"),
+        (("resnet18", "local", 8), "unknown backbone 'resnet18'"),
     ],
 )
 def test_convention_refuses_with_a_sentence(arguments: tuple, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        complexity.published_convention(*arguments)
+        complexity.published_convention(*arguments, complexity.TrainingSet(178, 2))
 
 
 def test_other_refusals() -> None:

@@ -64,7 +64,7 @@ def top_push_loss(
     d_intra: Tensor, d_cross: Tensor, d_first: Tensor, own_first: Tensor, camera: Tensor,
     margin: float, lam: float, cross_first: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
-    """Top-push hinge of Eqs. (5)-(8), averaged over parts and frames.
+    """Top-push hinge of Eqs. (5)-(8), averaged over parts and frames: a scalar.
 
     A frame whose own tracklet does not rank first is pushed from the one that does, at distance
     d_first. When its own ranks first there is no such rival; then the distance to beat is the mean
@@ -79,9 +79,6 @@ def top_push_loss(
         margin: m, in the units of the distance.
         lam: weight of the cross-camera term.
         cross_first: the case of Eq. (6) [k, B], bool; None: the same as that of Eq. (5).
-
-    Returns:
-        A scalar.
     """
     d_mean = camera_mean(d_first, camera)
     cross_first = own_first if cross_first is None else cross_first

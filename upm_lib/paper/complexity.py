@@ -76,8 +76,9 @@ _BACKBONES = {
 }
 
 
-def _part(costs: _Backbone, d: int, tracklets: int, cameras: int) -> Complexity:
+def _part(costs: _Backbone, d: int, size: TrainingSet) -> Complexity:
     """Count what every part adds: its unused classifier, its share of the association graph."""
+    tracklets, cameras = size
     classes = tracklets + 1
     # Per weight 2 (the 1x1 convolution) + 3 (weight decay) + 2 (initialiser); per class 1 (bias)
     # + 5 (softmax). No loss reads these outputs.
@@ -106,9 +107,7 @@ def _global_head(costs: _Backbone, k: int) -> Complexity:
     return Complexity(flops, params + k * (2 * REDUCED * REDUCED + 2 * REDUCED))
 
 
-def published_convention(
-    backbone: str, branch: str, k: int, num_tracklets: int, num_cameras: int
-) -> Complexity:
+def published_convention(backbone: str, branch: str, k: int, size: TrainingSet) -> Complexity:
     """Count one network the way Tables 5 and 6 do, exactly.
 
     The backbone is mobilenet_v1 or resnet50, the branch local (k = 1 is the baseline, DAL) or
@@ -128,7 +127,7 @@ def published_convention(
         )
     costs = _BACKBONES[backbone]
     d = costs.channels if branch == "local" else REDUCED
-    counts = [costs.total(), *[_part(costs, d, num_tracklets, num_cameras)] * k]
+    counts = [costs.total(), *[_part(costs, d, size)] * k]
     return _total([*counts, *[_global_head(costs, k)] * (branch == "global")])
 
 
@@ -144,7 +143,7 @@ def table_row(backbone: str, row: str, dataset: str) -> Complexity:
     known(ROWS, row, "row")
     known(TRAINING_SETS, dataset, "data set")
     size = TRAINING_SETS[dataset]
-    return _total(published_convention(backbone, branch, k, *size) for branch, k in ROWS[row])
+    return _total(published_convention(backbone, branch, k, size) for branch, k in ROWS[row])
 
 
 def as_printed(value: float, printed: str) -> float:

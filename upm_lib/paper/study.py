@@ -48,13 +48,8 @@ def rows(**wanted: Any) -> pd.DataFrame:
     found = _rows()
     for name, value in wanted.items():
         known(found.columns, name, "column of the study")
-        kept = found[found[name] == value]
-        if kept.empty:
-            raise UserError(
-                f"the study has no line with {name} = {value!r} among those asked for: it has "
-                f"{', '.join(map(str, found[name].unique()))}"
-            )
-        found = kept
+        known(found[name].unique(), str(value), f"{name} beside what else is asked of the study")
+        found = found[found[name] == value]
     return found.copy()
 
 

@@ -178,7 +178,8 @@ def _published(table: str, dataset: str) -> dict[tuple[str, str], dict[tuple[str
     """Return the cells beside ours by row: of the counterpart, or Rank-1 of the paper's three."""
     if table == "beyond":
         return {}
-    cells = printed(table).fillna(Absent.NOT_IN_PAPER.value)
+    # A table may print 100 beside 100.0; here all have a decimal, as what is measured.
+    cells = printed(table).fillna(Absent.NOT_IN_PAPER.value).replace("100", "100.0")
     if name := COUNTERPART.get(dataset):
         beside = cells[[name]].rename(columns={name: f"published, {name}"}, level=0)
     else:
