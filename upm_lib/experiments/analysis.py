@@ -72,9 +72,16 @@ def pair_shares(
 
 def part_vectors(bench: Bench, method: str, trial: int = 1) -> list[Tensor]:
     """Unit vectors of every single part of one network: of probes [k, P, d], gallery [k, G, d]."""
-    made = bench.measurement(method, trial)
-    sides = measuring.trial_vectors(bench, made)  # the parts side by side
-    return [unit(side.unflatten(1, (made.config.k, -1))).transpose(0, 1) for side in sides]
+    (network,) = networks.of(bench, bench.measurement(method, trial))
+    halves, source = measuring.searched(bench, trial), networks.source_of(bench, bench.config)
+    found = []
+    for side in (halves.probe, halves.gallery):
+        index = bench.frames.of(side)
+        frames = unit(features.extract(network, source, index, bench.config))
+        owner, how = bench.frames.tracklet[index], bench.config.tracklet_pool
+        pooled = [features.pool_tracklets(part, owner, how) for part in frames.unbind(1)]
+        found.append(torch.stack(pooled)[:, np.argsort(np.argsort(side))])
+    return found
 
 
 def part_rank1(bench: Bench, method: str, trial: int = 1) -> np.ndarray:
