@@ -96,8 +96,9 @@ def lookalikes(bench: Bench, method: str, trial: int = 1) -> pd.DataFrame:
     """Return, for each part, two different test people whose part is most alike.
 
     A person appears once: parts are served in the order in which their nearest pair is found, and
-    some get none where there are fewer people than two a part. Top part first; columns part (from
-    1), probe and gallery (tracklets), distance (of the part) and whole (of all parts), in 0..2.
+    some get none where there are fewer people than two a part. One row a part, top part first;
+    columns part (from 1), probe and gallery (tracklets), distance (of the part) and whole (of all
+    parts together), both in 0..2.
     """
     halves = splits.split(bench.dataset, trial)
     pairs = zip(*part_vectors(bench, method, trial), strict=True)
