@@ -1,9 +1,10 @@
-"""The committed study of the synthetic worlds: baseline, parts and fusion, trial by trial.
+"""The committed study of WARD and the synthetic worlds: baseline, parts and fusion, by trial.
 
 ``data_scripts/study.py`` measured it and wrote ``study.csv`` (one line a measurement) and
-``study.json`` (configs and versions). All of it is synthetic. Differences are paired: two methods
-are compared on the same trial, which has the same people, and then averaged. A table writes mean ±
-standard deviation over the trials; of a single trial it writes the value alone.
+``study.json`` (configs and versions). WARD's people are real, all others synthetic. Differences
+are paired: two methods are compared on the same trial, which has the same people, and then
+averaged. A table writes mean ± standard deviation over the trials; of a single trial it writes the
+value alone.
 """
 
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from importlib import resources
 from itertools import product
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from upm_lib.config import PARTS, UserError, known
@@ -23,6 +25,7 @@ Where = Mapping[str, Any]  # column of the study -> its value
 METHODS: dict[str, Where] = {m: {"method": m} for m in ("untrained", "baseline", "local", "global")}
 METHODS["fusion"] = {"method": "fusion"}
 METHODS["fusion, scaled first"] = {"method": "fusion", "variant": "normalise_branches=True"}
+METRICS = {"Rank-1": "rank1", "Rank-5": "rank5", "Rank-20": "rank20", "mAP": "mAP"}
 # What the clean world was also measured with.
 BACKBONES: dict[str, Where] = {
     "MobileNetV1, ImageNet weights": {"scale": "frozen"},
@@ -59,10 +62,20 @@ def trials(metric: str = "rank1", **wanted: Any) -> pd.Series:
     What is not given is the usual: k = 8, no variant, no knob turned. The baseline has one part,
     and the local-aware network of one part is the baseline.
     """
-    usual = {"scale": "frozen", "k": 8, "variant": "", "knob": ""} | wanted
+    return rows(**_usual(wanted)).set_index("trial")[metric].sort_index()
+
+
+def found(metric: str = "rank1", **wanted: Any) -> pd.Series:
+    """Return what :func:`trials` does, or an empty series of a setting that nobody measured."""
+    same = [_rows()[name] == value for name, value in _usual(wanted).items()]
+    return _rows()[np.logical_and.reduce(same)].set_index("trial")[metric].sort_index()
+
+
+def _usual(wanted: Where) -> dict[str, Any]:
+    usual = {"scale": "frozen", "k": 8, "variant": "", "knob": ""} | dict(wanted)
     if usual.get("method") == "baseline" or (usual.get("method"), usual["k"]) == ("local", 1):
         usual |= {"method": "baseline", "k": 1}
-    return rows(**usual).set_index("trial")[metric].sort_index()
+    return usual
 
 
 def difference(first: pd.Series, second: pd.Series) -> dict[str, float]:
@@ -107,6 +120,27 @@ def comparison(metric: str = "rank1") -> pd.DataFrame:
     """Return the main comparison: the methods (rows) in the three worlds."""
     worlds = {name: {"dataset": name} for name in WORLDS}
     return table(worlds, METHODS, metric).rename_axis("method")
+
+
+def people(variant: str = "") -> pd.DataFrame:
+    """Return the main comparison on WARD, real people: mean ± standard deviation over ten trials.
+
+    Columns Rank-1, Rank-5, Rank-20 and mAP in percent, and the paired difference of Rank-1 to the
+    baseline in points with its 95 % interval. The variant "tracklet_pool=max" has the maximum over
+    a tracklet's frames in place of the mean.
+    """
+    lines = {}
+    base = trials(dataset="ward", method="baseline", variant=variant)
+    for name, where in METHODS.items():
+        both = [v for v in (where.get("variant", ""), variant if name != "untrained" else "") if v]
+        setting = {"dataset": "ward", **where, "variant": ", ".join(both)}
+        lines[name] = {
+            title: spread(trials(metric, **setting)) for title, metric in METRICS.items()
+        }
+        gap = difference(trials(**setting), base)
+        apart = "{mean:+.1f} [{low:+.1f}, {high:+.1f}]".format(**gap)
+        lines[name]["over the baseline"] = "" if name == "baseline" else apart
+    return pd.DataFrame.from_dict(lines, orient="index").rename_axis("method")
 
 
 def by_parts(dataset: str) -> pd.DataFrame:
