@@ -19,22 +19,11 @@ import cv2
 import numpy as np
 from tqdm.auto import tqdm
 
-from upm_lib.synthetic.pedestrian import (
-    BACKGROUND,
-    HEIGHT,
-    WIDTH,
-    Figure,
-    H,
-    Look,
-    Pose,
-    W,
-    draw_look,
-    hidden,
-    pick,
-)
+from upm_lib.synthetic import pedestrian
+from upm_lib.synthetic.pedestrian import HEIGHT, WIDTH, Figure, H, Pose, W
 from upm_lib.synthetic.scenery import MARGIN, PAN_W, SCENES, Barrier, panorama
 
-RENDERER_VERSION = 1
+RENDERER_VERSION = 2
 MAX_CAMERAS = 8
 
 
@@ -135,55 +124,49 @@ def _walk(world: World, person: int, camera: int) -> tuple[Pose, np.ndarray]:
     return Pose(yaw, phase, foot, _STATURE * scale, light), np.rint(offset).astype(int)
 
 
-def _look(world: World, rng: np.random.Generator) -> Look:
-    return draw_look(rng, world.shared_garments, world.colour_jitter)
+def _figure(world: World, rng: np.random.Generator, pose: Pose) -> Figure:
+    """Somebody of a look of their own."""
+    return Figure(pedestrian.draw_look(rng, world.shared_garments, world.colour_jitter), pose)
 
 
-def _stranger(world: World, rng: np.random.Generator, own: Pose, middle: float, near: bool,
-              pace: float) -> Figure:  # fmt: skip
-    """A walker nearer or farther than the person, at the crop's middle at one frame."""
+def _stranger(world: World, rng: np.random.Generator, own: Pose, times: range) -> Figure:
+    """A walker: farther than the person and about all the time, or nearer and there for a while."""
+    near, frames = len(times) < world.frames, np.arange(world.frames)
     share = rng.uniform(1.1, 1.25) if near else rng.uniform(0.72, 0.85)
-    frames, way = np.arange(world.frames), 1 if rng.random() < 0.5 else -1
+    way, yaw = (1, -1)[rng.integers(2)], math.pi / 2 - 0.4 * rng.random()
+    pace = rng.uniform(0.5, 0.8) * W / len(times) if near else rng.uniform(2, 8)
     x = W * (rng.uniform(0.35, 0.65) if near else rng.uniform(-0.1, 1.1))
-    row = own.foot[0, 1] + (22 if near else -150 * (1 - share))
-    foot = np.stack([x + way * pace * (frames - middle), np.full(world.frames, row)], axis=-1)
-    yaw = np.full(world.frames, way * (math.pi / 2 - 0.4 * rng.random()))
+    x = x + way * pace * (frames - times.start - (len(times) - 1) / 2)
+    y = own.foot[0, 1] + (22 if near else -150 * (1 - share)) + 0 * frames
     phase = 2 * math.pi * rng.random() + 1.1 * frames
-    return Figure(_look(world, rng), Pose(yaw, phase, foot, own.size * share, own.light))
+    pose = Pose(way * yaw + 0 * x, phase, np.stack([x, y], -1), own.size * share, own.light)
+    return _figure(world, rng, pose)
 
 
 def _behind(world: World, person: int, camera: int, own: Pose) -> list[Figure]:
     """One to three walkers behind the person, in a share of the tracklets, farthest first."""
-    rng = _rng(world, "clutter", person, camera)
-    if rng.random() >= world.clutter:
-        return []
-    figures = [
-        _stranger(world, rng, own, world.frames / 2, False, rng.uniform(2, 8))
-        for _ in range(rng.integers(1, 4))
-    ]
-    return sorted(figures, key=lambda figure: figure.pose.size)
+    rng, always = _rng(world, "clutter", person, camera), range(world.frames)
+    count = rng.integers(1, 4) if rng.random() < world.clutter else 0
+    figures = [_stranger(world, rng, own, always) for _ in range(count)]
+    return sorted(figures, key=lambda figure: figure.size)
 
 
 def _in_front(
     world: World, person: int, camera: int, own: Pose, slide: np.ndarray
-) -> list[tuple[range, Figure | Barrier]]:
+) -> Iterator[tuple[range, Figure | Barrier]]:
     """What stands or passes in front: pairs of the frames concerned and a thing to paint."""
     rng = _rng(world, "occlusion", person, camera)
-    if rng.random() >= world.occlusion:
-        return []
-    found = []
-    for _ in range(rng.integers(1, 3)):
+    for _ in range(rng.integers(1, 3) if rng.random() < world.occlusion else 0):
         length = max(1, round(rng.uniform(0.3, 0.5) * world.frames))
         first = int(rng.integers(world.frames - length + 1))
-        kind = pick(rng, ("walker", "railing", "pole", "wall"))
+        times, kind = (
+            range(first, first + length),
+            pedestrian.pick(rng, ("walker", "railing", "pole", "wall")),
+        )
         if kind == "walker":
-            pace = rng.uniform(0.5, 0.8) * W / length
-            middle = first + (length - 1) / 2
-            thing: Figure | Barrier = _stranger(world, rng, own, middle, True, pace)
+            yield times, _stranger(world, rng, own, times)
         else:
-            thing = Barrier(kind, rng, slide - slide[first])
-        found.append((range(first, first + length), thing))
-    return found
+            yield times, Barrier(kind, rng, slide - slide[first])
 
 
 def _curves(world: World, person: int, camera: int) -> np.ndarray:
@@ -204,22 +187,23 @@ class _Stage:
     """Everything that a tracklet shows, laid out for all frames."""
 
     offset: np.ndarray  # column and row of the panorama at the crop's corner [frames, 2]
-    behind: list[Figure]
     figure: Figure  # the person
-    front: list[tuple[range, Figure | Barrier]]
+    layers: list[tuple[range, Figure | Barrier]]  # when there is what, from far to near
 
-    def before(self, frame: int) -> list[Figure | Barrier]:
-        """What is in front of the person in one frame."""
-        return [thing for window, thing in self.front if frame in window]
+    def at(self, frame: int) -> list[Figure | Barrier]:
+        """What there is in one frame, from far to near."""
+        return [layer for times, layer in self.layers if frame in times]
 
 
 def _stage(world: World, person: int, camera: int) -> _Stage:
     if not (1 <= person <= world.identities and 0 <= camera < world.cameras):
         raise ValueError(f"no person {person} or no camera {camera} in {world}")
     pose, offset = _walk(world, person, camera)
-    figure = Figure(_look(world, _rng(world, "look", person)), pose)
-    behind = _behind(world, person, camera, pose)
-    return _Stage(offset, behind, figure, _in_front(world, person, camera, pose, offset[:, 0]))
+    figure = _figure(world, _rng(world, "look", person), pose)
+    layers: list[tuple[range, Figure | Barrier]] = [
+        (range(world.frames), f) for f in (*_behind(world, person, camera, pose), figure)]
+    layers += _in_front(world, person, camera, pose, offset[:, 0])
+    return _Stage(offset, figure, layers)
 
 
 def render_tracklet(world: World, person: int, camera: int) -> np.ndarray:
@@ -230,7 +214,7 @@ def render_tracklet(world: World, person: int, camera: int) -> np.ndarray:
     frames = np.empty((world.frames, HEIGHT, WIDTH, 3), dtype=np.uint8)
     for frame, (column, row) in enumerate(stage.offset):
         canvas = scene[row : row + H, column : column + W].copy()
-        for layer in (*stage.behind, stage.figure, *stage.before(frame)):
+        for layer in stage.at(frame):
             layer.paint(canvas, frame)
         small = cv2.resize(canvas, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
         soft = cv2.GaussianBlur(small, (3, 3), 0.5 + 0.1 * (camera % 3))
@@ -249,9 +233,9 @@ def regions(world: World, person: int, camera: int) -> np.ndarray:
     stage = _stage(world, person, camera)
     maps = np.empty((world.frames, HEIGHT, WIDTH), dtype=np.uint8)
     for frame in range(world.frames):
-        large = stage.figure.regions(frame)
-        for thing in stage.before(frame):
-            large[hidden(thing, frame)] = BACKGROUND
+        large, layers = stage.figure.regions(frame), stage.at(frame)
+        for thing in layers[layers.index(stage.figure) + 1 :]:
+            large[pedestrian.hidden(thing.paint, frame)] = pedestrian.BACKGROUND
         maps[frame] = cv2.resize(large, (WIDTH, HEIGHT), interpolation=cv2.INTER_NEAREST)
     return maps
 
