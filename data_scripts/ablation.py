@@ -58,7 +58,7 @@ def table(bench: Bench, trials: int, switches: list[str]) -> str:
     config = bench.config
     text = [
         f"Rank-1 in %, {bench.label} `{config.dataset}`, scale {bench.scale}, {config.backbone} at "
-        f"{config.height}x{config.width}, {config.steps} steps, k = {config.k}, {trials} trials of "
+        f"{config.height}x{config.width}, {config.length}, k = {config.k}, {trials} trials of "
         f"{len(bench.dataset.people) // 2} test people; mean ± standard deviation over the trials, "
         "differences paired by trial with the 95 % interval of their mean.",
         "",

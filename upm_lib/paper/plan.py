@@ -275,9 +275,9 @@ def expectation(bench: Bench) -> list[str]:
     The time is an estimate from the network's multiply-adds and an assumed sustained speed. The
     values are given at the paper's scale and for real data only.
     """
-    config = bench.config
     if bench.scale != "paper":
         return []
+    config = bench.measurement("fusion", bench.config.trial).config
     network = model.build(config.replace(weights=None, freeze=0))
     flops = 2 * complexity.honest_count(network, config.height, config.width).multiply_adds
     rate = SUSTAINED[config.backbone]

@@ -243,7 +243,7 @@ def heading(table: str, bench: Bench, trials: int | str) -> list[str]:
     config, numbers = bench.config, trial_numbers(trials)
     kind = "synthetic data" if bench.is_synthetic else "real data"
     people = len(set(bench.people(splits.split(bench.dataset, numbers[0]).probe)))
-    how = [f"scale {bench.scale}", config.backbone, f"{config.steps} steps"]
+    how = [f"scale {bench.scale}", config.backbone, config.length]
     how += [f"k = {config.k}"] if table in ("1", "2") else []
     how += [f"trial {numbers[0]}" if len(numbers) == 1 else f"trials {trials_text(numbers)}"]
     what = f"{config.dataset} ({kind}, {people} test people)"
@@ -273,9 +273,9 @@ def notes(table: str, bench: Bench, trials: int | str = 1) -> list[str]:
 def command(table: str, bench: Bench, trials: int | str = 1) -> str:
     """Return the command that runs a table to the end, with the bench's parameters."""
     usual = preset(bench.config.dataset, bench.scale)
-    names = ("root", "backbone", "weights", "k", "pool", "steps", "seed", "min_frames", "splits")
-    own = {n: getattr(bench.config, n) for n in names}
-    own = {n: value for n, value in own.items() if value != getattr(usual, n)}
+    names = "root backbone weights k pool steps epochs seed min_frames splits"
+    own = {n: getattr(bench.config, n) for n in names.split()}
+    own = {n: value for n, value in own.items() if value not in (None, getattr(usual, n))}
     options = {"dataset": bench.config.dataset, "scale": bench.scale, **own, "trials": trials}
     words = [f"--{name.replace('_', '-')} {shlex.quote(str(v))}" for name, v in options.items()]
     return f"python -m upm_lib table {table} {' '.join(words)}"
