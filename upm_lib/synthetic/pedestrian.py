@@ -19,6 +19,7 @@ _ZOOM = 2  # people are drawn at twice the size, then averaged
 H, W = HEIGHT * _ZOOM, WIDTH * _ZOOM
 _PITCH = 0.13  # cameras look slightly down: nearer points appear lower
 _ROWS, _COLUMNS = 64, 96  # texture of a tube: height, angle around the body
+Paint = Callable[[np.ndarray, int], None]  # draws a frame's part on a canvas, uint8 RGB [H, W, 3]
 BACKGROUND, HEAD, TORSO, LEGS = range(4)  # regions of the body, see Figure.regions
 # Of each texel: 0 (top) to 1, and -pi to pi (0 = front, positive = the person's left).
 _TALL, _ANGLE = np.mgrid[:_ROWS, :_COLUMNS]
@@ -32,9 +33,10 @@ COMMON = (
 _SKINS = ((238, 200, 172), (222, 178, 146), (196, 150, 116), (150, 106, 78), (98, 68, 52))
 _HAIRS = ((26, 22, 22), (58, 40, 30), (96, 66, 42), (170, 130, 78), (120, 118, 116), (132, 62, 34))
 _PATTERNS = ("plain", "plain", "rows", "columns", "check", "logo", "halves", "open", "open")
+_BODY = ("shoe", "hand", "hips", "torso", "neck", "head")  # what everybody has
 _BOTTOMS = ("trousers", "trousers", "trousers", "shorts", "skirt", "long skirt")
-_BAGS = ("none", "none", "backpack", "backpack", "side bag", "hand bag")
-_HATS = ("none", "none", "none", "none", "cap", "beanie")
+_BAGS = ("no bag", "no bag", "backpack", "backpack", "side bag", "hand bag")
+_HATS = ("no hat", "no hat", "no hat", "no hat", "cap", "beanie")
 
 # Limbs: region, texture, joints, and radii in statures.
 _LEG, _ARM = ("hip", "knee", "ankle"), ("shoulder", "elbow", "wrist")
@@ -80,22 +82,17 @@ _DRAPES = {
 
 @dataclass
 class Look:
-    """What a person looks like wherever they are seen."""
+    """What a person looks like wherever they are seen: sizes as factors of the usual ones."""
 
     height: float
     width: float
     leg: float
-    stride: float
-    shape: float
-    colours: dict[str, np.ndarray]  # skin, hair, top, second, bottom, shoe, bag, hat
+    stride: float  # swing of the legs in radians
+    shape: float  # broad shoulders (positive) or broad hips
+    side: int  # where a bag is carried, 1: left, -1: right
+    worn: set[str]  # names of limbs, bodies and drapes, and a hat
     pattern: str
-    lower: str
-    bag: str
-    hat: str
-    long_hair: bool
-    sleeves: bool
-    coat: bool
-    side: int
+    colours: dict[str, np.ndarray]  # skin, hair, top, second, bottom, shoe, bag, hat
     textures: dict[str, np.ndarray] = field(default_factory=dict)
 
 
@@ -111,16 +108,17 @@ def free_colour(rng: np.random.Generator) -> np.ndarray:
     return cv2.cvtColor(pixel, cv2.COLOR_HSV2RGB)[0, 0].astype(np.float64)
 
 
-def draw_look(rng: np.random.Generator, shared: float, spread: float) -> Look:
-    """Draw one person's look; the two arguments, of garments' colours, do not shift the stream.
+def draw_look(rng: np.random.Generator, shared: float) -> Look:
+    """Draw one person's look.
 
-    A garment's colour is of the small common palette with probability ``shared``, else any.
+    A garment's colour is about one of the small common palette with probability ``shared``, else
+    any; the stream of random numbers is the same.
     """
     size, colours = rng.random(5).tolist(), {}
     for name in ("top", "second", "bottom", "shoe", "bag", "hat"):
         common, free = np.array(pick(rng, COMMON)), free_colour(rng)
         chosen = common if rng.random() < shared else free
-        colours[name] = np.clip(chosen + spread * rng.standard_normal(3), 12, 240)
+        colours[name] = np.clip(chosen + 14 * rng.standard_normal(3), 12, 240)
     for name, choice in (("skin", _SKINS), ("hair", _HAIRS)):
         colours[name] = np.array(pick(rng, choice), dtype=np.float64)
     colours["shoe"] *= 0.6
@@ -128,13 +126,15 @@ def draw_look(rng: np.random.Generator, shared: float, spread: float) -> Look:
     if np.abs(colours["second"] - top).sum() < 120:  # a pattern has to be visible
         colours["second"] = 0.35 * top if top.mean() > 120 else 255 - 0.4 * top
     pattern, lower, bag, hat = (pick(rng, kind) for kind in (_PATTERNS, _BOTTOMS, _BAGS, _HATS))
-    long_hair, sleeves, coat, left = (rng.random(4) < (0.4, 0.7, 0.15, 0.5)).tolist()
+    hair, sleeves, coat, left = (rng.random(4) < (0.4, 0.7, 0.15, 0.5)).tolist()
+    worn = {*_BODY, lower, bag, hat, "trousers" if lower == "trousers" else "bare leg"}
+    worn |= {"sleeve"} if sleeves or coat or pattern == "open" else {"bare arm", "short sleeve"}
+    worn |= {name for name, is_worn in (("long hair", hair), ("coat", coat)) if is_worn}
     look = Look(
         height=0.93 + 0.11 * size[0], width=0.86 + 0.34 * size[1], leg=0.95 + 0.1 * size[2],
         stride=(0.36 + 0.14 * size[3]) * (0.6 if lower == "long skirt" else 1.0),
-        shape=0.08 * (2 * size[4] - 1), colours=colours, pattern=pattern, lower=lower, bag=bag,
-        hat=hat, long_hair=long_hair, sleeves=sleeves or coat or pattern == "open", coat=coat,
-        side=1 if left else -1,
+        shape=0.08 * (2 * size[4] - 1), side=1 if left else -1, worn=worn, pattern=pattern,
+        colours=colours,
     )  # fmt: skip
     weave = rng.standard_normal((8, 12)).astype(np.float32)
     look.textures = _textures(look, cv2.resize(weave, (_COLUMNS, _ROWS)))
@@ -146,7 +146,6 @@ def _textures(look: Look, weave: np.ndarray) -> dict[str, np.ndarray]:
     made = {name: np.tile(colour, (_ROWS, _COLUMNS, 1)) for name, colour in look.colours.items()}
     hem = np.where(_TALL > 0.95, 0.75, 1.0)
     slit, pleats = np.where(_FRONT < 0.06 + 0.14 * _TALL, 0.45, 1.0), 1 + 0.1 * np.sin(_ANGLE * 10)
-    made["strap"] = made["bag"] * 0.6
     made["bag"] *= np.where(_TALL < 0.3, 0.75, 1.0)[..., None]
     made["coat"] = made["top"] * (slit * hem)[..., None]
     made["skirt"] = made["bottom"] * (pleats * hem)[..., None]
@@ -177,8 +176,8 @@ def _garment(look: Look) -> np.ndarray:
         "backpack": (np.abs(_FRONT - 0.72) < 0.15) & (_TALL < 0.62),
         "side bag": np.abs(_TALL - 0.5 - 0.46 * look.side * np.sin(_ANGLE)) < 0.045,
     }
-    if look.bag in straps:
-        cloth[straps[look.bag]] = look.colours["bag"] * 0.6
+    for bag in look.worn & straps.keys():
+        cloth[straps[bag]] = look.colours["bag"] * 0.6
     return cloth
 
 
@@ -190,7 +189,7 @@ def _head(look: Look) -> np.ndarray:
     head[(_TALL > 0.55) & (_TALL < 0.66) & (_FRONT < 0.12)] *= 0.86
     hairline = np.where(_FRONT < 1.0, 0.27 + 0.1 * _FRONT, 0.37 + 0.8 * (_FRONT - 1.0))
     head[np.minimum(hairline, 0.86) > _TALL] = look.colours["hair"]
-    if look.hat != "none":
+    if look.worn & {"cap", "beanie"}:
         head[_TALL < 0.4] = look.colours["hat"]
         head[(_TALL > 0.33) & (_TALL < 0.4)] *= 0.7
     return head
@@ -284,7 +283,7 @@ def _looked_up(picture: np.ndarray, column: np.ndarray, row: np.ndarray) -> np.n
     return cv2.remap(picture, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def hidden(paint: Callable[[np.ndarray, int], None], frame: int) -> np.ndarray:
+def hidden(paint: Paint, frame: int) -> np.ndarray:
     """Tell which pixels are hidden by what is painted in a frame: bool [H, W] of the doubled crop.
 
     What looks alike on black and on white is hidden; a shadow, which only darkens, hides nothing.
@@ -306,19 +305,13 @@ class Figure:
         feet = [joints[part][:, 1] for joints in sides for part in ("heel", "toe")]
         self.hip = 0.018 - np.min(feet, axis=0)  # the lower foot stands on the ground
         self.sides = [{n: self._at(*joint.T) for n, joint in joints.items()} for joints in sides]
-        legs = ["trousers"] if look.lower == "trousers" else ["bare leg"]
-        legs += ["shorts"] if look.lower == "shorts" else []
-        arms = ["sleeve"] if look.sleeves else ["bare arm", "short sleeve"]
         for joints in self.sides:
-            for name in ("shoe", *legs, "hand", *arms):
+            for name in (name for name in _LIMBS if name in look.worn):
                 self._add_limb(name, joints)
-        worn = {look.bag, look.hat, "long hair" if look.long_hair else ""}
-        for name in _BODIES:
-            if name in worn | {"hips", "torso", "neck", "head"}:
-                self._add_body(name)
-        for name in (look.lower, "coat" if look.coat else ""):
-            if name in _DRAPES:
-                self._add_drape(name)
+        for name in (name for name in _BODIES if name in look.worn):
+            self._add_body(name)
+        for name in (name for name in _DRAPES if name in look.worn):
+            self._add_drape(name)
 
     def paint(self, canvas: np.ndarray, frame: int) -> None:
         """Draw shadow and body, far parts first, on a canvas, uint8 RGB [H, W, 3]."""

@@ -5,7 +5,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from upm_lib.synthetic.pedestrian import COMMON, H, W, free_colour, pick
+from upm_lib.synthetic.pedestrian import COMMON, H, Paint, W, free_colour, pick
 
 MARGIN = 64  # spare rows of a panorama above and below the crop
 PAN_H, PAN_W = H + 2 * MARGIN, 1600
@@ -29,7 +29,7 @@ def _box(left: int, top: int, right: int, bottom: int) -> list[tuple[int, int]]:
 
 
 def _ring(x: int, y: int, radius: int) -> np.ndarray:
-    return cv2.ellipse2Poly((x, y), (radius, radius), 0, 0, 360, 15)
+    return np.array(cv2.ellipse2Poly((x, y), (radius, radius), 0, 0, 360, 15))
 
 
 # Things, as polygons over one another: a colour, or a factor of the thing's own; thickness of the
@@ -52,7 +52,7 @@ _PROPS: tuple[list, ...] = (
      *((tone, 0, _ring(x, 0, r)) for x in (42, 162) for tone, r in ((_BLACK, 17), (_GREY, 8)))],
 )  # fmt: skip
 _STRIPE = [((216, 214, 206), 0, [(0, 170), (20, 46), (62, 46), (50, 170)])]  # of a zebra crossing
-_BARRIERS: dict[str, list] = {
+BARRIERS: dict[str, list] = {
     "pole": [(tone, 0, _box(left, 0, right, H))
              for tone, left, right in ((1.0, 0, 24), (1.25, 5, 8), (0.6, 18, 24))],
     "railing": [(tone, 0, _box(0, row, W, row + high))
@@ -155,18 +155,10 @@ def panorama(stream: tuple[int, ...], camera: int) -> np.ndarray:
     return cv2.GaussianBlur(image, (5, 5), 0)
 
 
-class Barrier:
-    """A railing, a pole or a low wall in front of the person."""
-
-    def __init__(self, kind: str, rng: np.random.Generator, slide: np.ndarray) -> None:
-        """Draw colour and place; ``slide``: shift of the scene, which a pole follows."""
-        self.colour = np.array(pick(rng, COMMON)) * 0.6 + rng.uniform(30, 60, 3)
-        self.x, high = rng.uniform(0.2, 0.8) * W, rng.uniform()
-        self.thing, self.slide = _BARRIERS[kind], slide
-        if kind != "pole":
-            self.x, self.slide = 0.0, 0 * slide
-        self.y = {"pole": 0, "railing": 0.45 + 0.2 * high, "wall": 0.62 + 0.16 * high}[kind] * H
-
-    def paint(self, canvas: np.ndarray, frame: int) -> None:
-        """Draw the barrier into one frame."""
-        _stand(canvas, self.thing, self.colour, self.x - self.slide[frame], self.y)
+def barrier(kind: str, rng: np.random.Generator, slide: np.ndarray) -> Paint:
+    """A railing, a pole or a low wall; ``slide``: shift of the scene, which a pole follows."""
+    own = np.array(pick(rng, COMMON)) * 0.6 + rng.uniform(30, 60, 3)
+    along, high = rng.uniform(0.2, 0.8) * W, rng.uniform()
+    y = {"pole": 0, "railing": 0.45 + 0.2 * high, "wall": 0.62 + 0.16 * high}[kind] * H
+    x = along - slide if kind == "pole" else 0.0 * slide
+    return lambda canvas, frame: _stand(canvas, BARRIERS[kind], own, x[frame], y)

@@ -20,8 +20,8 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from upm_lib.synthetic import pedestrian
-from upm_lib.synthetic.pedestrian import HEIGHT, WIDTH, Figure, H, Pose, W
-from upm_lib.synthetic.scenery import MARGIN, PAN_W, SCENES, Barrier, panorama
+from upm_lib.synthetic.pedestrian import HEIGHT, WIDTH, Figure, H, Paint, Pose, W
+from upm_lib.synthetic.scenery import BARRIERS, MARGIN, PAN_W, SCENES, barrier, panorama
 
 RENDERER_VERSION = 2
 MAX_CAMERAS = 8
@@ -38,9 +38,6 @@ class World:
         seed: another seed gives other people, walks and scenes.
         camera_gap: 0 gives every camera the same colours, 1 the strongest gammas and casts.
         yaw_mix: 0 lets all cameras see people from one side, 1 each from a side of its own.
-        yaw_sd: standard deviation of a tracklet's viewing direction, in radians.
-        illumination: standard deviation of a tracklet's log gain, log gamma and log cast.
-        colour_jitter: standard deviation of a garment's colour around its palette entry, of 255.
         jitter: standard deviation of the box's shift from frame to frame.
         scale_sd: standard deviation of a tracklet's log scale.
         vertical_sd: standard deviation of a tracklet's vertical shift.
@@ -57,9 +54,6 @@ class World:
     seed: int = 0
     camera_gap: float = 0.3
     yaw_mix: float = 0.5
-    yaw_sd: float = 0.5
-    illumination: float = 0.04
-    colour_jitter: float = 14.0
     jitter: float = 0.03
     scale_sd: float = 0.05
     vertical_sd: float = 0.0
@@ -88,6 +82,8 @@ _STREAMS = ("look", "walk", "box", "light", "noise", "clutter", "occlusion", "sc
 _FOOT = 242  # row of the feet in an aligned crop
 _STATURE = 222  # rows of a person of average height
 _CAMERA_YAW = (-0.3, 1.3, -1.4, 2.5, 0.6, -2.3, 3.1, 0.1)
+_YAW_SD = 0.5  # of a tracklet's viewing direction, in radians
+_LIGHT_SD = 0.04  # of a tracklet's log gain, log gamma and log cast
 
 
 def _stream(world: World, purpose: str, person: int = 0, camera: int = 0) -> tuple[int, ...]:
@@ -106,7 +102,7 @@ def _walk(world: World, person: int, camera: int) -> tuple[Pose, np.ndarray]:
     """
     rng, box = _rng(world, "walk", person, camera), _rng(world, "box", person, camera)
     frames = np.arange(world.frames)
-    side = 0.45 + world.yaw_mix * _CAMERA_YAW[camera] + world.yaw_sd * rng.standard_normal()
+    side = 0.45 + world.yaw_mix * _CAMERA_YAW[camera] + _YAW_SD * rng.standard_normal()
     yaw = side + 0.03 * (frames - world.frames / 2) * rng.standard_normal()
     cadence = 0.95 + 0.35 * rng.random()
     phase = 2 * math.pi * rng.random() + cadence * frames
@@ -124,56 +120,54 @@ def _walk(world: World, person: int, camera: int) -> tuple[Pose, np.ndarray]:
     return Pose(yaw, phase, foot, _STATURE * scale, light), np.rint(offset).astype(int)
 
 
-def _figure(world: World, rng: np.random.Generator, pose: Pose) -> Figure:
-    """Somebody of a look of their own."""
-    return Figure(pedestrian.draw_look(rng, world.shared_garments, world.colour_jitter), pose)
-
-
-def _stranger(world: World, rng: np.random.Generator, own: Pose, times: range) -> Figure:
-    """A walker: farther than the person and about all the time, or nearer and there for a while."""
-    near, frames = len(times) < world.frames, np.arange(world.frames)
+def _stranger(
+    world: World, rng: np.random.Generator, own: Pose, times: range, near: bool
+) -> Figure:
+    """A walker, nearer than the person or farther away, in the crop at about the given frames."""
+    frames, way = np.arange(world.frames), (1, -1)[rng.integers(2)]
     share = rng.uniform(1.1, 1.25) if near else rng.uniform(0.72, 0.85)
-    way, yaw = (1, -1)[rng.integers(2)], math.pi / 2 - 0.4 * rng.random()
     pace = rng.uniform(0.5, 0.8) * W / len(times) if near else rng.uniform(2, 8)
-    x = W * (rng.uniform(0.35, 0.65) if near else rng.uniform(-0.1, 1.1))
-    x = x + way * pace * (frames - times.start - (len(times) - 1) / 2)
-    y = own.foot[0, 1] + (22 if near else -150 * (1 - share)) + 0 * frames
+    middle = W * (rng.uniform(0.35, 0.65) if near else rng.uniform(-0.1, 1.1))
+    foot = np.empty((world.frames, 2))
+    foot[:, 0] = middle + way * pace * (frames - times.start - (len(times) - 1) / 2)
+    foot[:, 1] = own.foot[0, 1] + (22 if near else -150 * (1 - share))
+    yaw = np.full(world.frames, way * (math.pi / 2 - 0.4 * rng.random()))
     phase = 2 * math.pi * rng.random() + 1.1 * frames
-    pose = Pose(way * yaw + 0 * x, phase, np.stack([x, y], -1), own.size * share, own.light)
-    return _figure(world, rng, pose)
+    look = pedestrian.draw_look(rng, world.shared_garments)
+    return Figure(look, Pose(yaw, phase, foot, own.size * share, own.light))
 
 
 def _behind(world: World, person: int, camera: int, own: Pose) -> list[Figure]:
     """One to three walkers behind the person, in a share of the tracklets, farthest first."""
     rng, always = _rng(world, "clutter", person, camera), range(world.frames)
     count = rng.integers(1, 4) if rng.random() < world.clutter else 0
-    figures = [_stranger(world, rng, own, always) for _ in range(count)]
+    figures = [_stranger(world, rng, own, always, near=False) for _ in range(count)]
     return sorted(figures, key=lambda figure: figure.size)
 
 
 def _in_front(
     world: World, person: int, camera: int, own: Pose, slide: np.ndarray
-) -> Iterator[tuple[range, Figure | Barrier]]:
+) -> list[tuple[range, Paint]]:
     """What stands or passes in front: pairs of the frames concerned and a thing to paint."""
-    rng = _rng(world, "occlusion", person, camera)
+    rng, found = _rng(world, "occlusion", person, camera), []
     for _ in range(rng.integers(1, 3) if rng.random() < world.occlusion else 0):
         length = max(1, round(rng.uniform(0.3, 0.5) * world.frames))
         first = int(rng.integers(world.frames - length + 1))
-        times, kind = (
-            range(first, first + length),
-            pedestrian.pick(rng, ("walker", "railing", "pole", "wall")),
-        )
+        times = range(first, first + length)
+        kind = pedestrian.pick(rng, ("walker", *BARRIERS))
         if kind == "walker":
-            yield times, _stranger(world, rng, own, times)
+            paint: Paint = _stranger(world, rng, own, times, near=True).paint
         else:
-            yield times, Barrier(kind, rng, slide - slide[first])
+            paint = barrier(kind, rng, slide - slide[first])
+        found.append((times, paint))
+    return found
 
 
 def _curves(world: World, person: int, camera: int) -> np.ndarray:
     """Tone curves of a tracklet, frame by frame: uint8 [frames, 256, 3]."""
     rng = _rng(world, "light", person, camera)
-    drift = np.exp(world.illumination * rng.standard_normal(5))
-    flicker = np.exp(0.25 * world.illumination * rng.standard_normal(world.frames))
+    drift = np.exp(_LIGHT_SD * rng.standard_normal(5))
+    flicker = np.exp(0.25 * _LIGHT_SD * rng.standard_normal(world.frames))
     gamma, gain, *cast, _ = SCENES[camera][3]
     power = gamma**world.camera_gap * drift[0]
     colour = (gain * np.array(cast)) ** world.camera_gap * drift[1] * drift[2:]
@@ -188,20 +182,21 @@ class _Stage:
 
     offset: np.ndarray  # column and row of the panorama at the crop's corner [frames, 2]
     figure: Figure  # the person
-    layers: list[tuple[range, Figure | Barrier]]  # when there is what, from far to near
+    layers: list[tuple[range, Paint]]  # when there is what, from far to near
 
-    def at(self, frame: int) -> list[Figure | Barrier]:
+    def at(self, frame: int) -> list[Paint]:
         """What there is in one frame, from far to near."""
-        return [layer for times, layer in self.layers if frame in times]
+        return [paint for times, paint in self.layers if frame in times]
 
 
 def _stage(world: World, person: int, camera: int) -> _Stage:
     if not (1 <= person <= world.identities and 0 <= camera < world.cameras):
         raise ValueError(f"no person {person} or no camera {camera} in {world}")
     pose, offset = _walk(world, person, camera)
-    figure = _figure(world, _rng(world, "look", person), pose)
-    layers: list[tuple[range, Figure | Barrier]] = [
-        (range(world.frames), f) for f in (*_behind(world, person, camera, pose), figure)]
+    look = pedestrian.draw_look(_rng(world, "look", person), world.shared_garments)
+    figure, always = Figure(look, pose), range(world.frames)
+    walkers = [*_behind(world, person, camera, pose), figure]
+    layers: list[tuple[range, Paint]] = [(always, walker.paint) for walker in walkers]
     layers += _in_front(world, person, camera, pose, offset[:, 0])
     return _Stage(offset, figure, layers)
 
@@ -214,8 +209,8 @@ def render_tracklet(world: World, person: int, camera: int) -> np.ndarray:
     frames = np.empty((world.frames, HEIGHT, WIDTH, 3), dtype=np.uint8)
     for frame, (column, row) in enumerate(stage.offset):
         canvas = scene[row : row + H, column : column + W].copy()
-        for layer in stage.at(frame):
-            layer.paint(canvas, frame)
+        for paint in stage.at(frame):
+            paint(canvas, frame)
         small = cv2.resize(canvas, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
         soft = cv2.GaussianBlur(small, (3, 3), 0.5 + 0.1 * (camera % 3))
         toned = cv2.LUT(soft, curves[frame][None])
@@ -234,8 +229,8 @@ def regions(world: World, person: int, camera: int) -> np.ndarray:
     maps = np.empty((world.frames, HEIGHT, WIDTH), dtype=np.uint8)
     for frame in range(world.frames):
         large, layers = stage.figure.regions(frame), stage.at(frame)
-        for thing in layers[layers.index(stage.figure) + 1 :]:
-            large[pedestrian.hidden(thing.paint, frame)] = pedestrian.BACKGROUND
+        for paint in layers[layers.index(stage.figure.paint) + 1 :]:
+            large[pedestrian.hidden(paint, frame)] = pedestrian.BACKGROUND
         maps[frame] = cv2.resize(large, (WIDTH, HEIGHT), interpolation=cv2.INTER_NEAREST)
     return maps
 
