@@ -280,7 +280,8 @@ class _Tube:
 
 
 def _looked_up(picture: np.ndarray, column: np.ndarray, row: np.ndarray) -> np.ndarray:
-    return cv2.remap(picture, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    place = column.astype(np.float32), row.astype(np.float32)  # of doubles OpenCV makes specks
+    return cv2.remap(picture, *place, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def hidden(paint: Paint, frame: int) -> np.ndarray:

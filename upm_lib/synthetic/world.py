@@ -176,40 +176,27 @@ def _curves(world: World, person: int, camera: int) -> np.ndarray:
     return np.rint(np.clip(curves, 0, 255)).astype(np.uint8)
 
 
-@dataclass
-class _Stage:
-    """Everything that a tracklet shows, laid out for all frames."""
-
-    offset: np.ndarray  # column and row of the panorama at the crop's corner [frames, 2]
-    figure: Figure  # the person
-    layers: list[tuple[range, Paint]]  # when there is what, from far to near
-
-    def at(self, frame: int) -> list[Paint]:
-        """What there is in one frame, from far to near."""
-        return [paint for times, paint in self.layers if frame in times]
-
-
-def _stage(world: World, person: int, camera: int) -> _Stage:
+def _stage(world: World, person: int, camera: int) -> tuple[np.ndarray, Figure, list[list[Paint]]]:
+    """Column and row of the panorama, the person, and frame by frame who is there, far to near."""
     if not (1 <= person <= world.identities and 0 <= camera < world.cameras):
         raise ValueError(f"no person {person} or no camera {camera} in {world}")
     pose, offset = _walk(world, person, camera)
-    look = pedestrian.draw_look(_rng(world, "look", person), world.shared_garments)
-    figure, always = Figure(look, pose), range(world.frames)
-    walkers = [*_behind(world, person, camera, pose), figure]
-    layers: list[tuple[range, Paint]] = [(always, walker.paint) for walker in walkers]
-    layers += _in_front(world, person, camera, pose, offset[:, 0])
-    return _Stage(offset, figure, layers)
+    figure = Figure(pedestrian.draw_look(_rng(world, "look", person), world.shared_garments), pose)
+    walkers = [walker.paint for walker in (*_behind(world, person, camera, pose), figure)]
+    front = _in_front(world, person, camera, pose, offset[:, 0])
+    there = [[paint for times, paint in front if n in times] for n in range(world.frames)]
+    return offset, figure, [[*walkers, *nearer] for nearer in there]
 
 
 def render_tracklet(world: World, person: int, camera: int) -> np.ndarray:
     """Draw a person (from 1) before a camera (from 0): RGB frames, uint8 [frames, 128, 64, 3]."""
-    stage = _stage(world, person, camera)
+    offset, _, layers = _stage(world, person, camera)
     curves, noise = _curves(world, person, camera), _rng(world, "noise", person, camera)
     scene = panorama(_stream(world, "scene", camera=camera), camera)
     frames = np.empty((world.frames, HEIGHT, WIDTH, 3), dtype=np.uint8)
-    for frame, (column, row) in enumerate(stage.offset):
+    for frame, (column, row) in enumerate(offset):
         canvas = scene[row : row + H, column : column + W].copy()
-        for paint in stage.at(frame):
+        for paint in layers[frame]:
             paint(canvas, frame)
         small = cv2.resize(canvas, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
         soft = cv2.GaussianBlur(small, (3, 3), 0.5 + 0.1 * (camera % 3))
@@ -225,11 +212,11 @@ def regions(world: World, person: int, camera: int) -> np.ndarray:
     0 background, 1 head, 2 torso with arms, 3 legs of the person (``Figure.regions``). What stands
     in front of the person, and everybody else, is background.
     """
-    stage = _stage(world, person, camera)
+    _, figure, layers = _stage(world, person, camera)
     maps = np.empty((world.frames, HEIGHT, WIDTH), dtype=np.uint8)
-    for frame in range(world.frames):
-        large, layers = stage.figure.regions(frame), stage.at(frame)
-        for paint in layers[layers.index(stage.figure.paint) + 1 :]:
+    for frame, paints in enumerate(layers):
+        large = figure.regions(frame)
+        for paint in paints[paints.index(figure.paint) + 1 :]:
             large[pedestrian.hidden(paint, frame)] = pedestrian.BACKGROUND
         maps[frame] = cv2.resize(large, (WIDTH, HEIGHT), interpolation=cv2.INTER_NEAREST)
     return maps
