@@ -56,7 +56,7 @@ class World:
     yaw_mix: float = 0.5
     jitter: float = 0.03
     scale_sd: float = 0.05
-    vertical_sd: float = 0.0
+    vertical_sd: float = 0.02
     clutter: float = 0.0
     occlusion: float = 0.0
     shared_garments: float = 0.5
@@ -72,9 +72,12 @@ class World:
             raise ValueError(f"a person is seen by 0 (all) to {self.cameras} cameras, got {self}")
 
 
+# As hard for the converged baseline as the sets they stand for (EXPERIMENTS.md): its Rank-1 is near
+# the published 82 % (PRID2011), 54 % (iLIDS-VID) and 79 % (DukeMTMC-VideoReID). Real boxes, drawn
+# by hand or by a detector, sit a few percent too high or too low.
 WORLDS: dict[str, World] = {
     "synthetic_clean": World(),
-    "synthetic_cluttered": World(clutter=0.4, occlusion=0.4, vertical_sd=0.11, scale_sd=0.13),
+    "synthetic_cluttered": World(clutter=0.4, occlusion=0.4, vertical_sd=0.03),
     "synthetic_eight": World(cameras=8, seen_by=3),
 }
 
