@@ -140,30 +140,32 @@ def _stranger(
     return Figure(look, Pose(yaw, phase, foot, own.size * share, own.light))
 
 
-def _behind(world: World, person: int, camera: int, own: Pose) -> list[Figure]:
-    """One to three walkers behind the person, in a share of the tracklets, farthest first."""
-    rng, always = _rng(world, "clutter", person, camera), range(world.frames)
+def _layers(
+    world: World, person: int, camera: int, figure: Figure, slide: np.ndarray
+) -> list[list[Paint]]:
+    """Frame by frame what there is, from far to near: other walkers, the person, things in front.
+
+    The scene slides through the crop; a share of the tracklets has one to three walkers behind the
+    person, and a share one or two things in front for 30 to 50 % of the frames.
+    """
+    own, rng = figure.pose, _rng(world, "clutter", person, camera)
     count = rng.integers(1, 4) if rng.random() < world.clutter else 0
-    figures = [_stranger(world, rng, own, always, near=False) for _ in range(count)]
-    return sorted(figures, key=lambda figure: figure.size)
-
-
-def _in_front(
-    world: World, person: int, camera: int, own: Pose, slide: np.ndarray
-) -> list[tuple[range, Paint]]:
-    """What stands or passes in front: pairs of the frames concerned and a thing to paint."""
-    rng, found = _rng(world, "occlusion", person, camera), []
+    always = range(world.frames)
+    behind = [_stranger(world, rng, own, always, near=False) for _ in range(count)]
+    behind.sort(key=lambda walker: walker.size)
+    layers: list[list[Paint]] = [[w.paint for w in (*behind, figure)] for _ in always]
+    rng = _rng(world, "occlusion", person, camera)
     for _ in range(rng.integers(1, 3) if rng.random() < world.occlusion else 0):
         length = max(1, round(rng.uniform(0.3, 0.5) * world.frames))
         first = int(rng.integers(world.frames - length + 1))
-        times = range(first, first + length)
-        kind = pedestrian.pick(rng, ("walker", *BARRIERS))
+        times, kind = always[first : first + length], pedestrian.pick(rng, ("walker", *BARRIERS))
         if kind == "walker":
             paint: Paint = _stranger(world, rng, own, times, near=True).paint
         else:
             paint = barrier(kind, rng, slide - slide[first])
-        found.append((times, paint))
-    return found
+        for frame in times:
+            layers[frame].append(paint)
+    return layers
 
 
 def _curves(world: World, person: int, camera: int) -> np.ndarray:
@@ -180,15 +182,12 @@ def _curves(world: World, person: int, camera: int) -> np.ndarray:
 
 
 def _stage(world: World, person: int, camera: int) -> tuple[np.ndarray, Figure, list[list[Paint]]]:
-    """Column and row of the panorama, the person, and frame by frame who is there, far to near."""
+    """Column and row of the panorama, the person, and the layers of each frame."""
     if not (1 <= person <= world.identities and 0 <= camera < world.cameras):
         raise ValueError(f"no person {person} or no camera {camera} in {world}")
     pose, offset = _walk(world, person, camera)
     figure = Figure(pedestrian.draw_look(_rng(world, "look", person), world.shared_garments), pose)
-    walkers = [walker.paint for walker in (*_behind(world, person, camera, pose), figure)]
-    front = _in_front(world, person, camera, pose, offset[:, 0])
-    there = [[paint for times, paint in front if n in times] for n in range(world.frames)]
-    return offset, figure, [[*walkers, *nearer] for nearer in there]
+    return offset, figure, _layers(world, person, camera, figure, offset[:, 0])
 
 
 def render_tracklet(world: World, person: int, camera: int) -> np.ndarray:
