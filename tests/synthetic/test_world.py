@@ -10,7 +10,7 @@ import pytest
 
 from upm_lib.synthetic import pedestrian
 from upm_lib.synthetic.pedestrian import HEAD, LEGS, TORSO
-from upm_lib.synthetic.world import WORLDS, World, digest, regions, render_tracklet, write
+from upm_lib.synthetic.world import WORLDS, World, _walk, digest, regions, render_tracklet, write
 
 CLEAN, CLUTTERED = WORLDS["synthetic_clean"], WORLDS["synthetic_cluttered"]
 FEW = replace(CLEAN, identities=40, frames=4)
@@ -90,6 +90,12 @@ def test_misalignment_moves_the_box_and_nothing_else() -> None:
         best = min(gaps, key=gaps.__getitem__)
         assert gaps[best] < 8, "the same walk in the same scene, up to noise and half pixels"
         assert best != 0
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_boxes_sit_a_few_percent_too_high_or_too_low(name: str) -> None:
+    feet = [_walk(WORLDS[name], person, 0)[0].foot[:, 1].mean() / 256 for person in range(1, 151)]
+    assert 0.01 < np.std(feet) < 0.04
 
 
 def test_cameras_have_their_own_background() -> None:

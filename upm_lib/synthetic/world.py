@@ -78,7 +78,7 @@ class World:
 WORLDS: dict[str, World] = {
     "synthetic_clean": World(),
     "synthetic_cluttered": World(clutter=0.4, occlusion=0.4, vertical_sd=0.03),
-    "synthetic_eight": World(cameras=8, seen_by=3),
+    "synthetic_eight": World(cameras=8, seen_by=3, clutter=0.1, occlusion=0.1),
 }
 
 _STREAMS = ("look", "walk", "box", "light", "noise", "clutter", "occlusion", "scene", "route")
