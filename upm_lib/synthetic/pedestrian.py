@@ -280,8 +280,9 @@ class _Tube:
 
 
 def _looked_up(picture: np.ndarray, column: np.ndarray, row: np.ndarray) -> np.ndarray:
-    place = column.astype(np.float32), row.astype(np.float32)  # of doubles OpenCV makes specks
-    return cv2.remap(picture, *place, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    # Given doubles, OpenCV 5 makes specks instead of an error.
+    x, y = np.asarray(column, np.float32), np.asarray(row, np.float32)
+    return cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def hidden(paint: Paint, frame: int) -> np.ndarray:
