@@ -72,9 +72,9 @@ class World:
             raise ValueError(f"a person is seen by 0 (all) to {self.cameras} cameras, got {self}")
 
 
-# As hard for the converged baseline as the sets they stand for (EXPERIMENTS.md): its Rank-1 is near
-# the published 82 % (PRID2011), 54 % (iLIDS-VID) and 79 % (DukeMTMC-VideoReID). Real boxes, drawn
-# by hand or by a detector, sit a few percent too high or too low.
+# Set for the converged baseline to stand near its published Rank-1 on the sets they stand for: 82 %
+# (PRID2011), 54 % (iLIDS-VID), 79 % (DukeMTMC-VideoReID); EXPERIMENTS.md has what was tried. Real
+# boxes, drawn by hand or by a detector, sit a few percent too high or too low.
 WORLDS: dict[str, World] = {
     "synthetic_clean": World(),
     "synthetic_cluttered": World(clutter=0.4, occlusion=0.4, vertical_sd=0.03),
