@@ -171,8 +171,9 @@ def tracked(path: Path, detect: Detect) -> Iterator[Seen]:
         found = detect(image)
         boxes = supervision.Detections(xyxy=found[:, :4], confidence=found[:, 4])
         now = tracker.update(boxes)
-        pairs = zip(now.tracker_id, now.xyxy, strict=True)
-        yield Seen(number, seconds, image, [(int(i), *box) for i, box in pairs if i >= 0])
+        ids = () if now.tracker_id is None else now.tracker_id
+        followed = [(int(i), *box) for i, box in zip(ids, now.xyxy, strict=True) if i >= 0]
+        yield Seen(number, seconds, image, followed)
 
 
 def given(path: Path, boxes: Path) -> Iterator[Seen]:

@@ -1,143 +1,163 @@
-"""Searching one's own tracklets: no identities, other cameras, queries from inside and outside."""
+"""Searching an index: no identities, other cameras, queries from inside and outside."""
 
+import json
 import shutil
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
+from tiny_model import FEW
 
 from upm_lib.config import UserError
-from upm_lib.data.packing import Frames
-from upm_lib.data.tracklets import Dataset
-from upm_lib.experiments import measuring, networks, search
-from upm_lib.experiments.bench import Bench, open_bench
+from upm_lib.data.packing import decode
+from upm_lib.deploy import search
+from upm_lib.deploy.index import Index
 from upm_lib.learning import training
 from upm_lib.pictures import photos
-from upm_lib.retrieval import features
+from upm_lib.retrieval.model_file import Model
 
 
-@pytest.fixture
-def root(tiny_root: Path) -> Path:
-    """Two cameras, cam_a and cam_b, with eight tracklets each: the tiny world without its names."""
-    return tiny_root / "multi_shot"
-
-
-@pytest.fixture
-def bench(run_store: Path, root: Path) -> Bench:
-    # After so few steps only statistics of the last batch tell frames apart.
-    few = dict(steps=4, batch=8, k=2, bn_momentum=1.0, backbone="small", lr=5e-3)
-    return open_bench("folder", device="cpu", progress=False, root=str(root), **few)
+def names(found: search.Found) -> list[str]:
+    return (found.matches["camera"] + "/" + found.matches["tracklet"]).tolist()
 
 
 # ---------------------------------------------------------------- ranking
 
 
-def test_all_tracklets_train_where_nobody_is_known(bench: Bench) -> None:
-    trainer = networks.find_or_train(bench, bench.network("local"))
-    assert sorted(trainer.data.tracklets) == list(range(16))
-
-
-def test_the_other_camera_is_ranked_by_the_distance_of_the_fused_features(bench: Bench) -> None:
-    found = search.search(bench, "cam_a/person_0003", top=8)
-    both = networks.of(bench, bench.measurement("fusion", 1))
-    vectors = [
-        features.tracklet_features(both, bench.frames, np.array([t]), bench.config)[0]
-        for t in range(16)
-    ]
-    apart = [float((vectors[2] - vectors[t]).norm()) for t in range(8, 16)]
-    naive = {f"cam_b/person_{n:04d}": d for n, d in enumerate(apart, 1)}
-    assert max(apart) - min(apart) > 0.01
-    assert sorted(found.names) == list(naive)
-    assert found.distances == sorted(found.distances)
-    assert found.distances == pytest.approx([naive[name] for name in found.names], abs=1e-3)
-    assert (found.query, found.searched) == ("cam_a/person_0003", 8)
-    for image, name in zip(found.images, found.names, strict=True):
-        assert np.array_equal(image, bench.images([int(name[-4:]) + 7])[0])
-    assert np.array_equal(found.image, bench.images([2])[0])
-
-
-def test_the_own_camera_is_searched_on_demand_but_never_the_query_itself(bench: Bench) -> None:
-    found = search.search(bench, "cam_a/person_0003", top=100, same_camera=True)
-    assert found.searched == 15
-    assert len(set(found.names)) == 15 and "cam_a/person_0003" not in found.names
-
-
-def test_a_folder_elsewhere_is_a_query_too(bench: Bench, root: Path, tmp_path: Path) -> None:
-    elsewhere = shutil.copytree(root / "cam_a/person_0003", tmp_path / "somebody")
-    found = search.search(bench, str(elsewhere), top=16)
-    assert found.searched == 16, "its camera is not known"
-    assert found.names[0] == "cam_a/person_0003"
-    assert found.distances[0] == pytest.approx(0, abs=1e-3)
-    inside = search.search(bench, "cam_a/person_0003", top=8)
-    assert [name for name in found.names if name.startswith("cam_b")] == inside.names
-    assert np.array_equal(found.image, inside.image)
-
-
-def test_a_path_into_the_gallery_is_the_tracklet_there(bench: Bench, root: Path) -> None:
-    found = search.search(bench, str(root / "cam_b/person_0001"), top=1)
-    assert found.searched == 8 and found.names[0].startswith("cam_a/")
-
-
-def test_a_second_search_trains_and_extracts_nothing(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+def test_the_other_camera_is_ranked_by_the_distance_of_the_fused_features(
+    index: Index, tiny_root: Path
 ) -> None:
-    first = search.search(bench, "cam_a/person_0003")
-    monkeypatch.setattr(training, "train", None)
-    monkeypatch.setattr(features, "extract", None)
-    second = search.search(bench, "cam_a/person_0003")
-    assert (second.names, second.distances) == (first.names, first.distances)
-    assert search.search(bench, "cam_b/person_0008").names[0].startswith("cam_a/")
+    found = search.search(index, "cam_a/person_0003", top=8)
+    query = index.vector("cam_a/person_0003")
+    naive = {
+        f"cam_b/person_{n:04d}": np.linalg.norm(index.vector(f"cam_b/person_{n:04d}") - query)
+        for n in range(1, 9)
+    }
+    assert max(naive.values()) - min(naive.values()) > 0.01
+    assert sorted(names(found)) == list(naive)
+    distances = found.matches["distance"]
+    assert distances.is_monotonic_increasing and found.matches["rank"].tolist() == [*range(1, 9)]
+    assert distances.tolist() == pytest.approx([naive[name] for name in names(found)], abs=1e-5)
+    assert (found.query, found.searched) == ("cam_a/person_0003", 8)
+    middle = tiny_root / "multi_shot" / "cam_a" / "person_0003" / "0003.png"
+    assert np.array_equal(found.image, decode(middle))
+    shown = [Path(file).parent.name for file in found.matches["thumbnail"]]
+    assert shown == found.matches["tracklet"].tolist()
 
 
-def test_nothing_can_be_measured_without_identities(bench: Bench) -> None:
-    with pytest.raises(UserError, match="has no identities, so nobody can tell"):
-        measuring.measure(bench, bench.measurement("histogram"))
+def test_the_own_camera_is_searched_on_demand_but_never_the_query_itself(index: Index) -> None:
+    found = search.search(index, "cam_a/person_0003", top=100, same_camera=True)
+    assert found.searched == 15
+    assert len({*names(found)}) == 15 and "cam_a/person_0003" not in names(found)
+
+
+def test_a_folder_or_a_picture_elsewhere_is_a_query_too(
+    index: Index, tiny_root: Path, tmp_path: Path
+) -> None:
+    inside = tiny_root / "multi_shot" / "cam_a" / "person_0003"
+    elsewhere = shutil.copytree(inside, tmp_path / "somebody")
+    found = search.search(index, str(elsewhere), top=16)
+    assert found.searched == 16, "its camera is not known"
+    assert names(found)[0] == "cam_a/person_0003"
+    assert found.matches["distance"][0] == pytest.approx(0, abs=1e-5)
+    one = search.search(index, "cam_a/person_0003", top=8)
+    assert [name for name in names(found) if name.startswith("cam_b")] == names(one)
+    picture = search.search(index, str(inside / "0001.png"), top=16)
+    assert picture.searched == 16 and names(picture)[0] == "cam_a/person_0003"
+
+
+def test_a_path_into_the_gallery_is_the_tracklet_there(index: Index, tiny_root: Path) -> None:
+    found = search.search(index, str(tiny_root / "multi_shot/cam_b/person_0001"), top=1)
+    assert found.searched == 8 and names(found)[0].startswith("cam_a/")
+
+
+# ---------------------------------------------------------------- a gallery without an index
+
+
+def test_a_gallery_is_trained_on_and_indexed_once(
+    run_store: Path, gallery: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def index_of() -> Index:
+        return search.of_gallery(gallery, None, "demo", False, device="cpu", **FEW)
+
+    first = search.search(index_of(), "cam_a/person_0003")
+    monkeypatch.setattr(training.Trainer, "train_step", None)
+    monkeypatch.setattr(Model, "describe_many", None)
+    again = search.search(index_of(), "cam_a/person_0003")
+    assert again.matches.equals(first.matches)
+
+
+def test_with_a_model_the_index_follows_the_gallery(
+    run_store: Path, gallery: Path, tiny_model: Model
+) -> None:
+    assert len(search.of_gallery(gallery, tiny_model, "frozen", False)) == 16
+    shutil.rmtree(gallery / "cam_a/person_0003")
+    shutil.copytree(gallery / "cam_a/person_0004", gallery / "cam_c/t")
+    shutil.copytree(gallery / "cam_a/person_0005", gallery / "cam_c/u")
+    index = search.of_gallery(gallery, tiny_model, "frozen", False)
+    assert len(index) == 17 and "cam_a/person_0003" not in index.about.index
+    assert not (run_store / "training").exists()
 
 
 # ---------------------------------------------------------------- wrong queries
 
 
-@pytest.mark.parametrize(
-    ("query", "words"),
-    [
-        (
-            "cam_a/person_003",
-            "neither a tracklet of .* nor a folder: give one such as cam_a/person",
-        ),
-        ("nowhere", "neither a tracklet of .* nor a folder: give one such as cam_a/person_0001"),
-    ],
-)
-def test_a_query_that_is_not_there_gets_a_sentence(bench: Bench, query: str, words: str) -> None:
-    with pytest.raises(UserError, match=words):
-        search.search(bench, query)
+@pytest.mark.parametrize("query", ["cam_a/person_003", "nowhere"])
+def test_a_query_that_is_not_there_gets_a_sentence(index: Index, query: str) -> None:
+    with pytest.raises(UserError, match=r"neither a tracklet of .* give one such as cam_a/person"):
+        search.search(index, query)
 
 
-def test_a_folder_without_pictures_gets_a_sentence(bench: Bench, tmp_path: Path) -> None:
+def test_folders_and_files_without_pictures_get_a_sentence(index: Index, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"holds no pictures: give a folder with the frames"):
-        search.search(bench, str(tmp_path))
+        search.search(index, str(tmp_path / "empty"))
+    (tmp_path / "text.png").write_text("no picture")
+    with pytest.raises(UserError, match=r"text.png is no readable picture"):
+        search.search(index, str(tmp_path / "text.png"))
 
 
-def test_a_gallery_of_one_camera_gets_a_sentence(bench: Bench) -> None:
-    one = Dataset("folder", bench.dataset.root, bench.dataset.tracklets[:8], ("cam_a",))
-    only = Bench(bench.config, one, Frames(one), bench.device)
+def test_an_index_of_one_camera_gets_a_sentence(index: Index) -> None:
+    index.remove([name for name in index.about["name"] if name.startswith("cam_b")])
     with pytest.raises(UserError, match=r"no tracklet of another camera .*--same-camera"):
-        search.search(only, "cam_a/person_0003")
+        search.search(index, "cam_a/person_0003")
+    assert search.search(index, "cam_a/person_0003", same_camera=True).searched == 7
+    index.remove([name for name in index.about["name"] if name != "cam_a/person_0003"])
+    for same in (True, False):
+        with pytest.raises(UserError, match="holds no other tracklet"):
+            search.search(index, "cam_a/person_0003", same_camera=same)
 
 
-def test_no_match_at_all_cannot_be_asked_for(bench: Bench) -> None:
+def test_no_match_at_all_cannot_be_asked_for(index: Index) -> None:
     with pytest.raises(UserError, match="top must be at least 1, not 0"):
-        search.search(bench, "cam_a/person_0003", top=0)
+        search.search(index, "cam_a/person_0003", top=0)
+
+
+def test_a_list_of_queries_is_read_line_by_line(tmp_path: Path) -> None:
+    path = tmp_path / "queries.txt"
+    path.write_text("cam_a/person_0001\n\n  cam_b/person_0002  \n")
+    assert search.queries(str(path)) == ["cam_a/person_0001", "cam_b/person_0002"]
+    path.write_text("\n")
+    with pytest.raises(UserError, match="holds no query: write one a line"):
+        search.queries(str(path))
+    with pytest.raises(UserError, match="cannot be read"):
+        search.queries(str(tmp_path / "nowhere.txt"))
 
 
 # ---------------------------------------------------------------- what is shown
 
 
 @pytest.fixture
-def found() -> search.Found:
-    images = [np.full((16, 8, 3), 30 * n, np.uint8) for n in range(7)]
-    names = [f"c2/{n}" for n in range(7)]
-    return search.Found("c1/0007", images[0], 40, names, [0.1 * n for n in range(7)], images)
+def found(tmp_path: Path) -> search.Found:
+    files = [str(tmp_path / f"{n}.png") for n in range(7)]
+    for n, file in enumerate(files[:6]):  # the last one is gone
+        cv2.imwrite(file, np.full((16, 8, 3), 30 * n, np.uint8))
+    rows = {"rank": range(1, 8), "camera": "c2", "tracklet": [str(n) for n in range(7)]}
+    rows |= {"person": ["Zoë, the first", *[""] * 6], "distance": [0.1 * n for n in range(7)]}
+    matches = pd.DataFrame(rows | {"thumbnail": files})
+    return search.Found("c1/0007", np.zeros((16, 8, 3), np.uint8), 40, matches)
 
 
 def test_the_list_in_words_is_aligned(found: search.Found) -> None:
@@ -146,13 +166,27 @@ def test_the_list_in_words_is_aligned(found: search.Found) -> None:
     assert len(rows) == 7 and rows[6].split() == ["7", "c2/6", "0.600"]
     assert {row.index("c2/") for row in rows} == {head.index("tracklet")}
     assert {row.index("0.") for row in rows} == {head.index("distance")}
+    assert rows[0].endswith("Zoë, the first")
+
+
+def test_programs_get_the_same_as_json_and_csv(found: search.Found, tmp_path: Path) -> None:
+    read = json.loads(json.dumps(search.as_json(found)))
+    assert (read["query"], read["searched"]) == ("c1/0007", 40)
+    assert read["matches"][1] == {
+        "rank": 2, "camera": "c2", "tracklet": "1", "person": "", "distance": 0.1,
+        "thumbnail": str(tmp_path / "1.png"),
+    }  # fmt: skip
+    (tmp_path / "found.csv").write_text(search.as_csv([found, found]))
+    table = pd.read_csv(tmp_path / "found.csv", keep_default_na=False)
+    assert list(table.columns) == ["query", "rank", *search.COLUMNS]
+    assert len(table) == 14 and table["person"][0] == "Zoë, the first"
 
 
 def test_the_picture_holds_every_match(found: search.Found, tmp_path: Path) -> None:
     path = search.draw(found, tmp_path / "new" / "ranked.png")
     assert path == tmp_path / "new" / "ranked.png"
     assert cv2.imread(str(path)).shape[1] > 1000
-    fig = photos.best_matches(found.image, found.images, found.names)
+    fig = photos.best_matches(found.image, [found.image] * 7, found.matches["tracklet"])
     (ax,) = fig.axes
     assert len(ax.images) == 1 + 7
     edges = [image.get_extent() for image in ax.images]

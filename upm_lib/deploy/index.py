@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import lancedb
 import numpy as np
@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock
 from lancedb.index import IvfRq
+from lancedb.query import LanceVectorQueryBuilder
 from lancedb.table import Table
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
@@ -40,7 +41,7 @@ from upm_lib.retrieval.model_file import Model
 EXACT = 100_000  # tracklets up to which every vector is compared
 FRAMES = 640  # that are described between two commits, about: some seconds of work
 PIECES = 64  # commits after which the table's files are merged
-PROBES, REFINE = 64, 10  # lists that an approximate search reads, exact distances for each match
+PROBES, REFINE = 64, 20  # lists that an approximate search reads, exact distances for each match
 ROUNDING = 1e-5  # of a product of two unit vectors, at most
 OWN = {".lock", "model.lance", "tracklets.lance"}  # what an index's folder holds
 Vector = NDArray[np.float32]
@@ -100,7 +101,8 @@ class Index:
         Columns name (CAMERA/TRACKLET), camera, person ("" if nobody has said), added (time, UTC),
         thumbnail (path of the middle frame), mark and content.
         """
-        return self._read(self._columns).to_pandas().set_index("name", drop=False)
+        found = self._read(self._columns).to_pandas()
+        return found.set_index("name", drop=False).rename_axis(None)
 
     @property
     def _columns(self) -> list[str]:
@@ -167,14 +169,16 @@ class Index:
         pairs = zip(pieces, first, strict=True)
         apart = [np.linalg.norm(self.vectors[p][row - ends[p]] - vector) for p, row in pairs]
         found = self.about.iloc[first].assign(distance=np.array(apart, np.float64))
-        return found.sort_values("distance", kind="stable")[:top]
+        return found.sort_values(["distance", "name"])[:top]
 
     def _probably_nearest(
         self, vector: Vector, top: int, cameras: Iterable[str] | None
     ) -> pd.DataFrame:
         with self._sound():
-            query = self.table.search(vector, "vector").distance_type("l2").nprobes(PROBES)
-            query = query.refine_factor(REFINE).limit(top).select([*self._columns, "_distance"])
+            query = self.table.search(vector, "vector")
+            assert isinstance(query, LanceVectorQueryBuilder)  # since there is a vector
+            query = query.distance_type("l2").nprobes(PROBES).refine_factor(REFINE)
+            query = query.limit(top).select([*self._columns, "_distance"])
             if cameras is not None:
                 query = query.where(f"camera IN ({', '.join(map(_quoted, cameras)) or 'NULL'})")
             found = query.to_arrow().to_pandas()
@@ -265,7 +269,7 @@ class Index:
             warnings.simplefilter("ignore", UserWarning)
             if len(self) > EXACT and not self.table.list_indices():
                 self.table.create_index("vector", config=IvfRq(distance_type="l2"))
-            pieces = self.table.stats()["fragment_stats"]["num_small_fragments"]
+            pieces = cast(Any, self.table.stats())["fragment_stats"]["num_small_fragments"]
             if wipe or pieces > PIECES:
                 older = timedelta(0) if wipe else timedelta(hours=1)
                 self.table.optimize(cleanup_older_than=older, delete_unverified=wipe)

@@ -60,6 +60,8 @@ def search(index: Index, query: str, top: int = 5, same_camera: bool = False) ->
 
     Raises UserError for a query that is neither, and if nothing is left to be searched.
     """
+    if top < 1:
+        raise UserError(f"top must be at least 1, not {top}")
     name, known = _name_in(index, query), index.about
     if name is None:
         clip = _clip(index, query)

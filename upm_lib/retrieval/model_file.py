@@ -19,7 +19,7 @@ from torch import Tensor
 from upm_lib import config as configs
 from upm_lib import runs
 from upm_lib.config import Config, UserError
-from upm_lib.data.packing import Frames
+from upm_lib.data.packing import Source, on_device, to_input
 from upm_lib.learning import model
 from upm_lib.learning.model import UPMNet
 from upm_lib.retrieval import features
@@ -43,14 +43,17 @@ class Origin:
     size: tuple[int, int]  # height and width of its packed frames; others are brought to it first
 
 
-class Clips(Frames):
+class Clips(Source):
     """Frames in memory in the place of a data set's packed ones."""
 
     def __init__(self, clips: Sequence[CLIP], size: tuple[int, int]) -> None:
         self.tracklet = np.repeat(np.arange(len(clips)), [len(clip) for clip in clips])
-        self.pixels: np.ndarray = np.stack(
-            [resized(frame, size) for clip in clips for frame in clip]
-        )
+        self.pixels = np.stack([resized(frame, size) for clip in clips for frame in clip])
+
+    def batch(self, index: np.ndarray, config: Config, device: torch.device | str) -> Tensor:
+        """Return frames [B] as network input [B, 3, H, W] on a device."""
+        pixels = on_device(self.pixels[index], device)
+        return to_input(pixels, config.height, config.width, config.resize)
 
 
 def resized(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -178,7 +181,7 @@ def load(path: str | Path, device: torch.device | str | None = None) -> Model:
             raise UserError(f"{path} is no model file: its header does not say {KEY!r}")
         if about["version"] != VERSION:
             what = f"{path} is a model file of version {about['version']}"
-            raise UserError(f"{what}, and this program reads version {VERSION}: update it")
+            raise UserError(f"{what}, and this program reads {VERSION}: update it")
         if _digest(tensors, about) != about["sha256"]:
             raise ValueError("another checksum")
         return _built(about, tensors, torch.device(device or _usual_device()))
