@@ -164,9 +164,9 @@ def tracked(path: Path, detect: Detect) -> Iterator[Seen]:
         what = "following people needs more packages: pip install 'upm_lib[video]'"
         raise UserError(f"{what}, or give --boxes") from error
     video = cv2.VideoCapture(str(path))
-    rate = video.get(cv2.CAP_PROP_FPS) or 25.0
+    rate = video.get(cv2.CAP_PROP_FPS)
     video.release()
-    tracker = ByteTrackTracker(frame_rate=rate)
+    tracker = ByteTrackTracker(frame_rate=rate if rate > 0 else 25.0)
     for number, seconds, image in frames(path):
         found = detect(image)
         boxes = supervision.Detections(xyxy=found[:, :4], confidence=found[:, 4])
