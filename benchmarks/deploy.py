@@ -4,15 +4,16 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import onnxruntime
 import torch
 
 from benchmarks import timing
 from benchmarks.index import untrained
+from upm_lib.data.packing import decode
 from upm_lib.deploy import export
 from upm_lib.deploy.index import open_index
 from upm_lib.retrieval import features
@@ -57,8 +58,8 @@ def main() -> None:
 
         drawn = world.write(world.World(identities=8, cameras=2, frames=20), Path(place) / "drawn")
         folders = sorted((drawn / "multi_shot").glob("*/*"))
-        read = [[cv2.imread(str(f))[..., ::-1] for f in sorted(d.iterdir())] for d in folders]
-        clips = [np.stack(frames) for frames in read]
+        read = [[decode(file) for file in sorted(folder.iterdir())] for folder in folders]
+        clips = [np.stack([image for image in one if image is not None]) for one in read]
         source, every = Clips(clips, made.origin.size), np.arange(len(clips))
         networks, config = list(made.networks), made.configs[0]
         count = [0]
@@ -67,7 +68,7 @@ def main() -> None:
             count[0] += 1
             open_index(Path(place) / f"{count[0]}.lance", made).add(drawn / "multi_shot")
 
-        calls = {
+        calls: dict[str, Callable[[], object]] = {
             "bare": lambda: features.tracklet_features(networks, source, every, config),
             "describe_many": lambda: made.describe_many(clips),
             "describe": lambda: [made.describe(clip) for clip in clips],

@@ -23,7 +23,7 @@ from upm_lib import runs
 from upm_lib.config import OFFICIAL, UserError, command
 from upm_lib.experiments import measuring
 from upm_lib.experiments.bench import Bench, open_bench
-from upm_lib.paper import study, tables
+from upm_lib.paper import study
 
 # The switches that can act on the demo networks, and the network that shows each. Not here: resize
 # (the demo's frames have the network's size) and restore_bn_statistics (it starts random).
@@ -58,7 +58,7 @@ def table(bench: Bench, trials: int, switches: list[str]) -> str:
     config = bench.config
     text = [
         f"Rank-1 in %, {bench.label} `{config.dataset}`, scale {bench.scale}, {config.backbone} at "
-        f"{config.height}x{config.width}, {config.steps} steps, k = {config.k}, {trials} trials of "
+        f"{config.height}x{config.width}, {config.length}, k = {config.k}, {trials} trials of "
         f"{len(bench.dataset.people) // 2} test people; mean ± standard deviation over the trials, "
         "differences paired by trial with the 95 % interval of their mean.",
         "",
@@ -72,7 +72,7 @@ def table(bench: Bench, trials: int, switches: list[str]) -> str:
         other = rank1(bench, method, trials, changes)
         gap = study.difference(other, base)
         apart = f"{gap['mean']:+.1f} [{gap['low']:+.1f}, {gap['high']:+.1f}]"
-        cells = (f"`{name}`", method, tables.spread(base), tables.spread(other), apart)
+        cells = (f"`{name}`", method, measuring.spread(base), measuring.spread(other), apart)
         text.append(f"| {' | '.join(cells)} |")
         print(text[-1], file=sys.stderr)
     return "\n".join(text) + "\n"

@@ -95,7 +95,9 @@ def main() -> int:
         gallery = gallery_of(Path(folder), 40 * arguments.kills)
         expected = {}
         for frame in gallery.rglob("*.png"):
-            vector = made.describe(np.stack([decode(frame)]))
+            image = decode(frame)
+            assert image is not None
+            vector = made.describe(image[None])
             expected[frame.parent.relative_to(gallery).as_posix()] = vector.tobytes()
         log, place = Path(folder) / "log", Path(folder) / "shop.lance"
         log.touch()

@@ -1,13 +1,16 @@
-"""Measure the paper's comparisons on the synthetic worlds, trial by trial, and keep them as data.
+"""Measure the paper's comparisons on WARD and the synthetic worlds, and keep them as data.
 
     python data_scripts/study.py --weights mobilenet_v1.safetensors --trials 5
+    python data_scripts/study.py --weights mobilenet_v1.safetensors --ward DIR --trials 10 \
+        --part ward --part ward-parts --part ward-pooling
 
 For each synthetic data set: the baseline, local-aware and global-aware networks and both fusions,
 for every k, with average and maximum pooling, with the ImageNet MobileNetV1 of which the last two
 blocks are trained; beside it the small backbone that starts at random, the global-aware head left
-as it was drawn, and single knobs of the world turned step by step. A finished measurement is found
+as it was drawn, and single knobs of the world turned step by step. WARD (real people) has parts of
+its own: the methods, every k, and both poolings at k = 2 (Table 3). A finished measurement is found
 in the run store, so an interrupted study goes on; several processes may share the work by --part.
-With --write all that has been measured goes to study.csv and study.json in upm_lib/paper.
+With --write the parts that have been measured go to study.csv and study.json in upm_lib/paper.
 """
 
 import argparse
@@ -17,6 +20,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +36,7 @@ from upm_lib.synthetic import world
 
 BRANCHES = ("local", "global")
 FUSIONS: tuple[dict[str, Any], ...] = ({}, {"normalise_branches": True})
+POOLS: tuple[dict[str, Any], ...] = ({}, {"tracklet_pool": "max"})
 KNOBS = {
     "clutter": (0.4, 0.8),
     "occlusion": (0.4, 0.8),
@@ -59,6 +64,8 @@ def cases() -> Iterator[Case]:
             part = f"{dataset}-{scale}"
             for method, changes in _methods(scale, dataset):
                 yield Case(part, dataset, scale, method, changes)
+    for part, method, changes in _ward():
+        yield Case(part, "ward", "frozen", method, changes)
     # ResNet50 from a random start: the price of a deep backbone without weights.
     for method in ("untrained", "baseline", *BRANCHES, "fusion"):
         changes = {"backbone": "resnet50", "steps": 60}
@@ -67,6 +74,21 @@ def cases() -> Iterator[Case]:
         for value in values:
             for method in ("baseline", *BRANCHES, "fusion"):
                 yield Case(f"knob-{knob}", "synthetic_clean", "frozen", method, {}, knob, value)
+
+
+def _ward() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield (part, method, changes); frames are pooled both ways, which trains nothing anew."""
+    yield "ward", "histogram", {}
+    yield from (("ward", "untrained", {"k": k}) for k in (1, 8))
+    for part, parts in (("ward", (8,)), ("ward-parts", (1, 2, 4))):
+        for k, pool in product(parts, POOLS):
+            if k == 8:
+                yield part, "baseline", pool
+            for branch in BRANCHES if k > 1 else ("global",):
+                yield part, branch, {"k": k} | pool
+            yield from ((part, "fusion", {"k": k} | fusion | pool) for fusion in FUSIONS)
+    for method in ("baseline", *BRANCHES, "fusion"):
+        yield "ward-pooling", method, {"k": 2, "pool": "gmp"}
 
 
 def _methods(scale: str, dataset: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -83,9 +105,9 @@ def _methods(scale: str, dataset: str) -> Iterator[tuple[str, dict[str, Any]]]:
         yield from (("global", {"head_lr_factor": factor}) for factor in (1.0, 10.0))
 
 
-def bench_of(case: Case, weights: str | None) -> Bench:
+def bench_of(case: Case, weights: str | None, ward: str | None) -> Bench:
     """Open the bench of a case; a turned knob has its world drawn first."""
-    root = None
+    root = ward if case.dataset == "ward" else None
     if case.knob:
         knobs: dict[str, Any] = {case.knob: case.value}
         turned = replace(world.WORLDS[case.dataset], **knobs)
@@ -110,8 +132,11 @@ def row(case: Case, bench: Bench, trial: int) -> dict[str, Any]:
     return line
 
 
-def run(part: str, trials: int, weights: str | None) -> None:
-    """Measure all cases of a part; its networks are removed trial by trial when all are done."""
+def run(part: str, trials: int, weights: str | None, ward: str | None) -> None:
+    """Measure all cases of a part, trial by trial.
+
+    Networks of a synthetic world are removed when a trial is done: they would fill a disk.
+    """
     folder = runs.store() / "study" / part
     for trial in range(1, trials + 1):
         file = folder / f"trial{trial}.json"
@@ -119,9 +144,9 @@ def run(part: str, trials: int, weights: str | None) -> None:
             continue
         began, lines, made = time.perf_counter(), [], set()
         for case in (c for c in cases() if c.part == part):
-            bench = bench_of(case, weights)
+            bench = bench_of(case, weights, ward)
             lines.append(row(case, bench, trial))
-            if case.method in ("baseline", *BRANCHES):
+            if bench.is_synthetic and case.method in ("baseline", *BRANCHES):
                 made_by = bench.network(case.method, trial, **case.changes)
                 made.add(networks.folder_of(bench, made_by))
         config = to_json(bench.config) | {"weights": Path(weights or "").name or None, "root": None}
@@ -136,7 +161,7 @@ def _variant(changes: dict[str, Any]) -> str:
 
 
 def write(folder: Path) -> None:
-    """Put what the store holds of the study into ``folder/study.csv`` and ``folder/study.json``."""
+    """Put the parts that the store holds into ``folder/study.csv`` and ``folder/study.json``."""
     rows, about = [], {}
     for file in sorted((runs.store() / "study").glob("*/trial*.json")):
         kept = runs.read_json(file)
@@ -147,10 +172,25 @@ def write(folder: Path) -> None:
     table = pd.DataFrame(rows)
     table["variant"] = [_variant(changes) for changes in table["changes"]]
     table = table.drop(columns=["changes", *COLUMNS])
+    before = pd.read_csv(folder / "study.csv")
+    table = pd.concat([before[~before["part"].isin(table["part"])], table])
+    about = runs.read_json(folder / "study.json") | about
     with runs.replacing(folder / "study.csv") as temporary:
         table.to_csv(temporary, index=False)
     runs.write_json(folder / "study.json", about)
     print(json.dumps(table.groupby("part")["trial"].nunique().to_dict(), indent=1))
+
+
+def write_pairs(folder: Path, trials: int, weights: str | None, ward: str) -> None:
+    """Put Rank-1, 5 and 20 of WARD's pairs of cameras into ``folder/camera_pairs.csv``."""
+    bench = open_bench("ward", "frozen", root=ward, weights=weights, progress=False)
+    tables = [
+        measuring.by_camera_pair(bench, bench.measurement(method, trial))
+        for trial in range(1, trials + 1)
+        for method in ("untrained", "baseline", *BRANCHES, "fusion")
+    ]
+    with runs.replacing(folder / "camera_pairs.csv") as temporary:
+        pd.concat(tables).round(3).to_csv(temporary, index=False)
 
 
 @command
@@ -159,9 +199,13 @@ def main() -> None:
     parts = list(dict.fromkeys(case.part for case in cases()))
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--weights", help="ImageNet weights of MobileNetV1; default: download them")
+    parser.add_argument("--ward", metavar="DIR", help="folder of WARD, for its parts")
     parser.add_argument("--trials", type=int, default=5, help="default: %(default)s")
-    parser.add_argument("--part", choices=parts, action="append", help="default: all")
+    parser.add_argument(
+        "--part", choices=parts, action="append", help="default: all that have data"
+    )
     parser.add_argument("--threads", type=int, help="of each operation; default: torch's")
+    parser.add_argument("--pairs", action="store_true", help="write WARD's pairs of cameras")
     parser.add_argument("--write", action="store_true", help="write the data, measure nothing")
     arguments = parser.parse_args()
     if arguments.threads:
@@ -169,8 +213,14 @@ def main() -> None:
     if arguments.write:
         write(Path(study.__file__).parent)
         return
-    for part in arguments.part or parts:
-        run(part, arguments.trials, arguments.weights)
+    if arguments.pairs:
+        write_pairs(
+            Path(study.__file__).parent, arguments.trials, arguments.weights, arguments.ward
+        )
+        return
+    usual = [part for part in parts if arguments.ward or not part.startswith("ward")]
+    for part in arguments.part or usual:
+        run(part, arguments.trials, arguments.weights, arguments.ward)
 
 
 if __name__ == "__main__":

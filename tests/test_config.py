@@ -54,6 +54,7 @@ REFUSED: dict[str, list[tuple[Any, tuple[str, ...]]]] = {
     "anchor_length": [("normalized", ("did you mean 'normalised'?",))],
     "rank_unvisited": [(0, ("bool",))],
     "steps": [(0, ("at least 1",)), ("abc", ("int", "'abc'")), (1e4, ("int",))],
+    "epochs": [(0, ("positive", "0")), (NAN, ("positive",)), ("8", ("float or None", "'8'"))],
     "batch": [(0, ("at least 1",)), (True, ("int", "True"))],
     "optimiser": [("adamw", ("did you mean 'adam'?",))],
     "lr": [(-0.1, ("negative",)), ("fast", ("float", "'fast'"))],
@@ -198,13 +199,27 @@ def test_without_a_gpu_real_people_are_learnt_on_trained_weights_and_drawn_ones_
         assert demo.backbone == ("small" if drawn else "mobilenet_v1")
         assert (frozen.backbone, frozen.weights) == ("mobilenet_v1", "imagenet")
         assert frozen.freeze > 0 and demo.freeze == 0
-        assert max(demo.steps, frozen.steps) <= 400 and demo.height == frozen.height == 128
+        assert (demo.length, demo.height) == ("400 steps", 128)
+        assert (frozen.length, frozen.height) == ("8 epochs", 256)
 
 
 def test_none_keeps_what_the_preset_has() -> None:
     plain = preset("synthetic_clean")
     assert preset("synthetic_clean", k=None, steps=None, seed=None, root=None) == plain
     assert preset("synthetic_clean", k=None, steps=7) == plain.replace(steps=7)
+
+
+def test_a_length_in_epochs_becomes_steps_where_the_frames_are_known() -> None:
+    config = preset("ward", "frozen", epochs=2.5, batch=64)
+    assert config.in_steps(2400).steps == 94  # 2.5 * 2400 / 64 = 93.75
+    assert config.in_steps(2400) == config.replace(steps=94)
+    assert config.in_steps(1).steps == 1
+    assert config.in_steps(2400).in_steps(7).steps == 94  # a length in steps stays
+    assert preset("ward", "frozen", steps=50).length == "50 steps"
+    with pytest.raises(UserError, match="in steps or in epochs, not in both"):
+        preset("ward", "frozen", steps=50, epochs=2.0)
+    with pytest.raises(UserError, match="epochs must be positive"):
+        preset("ward", "frozen", epochs=0.0)
 
 
 @pytest.mark.parametrize(

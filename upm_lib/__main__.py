@@ -81,13 +81,14 @@ def _add_networks(parser: argparse.ArgumentParser) -> None:
     add("--k", type=int, help=f"parts: {', '.join(map(str, PARTS))}; default: 8")
     add("--pool", metavar="NAME", help="of the parts: gap or gmp; default: gap")
     add("--steps", type=int, help="of a training; default: the scale's")
+    add("--epochs", type=float, help="of a training, in place of --steps")
     add("--seed", type=int, help="default: 0")
     add("--min-frames", type=int, metavar="N", help="leave out shorter tracklets")
     add("--device", help="cpu or cuda; default: a GPU if there is one")
 
 
 def _networks(arguments: argparse.Namespace) -> dict[str, Any]:
-    names = ("backbone", "weights", "k", "pool", "steps", "seed", "min_frames", "device")
+    names = ("backbone", "weights", "k", "pool", "steps", "epochs", "seed", "min_frames", "device")
     return {name: getattr(arguments, name) for name in names}
 
 
@@ -209,7 +210,7 @@ def _run_table(table: str, arguments: argparse.Namespace) -> None:
     job = plan.of(bench, table, trials)
     print(*tables.heading(table, bench, trials), *plan.summary(job), "", sep="\n")
     if arguments.dry_run:
-        tasks = plan.listing(job).to_string(index_names=False) if job.tasks else ""
+        tasks = plan.listing(job).to_string(index_names=False) if job.networks else ""
         print(tasks or "nothing is left to train")
         return
     plan.run(job)

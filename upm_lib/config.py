@@ -56,6 +56,7 @@ _RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         f"choose k from {', '.join(map(str, PARTS))}",
     ),
     ("steps batch trial min_frames c_reduced", lambda n: n >= 1, "must be at least 1, not {}"),
+    ("epochs", lambda x: 0 < x < float("inf"), "must be positive and not infinite, not {}"),
     ("lr margin lam warmup_epochs weight_decay clip", _finite, _NEGATIVE),
     ("seed freeze head_lr_factor", _finite, _NEGATIVE),
     ("eta ema bn_momentum", lambda x: 0 <= x <= 1, "must lie in [0, 1], got {}"),
@@ -110,6 +111,7 @@ class Config:
 
     # optimisation, section 4.1
     steps: int = 20000
+    epochs: float | None = None  # length in epochs of the training frames, in place of steps
     batch: int = 64
     optimiser: Literal["rmsprop", "sgd", "adam"] = "rmsprop"
     lr: float = 0.045
@@ -143,10 +145,25 @@ class Config:
             raise UserError("freeze keeps trained weights as they are: give weights, or freeze = 0")
 
     def replace(self, **changes: Any) -> "Config":
-        """Return a copy with some fields changed; an unknown name raises UserError."""
+        """Return a copy with some fields changed; a length in steps ends one in epochs.
+
+        An unknown name raises UserError.
+        """
         for name in changes:
             known([f.name for f in dataclasses.fields(self)], name, "option")
-        return dataclasses.replace(self, **changes)
+        ended = {"epochs": None} if "steps" in changes else {}
+        return dataclasses.replace(self, **ended | changes)
+
+    @property
+    def length(self) -> str:
+        """The length of a training in words: "8 epochs" or "400 steps"."""
+        return f"{self.steps} steps" if self.epochs is None else f"{self.epochs:g} epochs"
+
+    def in_steps(self, frames: int) -> "Config":
+        """Return the config of a training on so many frames, its length given in steps."""
+        if self.epochs is None:
+            return self
+        return self.replace(steps=max(1, round(self.epochs * frames / self.batch)))
 
 
 def _check_type(name: str, value: Any, hint: Any) -> None:
@@ -230,10 +247,11 @@ DEMO = {
     name: needs | (_DRAWN if name.startswith("synthetic_") else _FILMED)
     for name, needs in _SETS.items()
 }
-# Real weights without a GPU: only the last two blocks of the ImageNet MobileNetV1 are trained.
+# Real weights without a GPU: only the last two blocks of the ImageNet MobileNetV1 are trained. The
+# recipe was chosen on WARD (EXPERIMENTS.md); about two minutes a network of 2,400 frames.
 _FROZEN = _FAST | dict(
-    backbone="mobilenet_v1", weights="imagenet", freeze=11, steps=120,
-    lr=1e-3, head_lr_factor=3.0, bn_momentum=0.1,
+    backbone="mobilenet_v1", weights="imagenet", freeze=11, height=256, width=128, epochs=8.0,
+    lr=1e-3, head_lr_factor=0.1, bn_momentum=0.1, tracklet_pool="mean",
 )  # fmt: skip
 FROZEN = {name: needs | _FROZEN for name, needs in _SETS.items()}
 SCALES = {"demo": DEMO, "frozen": FROZEN, "paper": PAPER}
@@ -243,14 +261,18 @@ def preset(dataset: str, scale: str = "demo", **changes: Any) -> Config:
     """Return the config of a data set at a scale ("demo", "frozen" or "paper"), with changes.
 
     A change of None means "as the preset has it", so that notebook parameters pass through.
-    Raises UserError for an unknown data set, scale or field, naming the nearest valid one.
+    Raises UserError for an unknown data set, scale or field, naming the nearest valid one, and for
+    a length in both steps and epochs.
     """
     known(SCALES, scale, "scale")
     known(SCALES[scale], dataset, "data set")
     config = Config(dataset=dataset).replace(**SCALES[scale][dataset])
     for name in changes:
         known(to_json(config), name, "option")
-    return config.replace(**{name: v for name, v in changes.items() if v is not None})
+    given = {name: value for name, value in changes.items() if value is not None}
+    if {"steps", "epochs"} <= given.keys():
+        raise UserError("give the length of the training in steps or in epochs, not in both")
+    return config.replace(**given)
 
 
 def official(config: Config) -> Config:

@@ -1,6 +1,6 @@
 """The bench: an open data set, the config of the experiments on it, and where they run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +60,15 @@ class Bench:
         return f"{what}, trained on {self.model.origin.dataset}" if self.model else what
 
     def measurement(self, method: str, trial: int = 1, **changes: Any) -> Measurement:
-        """Return a method on a trial of this data set, for :mod:`upm_lib.experiments.measuring`."""
-        return measurement.of(self.config, method, trial, **changes)
+        """Return a method on a trial of this data set, for :mod:`upm_lib.experiments.measuring`.
+
+        The length of its trainings stands in steps.
+        """
+        made = measurement.of(self.config, method, trial, **changes)
+        if made.config.epochs is None:
+            return made
+        frames = len(self.frames.of(splits.split(self.dataset, trial).train))
+        return replace(made, config=made.config.in_steps(frames))
 
     def network(self, method: str, trial: int = 1, **changes: Any) -> Config:
         """Return the config of the one network of "baseline", "local" or "global"."""

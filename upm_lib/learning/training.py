@@ -100,7 +100,8 @@ class Trainer:
         if config.batch % distributed.size():
             what = f"batch = {config.batch} does not divide over {distributed.size()} processes"
             raise UserError(f"{what}: choose a multiple of their number")
-        self.config, self.data, self.device = config, data, device
+        self.config = config = config.in_steps(len(data.frame))
+        self.data, self.device = data, device
         self.network = model.channels_last(model.build(config), device).train()
         self.parallel: nn.Module = self.network  # what a step calls
         if distributed.size() > 1:

@@ -13,10 +13,9 @@ from itertools import product
 from typing import Any
 
 import pandas as pd
-from scipy import stats
 
 from upm_lib.config import PARTS, UserError, known
-from upm_lib.paper.tables import spread
+from upm_lib.experiments.measuring import mean_interval, spread
 from upm_lib.synthetic.world import WORLDS
 
 Where = Mapping[str, Any]  # column of the study -> its value
@@ -49,13 +48,8 @@ def rows(**wanted: Any) -> pd.DataFrame:
     found = _rows()
     for name, value in wanted.items():
         known(found.columns, name, "column of the study")
-        kept = found[found[name] == value]
-        if kept.empty:
-            raise UserError(
-                f"the study has no line with {name} = {value!r} among those asked for: it has "
-                f"{', '.join(map(str, found[name].unique()))}"
-            )
-        found = kept
+        known(found[name].unique(), str(value), f"{name} beside what else is asked of the study")
+        found = found[found[name] == value]
     return found.copy()
 
 
@@ -80,9 +74,8 @@ def difference(first: pd.Series, second: pd.Series) -> dict[str, float]:
     if list(first.index) != list(second.index) or len(first) < 2:
         raise UserError("a paired difference needs the same trials on both sides, at least two")
     gap = first - second
-    mean, sd, count = float(gap.mean()), float(gap.std()), len(gap)
-    half = float(stats.t.ppf(0.975, count - 1)) * sd / count**0.5
-    return {"mean": mean, "sd": sd, "trials": count, "low": mean - half, "high": mean + half}
+    mean, low, high = map(float, mean_interval(gap))
+    return {"mean": mean, "sd": float(gap.std()), "trials": len(gap), "low": low, "high": high}
 
 
 def table(
@@ -144,12 +137,15 @@ def gains() -> pd.DataFrame:
 
     Columns: dataset, method, mean, sd, trials, low, high (points; 95 % interval of the mean).
     """
-    lines = []
-    for dataset, name in product(WORLDS, list(METHODS)[2:]):
-        base = trials(dataset=dataset, method="baseline")
-        gap = difference(trials(dataset=dataset, **METHODS[name]), base)
-        lines.append({"dataset": dataset, "method": name, **gap})
-    return pd.DataFrame(lines)
+    return pd.DataFrame(
+        {"dataset": dataset, "method": name, **gain(name, dataset=dataset)}
+        for dataset, name in product(WORLDS, list(METHODS)[2:])
+    )
+
+
+def gain(name: str, **where: Any) -> dict[str, float]:
+    """Return the paired difference of Rank-1 between a line of METHODS and the baseline."""
+    return difference(trials(**METHODS[name], **where), trials(method="baseline", **where))
 
 
 def turned(knob: str) -> pd.DataFrame:
@@ -169,16 +165,13 @@ def turned_gains() -> pd.DataFrame:
     Index: knob and its value; first the clean world. Columns: local, global, fusion, each the mean
     of the paired differences and its 95 % interval, in points, as text.
     """
-    made = {}
+    made: dict[tuple[str, float], dict[str, str]] = {}
     cell = "{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
     clean = rows(dataset="synthetic_clean", scale="frozen")
-    for knob, value in sorted(set(zip(clean["knob"], clean["value"], strict=True))):
-        where = {"dataset": "synthetic_clean", "knob": knob, "value": value}
-        base = trials(method="baseline", **where)
-        made[knob or "none", value] = {
-            method: cell.format(**difference(trials(method=method, **where), base))
-            for method in ("local", "global", "fusion")
-        }
+    settings = sorted(set(zip(clean["knob"], clean["value"], strict=True)))
+    for (knob, value), name in product(settings, ("local", "global", "fusion")):
+        found = gain(name, dataset="synthetic_clean", knob=knob, value=value)
+        made.setdefault((knob or "none", value), {})[name] = cell.format(**found)
     return pd.DataFrame.from_dict(made, orient="index").rename_axis(["knob", "value"])
 
 
