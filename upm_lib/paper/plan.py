@@ -24,6 +24,7 @@ from upm_lib.experiments.bench import Bench
 from upm_lib.experiments.measurement import Measurement, trials_text
 from upm_lib.learning import model, training
 from upm_lib.paper import complexity, published, tables
+from upm_lib.retrieval import model_file
 
 # What a step's time depends on, beside the device; the parts and the data cost next to nothing.
 cost = attrgetter("backbone", "branch", "freeze", "height", "width", "batch")
@@ -157,11 +158,7 @@ def checkpoint_bytes(bench: Bench, config: Config) -> int:
 
     Network, moving average, the optimiser's slots, anchors and history.
     """
-    with torch.device("meta"):
-        network = model.build(config.replace(weights=None, freeze=0))
-        if config.freeze:
-            frozen, rest = model.divide(network.backbone, config.backbone, config.freeze)
-            network = model.UPMNet(rest, network.head, frozen)
+    network = model_file.skeleton(config)
     state = sum(tensor.nbytes for tensor in network.state_dict().values())
     trained = sum(weight.nbytes for weight in network.parameters() if weight.requires_grad)
     slots = 1 if config.optimiser == "sgd" else 2

@@ -60,20 +60,37 @@ def _frames(root: Path) -> dict[tuple[str, str], tuple[str, ...]]:
     return frames
 
 
+def people(dataset: Dataset) -> dict[str, str]:
+    """Return the names of people, by CAMERA/TRACKLET, for the tracklets whose person is known."""
+    places = (Path(t.frames[0]).parts[:2] for t in dataset.tracklets)
+    names = _names(dataset.root / "identities.csv", None)
+    found = {(camera, tracklet): f"{camera}/{tracklet}" for camera, tracklet in places}
+    return {found[key]: person for key, person in names.items() if key in found and person}
+
+
 def _people(path: Path, known: Collection[tuple[str, str]]) -> dict[tuple[str, str], int]:
-    """Return the person of each (camera, tracklet) that the list of identities names."""
+    """Return the number of the person of each (camera, tracklet) that the list names."""
+    names = _names(path, known)
+    numbers = {name: n for n, name in enumerate(sorted({*names.values()} - {""}), 1)}
+    if len(numbers) == 1:
+        raise UserError(f"{path} names one person: an evaluation needs two, one of them to train")
+    return {key: numbers[name] for key, name in names.items() if name}
+
+
+def _names(path: Path, known: Collection[tuple[str, str]] | None) -> dict[tuple[str, str], str]:
+    """Return the person of each (camera, tracklet) in the list of identities."""
     if not path.is_file():
         return {}
     lines = path.read_bytes().decode("utf-8-sig", "replace").splitlines()
     try:
-        return _numbered(path, csv.DictReader(lines), known)
+        return _listed(path, csv.DictReader(lines), known)
     except csv.Error as error:
         raise UserError(f"{path} is no table of comma-separated values ({error})") from error
 
 
-def _numbered(
-    path: Path, rows: csv.DictReader, known: Collection[tuple[str, str]]
-) -> dict[tuple[str, str], int]:
+def _listed(
+    path: Path, rows: csv.DictReader, known: Collection[tuple[str, str]] | None
+) -> dict[tuple[str, str], str]:
     columns = ("camera", "tracklet", "person")
     if lacking := [c for c in columns if c not in (rows.fieldnames or ())]:
         wanted = f"its first line must be {','.join(columns)}"
@@ -82,12 +99,9 @@ def _numbered(
     for row in rows:
         camera, tracklet, person = ((row[c] or "").strip() for c in columns)
         where = f"{path}, line {rows.line_num}: {camera}/{tracklet}"
-        if (camera, tracklet) not in known:
+        if known is not None and (camera, tracklet) not in known:
             raise UserError(f"{where} is no tracklet of this folder: correct or remove the line")
         if (camera, tracklet) in names:
             raise UserError(f"{where} is listed twice: a tracklet is of one person")
         names[camera, tracklet] = person
-    numbers = {name: n for n, name in enumerate(sorted({*names.values()} - {""}), 1)}
-    if len(numbers) == 1:
-        raise UserError(f"{path} names one person: an evaluation needs two, one of them to train")
-    return {key: numbers[name] for key, name in names.items() if name}
+    return names
