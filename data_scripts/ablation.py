@@ -20,7 +20,8 @@ from typing import Any
 import pandas as pd
 
 from upm_lib import runs
-from upm_lib.config import OFFICIAL, UserError, command
+from upm_lib.command import command
+from upm_lib.config import OFFICIAL, UserError
 from upm_lib.experiments import measuring
 from upm_lib.experiments.bench import Bench, open_bench
 from upm_lib.paper import study, tables

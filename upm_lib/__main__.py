@@ -5,18 +5,22 @@ heavy is imported only there, so that ``--help`` answers at once.
 """
 
 import argparse
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
 from upm_lib import __version__
-from upm_lib.config import PAPER, PARTS, SCALES, command, known, preset
+from upm_lib.command import add_quiet, command, typed
+from upm_lib.config import PAPER, PARTS, SCALES, TABLES, UserError, known, preset
 
 if TYPE_CHECKING:
     from upm_lib.experiments.bench import Bench
 
-# Of the paper; what we measure beyond it; all that a data set can fill.
-TABLES = ("1", "2", "3", "4", "5", "6", "beyond", "all")
+
+# Fields of the config that are asked for otherwise on the command line.
+ASKED = {
+    "branch": "it is METHOD, the first word",
+    **{name: f"it is the option --{name}" for name in ("dataset", "root", "splits", "trial")},
+}
 
 
 @command
@@ -30,12 +34,10 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in (_add_demo, _add_train, _add_table, _add_search):
         add(commands)
+    for subparser in commands.choices.values():
+        add_quiet(subparser)
     arguments = parser.parse_args(argv)
-    try:
-        arguments.run(arguments)
-    except KeyboardInterrupt:
-        print("stopped: the same command goes on from the last checkpoint", file=sys.stderr)
-        return 130  # the shell's code for an interrupted command
+    arguments.run(arguments)
     return 0
 
 
@@ -95,6 +97,7 @@ def _open(arguments: argparse.Namespace, **more: Any) -> "Bench":
     from upm_lib.experiments.bench import open_bench
 
     where = {"root": arguments.root, "splits": arguments.splits}
+    where["progress"] = not arguments.quiet
     options = where | _networks(arguments) | more
     return open_bench(arguments.dataset, _scale(arguments), **options)
 
@@ -121,10 +124,10 @@ def _train(arguments: argparse.Namespace) -> None:
     from upm_lib import distributed
     from upm_lib.experiments import measuring, networks
 
-    fields = {name: _value(text) for name, text in arguments.fields}
+    fields = _fields(arguments)
     with distributed.processes():
         first = distributed.rank() == 0
-        bench = _open(arguments, progress=first, **fields)
+        bench = _open(arguments, progress=first and not arguments.quiet, **fields)
         config = bench.network(arguments.method, arguments.trial)
         networks.find_or_train(bench, config)
         if bench.dataset.identified:
@@ -136,12 +139,19 @@ def _train(arguments: argparse.Namespace) -> None:
             print(text, networks.folder_of(bench, config), sep="\n")
 
 
-def _value(text: str) -> Any:
-    """Read a value as JSON (numbers, true, lists), or else as text."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
+def _fields(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the fields set by -p; what is asked for otherwise, or contradicts, is refused."""
+    fields = typed(arguments.fields)
+    for name in fields:
+        if name in ASKED:
+            raise UserError(f"-p {name} is not for this command: {ASKED[name]}")
+        if getattr(arguments, name, None) is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise UserError(f"{option} and -p {name} are the same: give one of them")
+    k = fields.get("k", arguments.k)
+    if arguments.method == "baseline" and k not in (None, 1):
+        raise UserError(f"the baseline has one part, not k = {k}: leave k out, or train local")
+    return fields
 
 
 def _add_table(commands: argparse._SubParsersAction) -> None:
@@ -227,7 +237,8 @@ def _search(arguments: argparse.Namespace) -> None:
     from upm_lib.experiments.bench import open_bench
 
     out = search.picture_path(arguments.out, arguments.query)
-    bench = open_bench("folder", arguments.scale, root=arguments.gallery, **_networks(arguments))
+    where = {"root": arguments.gallery, "progress": not arguments.quiet}
+    bench = open_bench("folder", arguments.scale, **where, **_networks(arguments))
     found = search.search(bench, arguments.query, arguments.top, arguments.same_camera)
     print(*search.lines(found), sep="\n")
     print(f"picture: {search.draw(found, out)}")

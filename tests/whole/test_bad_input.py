@@ -28,9 +28,8 @@ from matplotlib.figure import Figure
 from safetensors.torch import save_file
 
 from upm_lib.config import UserError, preset
-from upm_lib.data import packing
 from upm_lib.data.batches import TrainingSet
-from upm_lib.data.packing import PackingWarning
+from upm_lib.data.packing import Caution
 from upm_lib.experiments import measuring, networks
 from upm_lib.experiments.bench import Bench, open_bench
 from upm_lib.learning import model, training
@@ -204,7 +203,7 @@ def test_a_picture_that_cannot_be_read_is_left_out_and_named(
     named = broken.relative_to(root).as_posix()
     text = f"left out 1 broken frame(s) of prid2011 in {root}: {named}"
     for _ in range(2):
-        with pytest.warns(PackingWarning, match=f"^{re.escape(text)}$"):
+        with pytest.warns(Caution, match=f"^{re.escape(text)}$"):
             bench = opened(root)
         assert len(bench.frames.pixels) == 16
     measuring.measure(bench, bench.measurement("histogram"))
@@ -300,7 +299,7 @@ def test_a_small_file_that_claims_to_be_a_huge_picture(
     assert text == f"{frame} has more pixels than OpenCV reads: make it smaller or remove it"
     assert files(run_store) == []
     frame.write_bytes(claiming(2**31 - 1, 2**31 - 1))  # no decoder takes this for a picture
-    with pytest.warns(packing.PackingWarning, match=r"left out 1 broken frame"):
+    with pytest.warns(Caution, match=r"left out 1 broken frame"):
         assert len(opened(root).frames.pixels) == 15
 
 

@@ -1,5 +1,6 @@
 """The bench: an open data set, the config of the experiments on it, and where they run."""
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,14 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from upm_lib import distributed
-from upm_lib.config import Config, UserError, known, preset
+from upm_lib import distributed, files, runs
+from upm_lib.config import TABLES, Config, UserError, known, preset
 from upm_lib.data import catalogue, splits
 from upm_lib.data.packing import Frames
 from upm_lib.data.tracklets import Dataset
 from upm_lib.experiments import measurement
 from upm_lib.experiments.measurement import Measurement
-from upm_lib.learning import training
+from upm_lib.learning import model, training
 from upm_lib.pictures import canvas
 from upm_lib.synthetic import world
 
@@ -88,6 +89,8 @@ def open_bench(
     device: str | None = None,
     progress: bool = True,
     figures_dir: str | Path | None = None,
+    trials: int | str = 1,
+    table: int | str = 2,
     **changes: Any,
 ) -> Bench:
     """Open a data set, one of ``config.PAPER``; the parameters are those of the notebooks.
@@ -95,13 +98,18 @@ def open_bench(
     The scale is "demo" (a minute a network on two cores), "frozen" (trained weights, of which the
     last blocks go on learning) or "paper" (section 4.1). Device None picks a GPU if there is one.
     Figures are saved at print size where there is a folder for them. Changes are fields of
-    :class:`upm_lib.config.Config`; None keeps the preset's value.
+    :class:`upm_lib.config.Config`; None keeps the preset's value. ``trials`` and ``table`` are what
+    will be measured later.
 
-    Raises UserError with one sentence for anything that does not fit.
+    Raises UserError with one sentence for anything that does not fit, before any work begins.
     """
     config = preset(dataset, scale, **changes)
+    known(TABLES, str(table), "table")
+    measurement.trial_numbers(trials)
     where = training.pick_device(device)
     folder = _figures_folder(figures_dir)
+    model.check(config)
+    runs.sweep_store()
     with distributed.first_goes_first():
         opened = splits.chosen(catalogue.load(config, progress), config)
         frames = Frames(opened, progress)
@@ -111,7 +119,14 @@ def open_bench(
 def _figures_folder(name: str | Path | None) -> Path | None:
     if not isinstance(name, str | Path | None):
         raise UserError(f"figures_dir must be the name of a folder or None, not {name!r}")
-    folder = Path(name).expanduser() if name is not None else None
-    if folder and folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file: give a folder as figures_dir")
+    if name is None:
+        return None
+    folder = files.place(name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        what = f"{folder} can be no folder for figures ({error.strerror})"
+        raise UserError(f"{what}: give another figures_dir") from error
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"nobody may write to {folder}: give another figures_dir")
     return folder

@@ -1,6 +1,7 @@
 """Finding the tracklets of one's own cameras that look like a given one; no identity is needed."""
 
 import difflib
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from upm_lib import runs
-from upm_lib.config import UserError
+from upm_lib import files, runs
+from upm_lib.config import Caution, UserError
 from upm_lib.data.packing import Frames
-from upm_lib.data.tracklets import UNKNOWN, Dataset, Tracklet, images, readable
+from upm_lib.data.tracklets import UNKNOWN, Dataset, Tracklet, images
 from upm_lib.experiments import measuring, networks
 from upm_lib.experiments.bench import Bench
 from upm_lib.pictures import canvas, photos
@@ -50,7 +51,7 @@ def search(bench: Bench, query: str, top: int = 5, same_camera: bool = False) ->
         what = f"{bench.dataset.root} has no tracklet of another camera than that of {query}"
         raise UserError(f"{what}: give --same-camera to search that one")
     if place is None:
-        frames = Frames(one_tracklet(Path(query).expanduser()))
+        frames = Frames(one_tracklet(files.place(query)))
         vectors, image = gallery_vectors(bench), frames.pixels[len(frames.pixels) // 2]
         fusion = bench.measurement("fusion", bench.config.trial)
         both = networks.of(bench, fusion)
@@ -77,7 +78,7 @@ def place_of(dataset: Dataset, query: str) -> int | None:
     Raises UserError if it is neither.
     """
     names, name = tracklet_names(dataset), Path(query).as_posix()
-    folder, root = Path(query).expanduser().resolve(), dataset.root.resolve()
+    folder, root = files.place(query).resolve(), dataset.root.resolve()
     if name not in names and folder.is_relative_to(root):
         name = folder.relative_to(root).as_posix()
     if name in names:
@@ -91,11 +92,11 @@ def place_of(dataset: Dataset, query: str) -> int | None:
 
 def one_tracklet(folder: Path) -> Dataset:
     """Return a folder of frames as a data set of one tracklet, of nobody and no camera."""
-    with readable():
-        files = images(folder, folder)
-    if not files:
+    with files.readable():
+        found = images(folder, folder)
+    if not found:
         raise UserError(f"{folder} holds no pictures: give a folder with the frames of a tracklet")
-    return Dataset("query", folder, (Tracklet(UNKNOWN, 0, files),), ("",))
+    return Dataset("query", folder, (Tracklet(UNKNOWN, 0, found),), ("",))
 
 
 def gallery_vectors(bench: Bench) -> Tensor:
@@ -103,11 +104,15 @@ def gallery_vectors(bench: Bench) -> Tensor:
     fusion = bench.measurement("fusion", bench.config.trial)
     name = f"{bench.config.dataset}-k{bench.config.k}-{measuring.key(bench, fusion)}.npy"
     path = runs.store() / "vectors" / name
-    if not path.is_file():
-        vectors = measuring.vectors(bench, fusion, np.arange(len(bench.dataset.tracklets)))
-        with runs.replacing(path) as temporary, temporary.open("wb") as file:
-            np.save(file, vectors.numpy())
-    return torch.from_numpy(np.load(path))
+    try:
+        kept = runs.read_array(path)
+    except (UserError, OSError) as error:
+        if path.exists():
+            warnings.warn(f"{error}: it is made anew", Caution, stacklevel=2)
+        made = measuring.vectors(bench, fusion, np.arange(len(bench.dataset.tracklets))).numpy()
+        runs.write_array(path, len(made), made.shape[1:], made.dtype, [made])
+        kept = runs.read_array(path)
+    return torch.from_numpy(np.array(kept))
 
 
 def lines(found: Found) -> list[str]:
@@ -128,7 +133,7 @@ def picture_path(out: str | None, query: str) -> Path:
     """
     if out is None:
         return runs.store() / "search" / ("-".join(Path(query).parts[-2:]).strip("/") + ".png")
-    path = Path(out).expanduser()
+    path = files.place(out)
     if path.suffix != ".png" or path.is_dir():
         raise UserError(f"{out} cannot be the picture: give the name of a file that ends in .png")
     return path

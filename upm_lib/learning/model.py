@@ -6,7 +6,6 @@ Shapes: B frames, H x W pixels, c channels of the map, k parts, c' reduced chann
 import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from upm_lib import files
 from upm_lib.config import MAP_ROWS, Config, UserError
 from upm_lib.learning import _memory, _torchvision  # noqa: F401  (before timm, which imports torchvision)
 
@@ -221,6 +221,14 @@ def build(config: Config) -> UPMNet:
     return UPMNet(backbone, head, frozen)
 
 
+def check(config: Config) -> None:
+    """Raise UserError for what :func:`build` would refuse; nothing is downloaded for it."""
+    local = config.weights if config.weights != "imagenet" else None
+    network = build(config.replace(weights=local, freeze=0))
+    if config.freeze:
+        divide(network.backbone, config.backbone, config.freeze)
+
+
 def channels_last(network: UPMNet, device: torch.device | str = "cpu") -> UPMNet:
     """Move a network to a device, its weights laid out channels last, and so its maps."""
     # torch's stub does not know of the memory format of a module.
@@ -274,11 +282,28 @@ def _load(backbone: nn.Module, config: Config, weights: str) -> None:
     for name, value in wanted.items():
         keep = "num_batches" in name or ("running_" in name and not config.restore_bn_statistics)
         new = value if keep else state[names[name]]
+        if not keep:
+            _check_numbers(new, f"the weights {weights}", names[name])
         if new.shape != value.shape:
             shapes = f"shape {tuple(new.shape)}, the backbone needs {tuple(value.shape)}"
             raise UserError(f"{misfit}: {names[name]!r} has {shapes}")
         loaded[name] = new
     backbone.load_state_dict(loaded)
+
+
+def _check_numbers(values: Tensor, source: str, name: str) -> None:
+    """Refuse numbers that no trained layer has."""
+    if not values.is_floating_point():
+        what = f"holds {values.dtype} numbers, whose scale is not known"
+    elif not values.isfinite().all():
+        what = "holds numbers that are not finite"
+    elif name.endswith("running_var") and (values < 0).any():
+        what = "holds variances below zero"
+    elif values.ndim > 1 and not values.any():
+        what = "is zero everywhere"
+    else:
+        return
+    raise UserError(f"{source} are of no trained network ({name!r} {what}): give another file")
 
 
 def _mobilenet_names(ours: list[str]) -> dict[str, str]:
@@ -291,7 +316,7 @@ def _mobilenet_names(ours: list[str]) -> dict[str, str]:
 
 
 def _read_state(weights: str) -> dict[str, Tensor]:
-    path = Path(weights).expanduser()
+    path = files.place(weights)
     if not path.is_file():
         advice = "give a .safetensors or .pth file, or 'imagenet' to download"
         raise UserError(f"no weights at {weights}: {advice}")

@@ -6,6 +6,7 @@ Times are estimates, and say where they come from.
 """
 
 import time
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import pandas as pd
 import torch
 
 from upm_lib import runs
-from upm_lib.config import Config, from_json
+from upm_lib.config import Caution, Config, UserError, from_json
 from upm_lib.data import batches, splits
 from upm_lib.experiments import measuring, networks
 from upm_lib.experiments.bench import Bench
@@ -111,11 +112,16 @@ class Speeds:
     def look(self) -> None:
         """Take note of the runs that this kind of device has finished meanwhile."""
         self.kept: dict[tuple[object, ...], list[float]] = defaultdict(list)
+        here = networks.device_name(self.bench.device)
         for file in (runs.store() / "training").glob("*/*/speed.json"):
-            about, speed = file.with_name("config.json"), runs.read_json(file)
-            if about.is_file() and speed["device"] == networks.device_name(self.bench.device):
-                kind = cost(from_json(runs.read_json(about)))
-                self.kept[kind].append(speed["seconds"] / speed["steps"])
+            try:
+                config = from_json(runs.read_json(file.with_name("config.json")))
+                speed = runs.read_json(file)
+                if speed["device"] == here:
+                    self.kept[cost(config)].append(speed["seconds"] / speed["steps"])
+            except (UserError, OSError) as error:  # it only makes an estimate better
+                warnings.warn(f"{error}: {file} is removed", Caution, stacklevel=2)
+                file.unlink(missing_ok=True)
 
     def __call__(self, config: Config) -> tuple[float, str]:
         """Return seconds a step and where they come from."""
