@@ -65,6 +65,31 @@ def test_trials_differ() -> None:
     assert len(halves) == 10
 
 
+def test_held_out_people_come_from_the_training_half_and_the_test_half_is_left_out() -> None:
+    dataset = made_of(list(range(1, 21)))
+    divided = splits.held_out(dataset, 4)
+    for trial in (1, 11):
+        whole, half = split(dataset, trial), split(divided, trial)
+        shown = people_of(divided, half.probe)
+        assert len(shown) == 4
+        assert shown == people_of(divided, half.gallery)
+        train = people_of(divided, half.train)
+        assert sorted(train + shown) == people_of(dataset, whole.train)
+    assert splits.key(divided, 1) != splits.key(dataset, 1)
+
+
+@pytest.mark.parametrize("count", [0, 9, 10])
+def test_some_must_be_held_out_and_some_must_train(count: int) -> None:
+    with pytest.raises(UserError, match=f"{count} of the 10 people of a training half"):
+        splits.held_out(made_of(list(range(1, 21))), count)
+
+
+def test_nobody_is_held_out_of_an_official_division() -> None:
+    dataset = dataclasses.replace(made_of([1, 2]), subset=("train", "query", "train", "gallery"))
+    with pytest.raises(UserError, match="has an official division"):
+        splits.held_out(dataset, 1)
+
+
 def test_the_drawn_halves_of_a_trial_stay_what_they_are() -> None:
     people = (1, 2, 3, 5, 8, 13, 21, 34)
     assert splits.drawn(people, 1) == ([1, 3, 8, 13], [2, 5, 21, 34])

@@ -1,0 +1,65 @@
+"""Measure curves: Rank-1 of held-out people after each epoch of long trainings.
+
+    python data_scripts/curves.py ward --root DIR --weights FILE --trials 11 --people 12
+
+Trains baseline, local-aware and global-aware networks on two thirds or so of a trial's training
+half and searches the rest of it; the test half is not touched. Finished trials are kept in the run
+store; with --write all that it holds goes to upm_lib/paper/curves.csv.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from upm_lib import paper, runs
+from upm_lib.config import command
+from upm_lib.experiments import curves
+from upm_lib.experiments.bench import open_bench
+from upm_lib.experiments.measurement import trial_numbers
+
+EPOCHS = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 16.0, 20.0, 25.0, 30.0, 40.0, 50.0, 60.0]
+
+
+def write(folder: Path) -> None:
+    """Put the curves that the run store holds into ``folder/curves.csv``, in a fixed order."""
+    found = [pd.read_csv(file) for file in sorted((runs.store() / "curves").glob("*.csv"))]
+    with runs.replacing(folder / "curves.csv") as temporary:
+        pd.concat(found).round(4).to_csv(temporary, index=False)
+
+
+@command
+def main() -> None:
+    """Measure the curves of a data set, or write down those that have been measured."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("dataset")
+    parser.add_argument("--root", help="folder of the data set")
+    parser.add_argument("--weights", help="trained weights of the backbone")
+    parser.add_argument("--trials", default="11", help="default: %(default)s")
+    parser.add_argument("--people", type=int, default=12, help="held out (default: %(default)s)")
+    parser.add_argument("--epochs", type=float, default=60.0, help="default: %(default)s")
+    parser.add_argument("--write", action="store_true", help="write the data, measure nothing")
+    arguments = parser.parse_args()
+    if arguments.write:
+        write(Path(paper.__file__).parent)
+        return
+    given = {name: getattr(arguments, name) for name in ("root", "weights", "epochs")}
+    bench = open_bench(arguments.dataset, "frozen", progress=False, **given)
+    bench = curves.held_out(bench, arguments.people)
+    for trial in trial_numbers(arguments.trials):
+        for method in ("fusion", "baseline"):
+            name = f"{arguments.dataset}-{arguments.epochs:g}-{arguments.people}-{trial}-{method}"
+            file = runs.store() / "curves" / f"{name}.csv"
+            if file.is_file():
+                continue
+            rows = curves.curve(bench, method, trial, EPOCHS)
+            about = {"dataset": arguments.dataset, "length": arguments.epochs}
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with runs.replacing(file) as temporary:
+                rows.assign(**about, people=arguments.people).to_csv(temporary, index=False)
+            print(rows.round(3).to_string(), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
