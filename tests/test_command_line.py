@@ -109,7 +109,8 @@ def test_a_stopped_command_says_that_it_can_go_on(said, tiny_root: Path, monkeyp
     monkeypatch.setattr(plan, "run", stop)
     code, _, err = said("table", 1, "--root", tiny_root, *FAST)
     assert code == 130
-    assert err == "stopped: the same command goes on from the last checkpoint\n"
+    kept = "what was finished before is kept, and the same command makes the rest"
+    assert err == f"stopped: {kept}\n"
 
 
 def test_own_tracklets_without_identities_have_no_table(said, tiny_root: Path) -> None:

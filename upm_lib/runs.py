@@ -322,7 +322,7 @@ def _digest(file: BinaryIO, name: str, size: int | None = None) -> Any:
         total=left, desc=f"checking {name}", unit="B", unit_scale=True, delay=PATIENCE, leave=False,
         disable=quiet,
     ) as bar:  # fmt: skip
-        while left > 0 and (block := file.read(min(left, 2**24))):
+        while left > 0 and (block := file.read(min(left, 2**18))):
             text.update(block)
             left -= len(block)
             bar.update(len(block))

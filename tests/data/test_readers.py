@@ -526,10 +526,10 @@ def test_a_list_as_spreadsheets_write_it_is_read(tmp_path: Path, text: str) -> N
         ("camera,tracklet\n", "lacks the column person"),
         ("camera,tracklet,person\ndoor,t9,x\n", "line 2: door/t9 is no tracklet of this folder"),
         ("camera,tracklet,person\n../door,t1,x\n", "line 2: ../door/t1 is no tracklet"),
-        ("camera,tracklet,person\ndoor\n", "line 2: door/ is no tracklet"),
+        ("camera,tracklet,person\ndoor\n", "line 2 has 1 cells, not 3"),
         ("camera,tracklet,person\ndoor,t1,x\ndoor,t1,y\n", "line 3: door/t1 is listed twice"),
         ("camera,tracklet,person\ndoor,t1,x\nyard,a,x\n", "names one person"),
-        ("camera,tracklet,person\n" + "x" * 200_000, "no table of comma-separated values"),
+        ("camera,tracklet,person\n" + "x" * 200_000, "no line of comma-separated values"),
     ],
 )
 def test_a_list_of_identities_that_does_not_fit_gets_a_sentence(

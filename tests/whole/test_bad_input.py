@@ -6,7 +6,6 @@ is read.
 
 import ast
 import errno
-import functools
 import math
 import os
 import re
@@ -270,11 +269,10 @@ def refuse(code: int) -> Callable:
 def test_what_the_system_refuses_to_read(
     root: Path, frame: Path, run_store: Path, monkeypatch: pytest.MonkeyPatch, what: str, code: int
 ) -> None:
-    places = {"frame": (frame, Path, "read_bytes"), "tracklet": (frame.parent, os, "scandir")}
-    closed, owner, name = places[what]
-    original, refused = getattr(owner, name), refuse(code)
+    closed, name = {"frame": (frame, "open"), "tracklet": (frame.parent, "scandir")}[what]
+    original, refused = getattr(os, name), refuse(code)
     monkeypatch.setattr(
-        owner, name, lambda path: refused(path) if path == closed else original(path)
+        os, name, lambda path, *more: (refused if path == closed else original)(path, *more)
     )
     text = sentence(lambda: opened(root))
     wanted = f"{closed} cannot be read ({os.strerror(code)}): check it and its permissions"
@@ -296,11 +294,10 @@ def test_a_small_file_that_claims_to_be_a_huge_picture(
 ) -> None:
     frame.write_bytes(claiming(60_000, 60_000))
     text = sentence(lambda: opened(root))
-    assert text == f"{frame} has more pixels than OpenCV reads: make it smaller or remove it"
+    assert text == f"{frame} has more than 67,108,864 pixels: make it smaller or remove it"
     assert files(run_store) == []
     frame.write_bytes(claiming(2**31 - 1, 2**31 - 1))  # no decoder takes this for a picture
-    with pytest.warns(Caution, match=r"left out 1 broken frame"):
-        assert len(opened(root).frames.pixels) == 15
+    assert sentence(lambda: opened(root)) == text
 
 
 # ---------------------------------------------------------------- pictures that are only unusual
@@ -390,21 +387,19 @@ PARAMETERS = {
         dict(k=7),
         "k = 7 does not divide the 8 rows of the backbone's map: choose k from 1, 2, 4, 8",
     ),
-    "a word for a number": (dict(k="abc"), "k must be int, not 'abc'"),
-    "a number as text": (dict(steps="40"), "steps must be int, not '40'"),
-    "a real for a whole number": (dict(k=4.0), "k must be int, not 4.0"),
-    "a truth for a number": (dict(k=True), "k must be int, not True"),
-    "negative steps": (dict(steps=-5), "steps must be at least 1, not -5"),
-    "no steps": (dict(steps=0), "steps must be at least 1, not 0"),
-    "no number": (dict(lr=math.nan), "lr must not be negative or infinite: nan"),
-    "a list for a pair": (dict(lr_factors=[1.0, 0.1]), "lr_factors must be tuple, not [1.0, 0.1]"),
-    "a name for the root": (dict(root=7), "root must be str or None, not 7"),
+    "a word for a number": (dict(k="abc"), "k must be a whole number, not 'abc'"),
+    "a number as text": (dict(steps="40"), "steps must be a whole number, not '40'"),
+    "a real for a whole number": (dict(k=4.0), "k must be a whole number, not 4.0"),
+    "a truth for a number": (dict(k=True), "k must be a whole number, not True"),
+    "negative steps": (dict(steps=-5), "steps must be from 1 to 10,000,000, not -5"),
+    "no steps": (dict(steps=0), "steps must be from 1 to 10,000,000, not 0"),
+    "no number": (dict(lr=math.nan), "lr must be from 0 to 1,000,000, not nan"),
+    "a list of one for a pair": (dict(lr_factors=[1.0]), "lr_factors must be two numbers from 0"),
+    "a name for the root": (dict(root=7), "root must be text or nothing (None, null), not 7"),
     "the word None": (dict(root="None"), "None does not exist: give the folder that contains"),
     "an unknown option": (dict(step=3), "unknown option 'step': did you mean 'steps'?"),
-    "trials of the notebooks": (
-        dict(trials="x"),
-        "unknown option 'trials': did you mean 'trial'?",
-    ),
+    "trials of the notebooks": (dict(trials="x"), "trials must be a whole number from 1, a range"),
+    "a table that is none": (dict(table=9), "unknown table '9': known are 1, 2, 3"),
     "an unknown data set": (dict(dataset="prid"), "unknown data set 'prid': did you mean 'prid201"),
     "no data set": (dict(dataset=7), "unknown data set 7: known are prid2011, ilids_vid, dukemtmc"),
     "unknown splits": (dict(splits="offical"), "unknown splits 'offical': did you mean 'official"),
@@ -452,17 +447,17 @@ def test_a_folder_for_figures_that_is_a_file(root: Path, tmp_path: Path) -> None
 
 
 PAPERMILL = {  # what is typed behind -p, what the library makes of it
-    "k abc": "k must be int, not 'abc'",
+    "k abc": "k must be a whole number, not 'abc'",
     "k 07": "k = 7 does not divide the 8 rows of the backbone's map: choose k from 1, 2, 4, 8",
-    "k 4.0": "k must be int, not 4.0",
+    "k 4.0": "k must be a whole number, not 4.0",
     "k None": None,
-    "k True": "k must be int, not True",
-    "k [2]": "k must be int, not '[2]'",
+    "k True": "k must be a whole number, not True",
+    "k [2]": "k must be a whole number, not '[2]'",
     "weights None": None,
     "weights none": "no weights at none: give a .safetensors or .pth file, or 'imagenet' to",
     "root /not/there": "/not/there does not exist: give the folder that contains multi_shot/",
-    "seed 1e3": "seed must be int, not 1000.0",
-    "seed -1": "seed must not be negative or infinite: -1",
+    "seed 1e3": "seed must be a whole number, not 1000.0",
+    "seed -1": "seed must be from 0 to 2**63 - 1, not -1",
     "backbone smal": "unknown backbone 'smal': did you mean 'small'?",
 }
 
@@ -572,27 +567,23 @@ def test_weights_that_hold_no_numbers_give_no_result(
     save_file(state, tmp_path / "nan.safetensors")
     before = files(run_store)
     changes = dict(weights=str(tmp_path / "nan.safetensors"))
-    words = sentence(
-        lambda: measuring.measure(bench, bench.measurement("local", **changes)), FloatingPointError
-    )
-    assert words.startswith("the loss of step 0 is not finite")
-    words = sentence(
-        lambda: measuring.measure(bench, bench.measurement("untrained", **changes)), ValueError
-    )
-    assert words == "query features hold numbers that are not finite"
+    for method in ("local", "untrained"):
+        words = sentence(lambda m=method: measuring.measure(bench, bench.measurement(m, **changes)))
+        assert "holds numbers that are not finite): give another file" in words
     assert files(run_store) == before
 
 
 def test_a_learning_rate_that_breaks_the_training_leaves_no_result(
-    tiny_root: Path, run_store: Path
+    tiny_root: Path, run_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench = open_bench("synthetic_clean", root=str(tiny_root), **SMALL)
     before = files(run_store)
-    changes = dict(lr=1e38, optimiser="sgd", steps=20)
+    monkeypatch.setattr(training, "learning_rate", lambda *_: 1e38)
+    changes = dict(lr=1e6, optimiser="sgd", steps=20)
     text = sentence(
         lambda: measuring.measure(bench, bench.measurement("local", **changes)), FloatingPointError
     )
-    assert "lower the learning rate (now 1e+38)" in text
+    assert "lower the learning rate (now 1000000.0)" in text
     assert files(run_store) == before
 
 
@@ -651,10 +642,9 @@ def test_a_full_disk_keeps_the_checkpoint_before_and_names_the_file(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as write(2) does: without a name
 
     def train() -> None:
-        monkeypatch.setattr(training, "train", functools.partial(training_loop, checkpoint_every=2))
+        monkeypatch.setattr(training, "due", lambda step, _: step % 2 == 0)
         networks.find_or_train(bench, bench.config)
 
-    training_loop = training.train
     save = training.save_checkpoint
 
     def filling(trainer: training.Trainer, where: Path) -> Path:
@@ -679,7 +669,7 @@ def test_a_full_disk_keeps_the_checkpoint_before_and_names_the_file(
 def test_a_run_store_that_nobody_may_write_to(
     root: Path, run_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(**_: object) -> None:
+    def refused(*_: object) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(run_store / "packed" / "x"))
 
     monkeypatch.setattr(tempfile, "mkstemp", refused)

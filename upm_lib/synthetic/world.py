@@ -307,7 +307,7 @@ def write(world: World, root: Path, progress: bool = False) -> Path:
             for number, frame in enumerate(render_tracklet(world, person, camera), start=1):
                 file = str(partial / name.format(number))
                 if not cv2.imwrite(file, frame[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1]):
-                    raise OSError(f"no room or no right to write {file}")
+                    raise OSError(f"cannot write {file}: no room, or no right")
         runs.write_json(partial / CONTENT, {"content": _content(partial)})
     return root
 
