@@ -236,7 +236,7 @@ def _search(arguments: argparse.Namespace) -> None:
     from upm_lib.experiments import search
     from upm_lib.experiments.bench import open_bench
 
-    out = search.picture_path(arguments.out, arguments.query)
+    out = search.picture_path(arguments.out, arguments.query, arguments.gallery)
     where = {"root": arguments.gallery, "progress": not arguments.quiet}
     bench = open_bench("folder", arguments.scale, **where, **_networks(arguments))
     found = search.search(bench, arguments.query, arguments.top, arguments.same_camera)

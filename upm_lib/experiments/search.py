@@ -126,16 +126,19 @@ def lines(found: Found) -> list[str]:
     ]
 
 
-def picture_path(out: str | None, query: str) -> Path:
+def picture_path(out: str | None, query: str, gallery: str) -> Path:
     """Return where the picture goes: the file asked for, or one named for the query in the store.
 
-    Raises UserError for a name that no PNG file can have.
+    Raises UserError for a name that no PNG file can have, and for a place among the frames.
     """
     if out is None:
-        return runs.store() / "search" / ("-".join(Path(query).parts[-2:]).strip("/") + ".png")
-    path = files.place(out)
+        short = "-".join(Path(query).parts[-2:]).strip("/")[:60].encode(errors="replace").decode()
+        return runs.store() / "search" / f"{short}-{runs.digest([gallery, query])}.png"
+    path, root = files.place(out), files.place(gallery)
     if path.suffix != ".png" or path.is_dir():
         raise UserError(f"{out} cannot be the picture: give the name of a file that ends in .png")
+    if path.resolve().is_relative_to(root.resolve()):
+        raise UserError(f"{out} lies in the gallery and would become a frame: give another place")
     return path
 
 

@@ -111,6 +111,11 @@ def say(ax: Axes, x: float, y: float, text: str, **style: Any) -> None:
     ax.text(x, y, text, **{"fontsize": 8, "ha": "center", "va": "center", **style})
 
 
+def plain(text: str) -> str:
+    """Return a name as text that can be drawn: no formula, whatever its signs, and no raw bytes."""
+    return text.encode(errors="backslashreplace").decode().replace("$", r"\$")
+
+
 def methods_in(found: Iterable[str]) -> list[str]:
     """Return the methods found, known ones first and in the order of METHOD_NAMES."""
     found = list(dict.fromkeys(found))

@@ -17,6 +17,7 @@ from upm_lib.pictures.canvas import (
     board,
     look_of,
     methods_in,
+    plain,
     put,
     say,
 )
@@ -99,10 +100,10 @@ def best_matches(
     query: np.ndarray, images: Images, labels: Sequence[str], *, title: str = ""
 ) -> Picture:
     """Draw a query [h, w, 3] and its matches, nearest first, five a row (cf. Fig. 7)."""
-    w, per_row = 1.0, 5
+    w, per_row, labels = 1.0, 5, [plain(label) for label in labels]
     h = w * query.shape[0] / query.shape[1]
     width, row = 0.2 + (1 + per_row) * (w + 0.15), h + 0.55
-    with board(width, -(-len(images) // per_row) * row + 0.05, title) as (fig, ax):
+    with board(width, -(-len(images) // per_row) * row + 0.05, plain(title)) as (fig, ax):
         fig.photographic = True
         fig.alt = f"A query and its best matches, nearest first: {'; '.join(labels)}."
         put(ax, query, 0.1, 0.05, w, h)
