@@ -13,15 +13,17 @@ import functools
 import json
 import os
 import random
-import subprocess
+import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
+import torch
 from safetensors.torch import save_file
 
 from upm_lib import runs
@@ -36,15 +38,15 @@ from upm_lib.synthetic import world
 
 # Where each stage begins, and about how many seconds it lasts on one core.
 STAGES: dict[str, tuple[Any, str, float]] = {
-    "drawing": (world, "render_tracklet", 1.5),
-    "packing": (packing, "decode", 0.15),
-    "maps": (frozen, "_compute", 0.5),
-    "training": (training.Trainer, "train_step", 3.0),
-    "vectors": (features, "tracklet_features", 0.5),
-    "results": (measuring, "rank", 0.05),
+    "drawing": (world, "render_tracklet", 0.5),
+    "packing": (packing, "decode", 0.05),
+    "maps": (frozen, "_compute", 0.2),
+    "training": (training.Trainer, "train_step", 1.0),
+    "vectors": (features, "tracklet_features", 0.1),
+    "results": (measuring, "rank", 0.02),
 }
 TIMES = ("seconds", "seen", runs.SEAL)  # differ from run to run, or cover what does
-SMALL = preset("synthetic_clean", "demo", k=2, batch=8, steps=60, freeze=3, weights="later")
+SMALL = preset("synthetic_clean", "demo", k=2, batch=8, steps=20, freeze=3, weights="later")
 
 
 def announcing(stage: str, original: Callable[..., Any]) -> Callable[..., Any]:
@@ -60,7 +62,7 @@ def announcing(stage: str, original: Callable[..., Any]) -> Callable[..., Any]:
 
 def child(weights: str) -> None:
     """Go the whole road, or what is left of it."""
-    world.WORLDS["synthetic_clean"] = world.World(identities=16, cameras=2, frames=6)
+    world.WORLDS["synthetic_clean"] = world.World(identities=8, cameras=2, frames=4)
     training.due = lambda step, seconds: step % 5 == 0
     for stage, (owner, name, _) in STAGES.items():
         setattr(owner, name, announcing(stage, getattr(owner, name)))
@@ -76,29 +78,40 @@ def child(weights: str) -> None:
             runs.write_array(path, 4, vectors.shape[1:], vectors.dtype, [vectors])
 
 
-def start(store: Path, weights: Path) -> subprocess.Popen[str]:
-    """Start a process on a store."""
-    environment = {**os.environ, "UPM_RUNS": str(store), "OMP_NUM_THREADS": "1"}
-    line = [sys.executable, __file__, "--child", str(weights)]
-    return subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, text=True)
+def start(store: Path, weights: Path) -> tuple[int, TextIO]:
+    """Start a process on a store; return its number and what it says."""
+    said, says = os.pipe()
+    if number := os.fork():
+        os.close(says)
+        return number, open(said)
+    code = 1
+    try:
+        os.dup2(says, 1)
+        os.environ["UPM_RUNS"] = str(store)
+        child(str(weights))
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
 
 
-def killed(process: subprocess.Popen[str], stage: str, delay: float) -> bool:
+def killed(store: Path, weights: Path, stage: str, delay: float) -> bool:
     """Kill a process so many seconds after a stage begins; False if it has ended before."""
-    assert process.stdout is not None  # it is a pipe
-    for line in process.stdout:
-        if line.strip() == stage:
+    number, said = start(store, weights)
+    with said:
+        if any(line.strip() == stage for line in said):
             time.sleep(delay)
-            process.kill()
-            break
-    return process.wait() < 0
+            os.kill(number, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1]) < 0
 
 
 def finish(store: Path, weights: Path) -> dict[str, Any]:
     """Let a process go to the end; return what the store then holds."""
-    process = start(store, weights)
-    process.communicate()
-    if process.returncode:
+    number, said = start(store, weights)
+    with said:
+        said.read()
+    if os.waitpid(number, 0)[1]:
         raise UserError("a process that nobody killed has failed: see above")
     return contents(store)
 
@@ -134,11 +147,8 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--kills", type=int, default=50, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
-    if arguments.child:
-        child(arguments.child)
-        return 0
+    torch.set_num_threads(1)  # a process that has threads cannot be forked
     chance, done, wrong = random.Random(arguments.seed), dict.fromkeys(STAGES, 0), False
     with tempfile.TemporaryDirectory() as name:
         folder, number = Path(name), 0
@@ -148,7 +158,7 @@ def main(argv: list[str] | None = None) -> int:
             number += 1
             store = folder / f"killed {number}"
             for stage, (_, _, lasts) in STAGES.items():
-                done[stage] += killed(start(store, weights), stage, chance.uniform(0, lasts))
+                done[stage] += killed(store, weights, stage, chance.uniform(0, lasts))
             found = finish(store, weights)
             differ = sorted(n for n in whole | found if whole.get(n) != found.get(n))
             wrong |= bool(differ)

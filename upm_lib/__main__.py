@@ -98,6 +98,7 @@ def _open(arguments: argparse.Namespace, **more: Any) -> "Bench":
 
     where = {"root": arguments.root, "splits": arguments.splits}
     where["progress"] = not arguments.quiet
+    where["trial"] = getattr(arguments, "trial", None)
     options = where | _networks(arguments) | more
     return open_bench(arguments.dataset, _scale(arguments), **options)
 

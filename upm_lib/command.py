@@ -40,8 +40,9 @@ def command(main: Callable[..., int | None]) -> Callable[..., int]:
                 sys.stdout.flush()
                 return code
             except BrokenPipeError:
-                # Python flushes once more when it ends, and would complain.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                with contextlib.suppress(OSError):  # a stream without a file
+                    # Python flushes once more when it ends, and would complain.
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 return _said("stopped: nobody reads the output any more", 141)
             except (UserError, OSError) as error:
                 return _said(f"error: {error}", 2)

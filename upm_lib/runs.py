@@ -61,7 +61,9 @@ def store() -> Path:
     root = repo_root()
     if os.environ.get("UPM_RUNS"):
         folder = (root or Path.cwd()) / files.place(os.environ["UPM_RUNS"])
-        if folder.exists() and not folder.is_dir():
+        with files.readable():
+            taken = folder.exists() and not folder.is_dir()
+        if taken:
             raise UserError(f"{folder} is a file: set UPM_RUNS to a folder")
         return folder
     return root / "runs" if root else Path.home() / ".cache" / "upm_lib" / "runs"
@@ -146,7 +148,7 @@ def replacing(path: Path, folder: bool = False) -> Iterator[Path]:
         raise NotWritten(f"{path} cannot be written ({error}): {advice}") from error
     finally:
         if temporary:
-            _remove(temporary)
+            remove(temporary)
 
 
 def _temporary(path: Path, folder: bool) -> tuple[Path, int]:
@@ -170,7 +172,8 @@ def _temporary(path: Path, folder: bool) -> tuple[Path, int]:
         os.close(held)
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it, if it is there."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -189,7 +192,7 @@ def sweep(folder: Path) -> None:
             continue
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _remove(path)
+            remove(path)
         except OSError:  # at work, or not ours to remove
             pass
         finally:

@@ -6,12 +6,15 @@ is read.
 
 import ast
 import errno
+import io
 import math
 import os
 import re
 import shutil
+import socket
 import struct
 import tempfile
+import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -24,11 +27,12 @@ import pytest
 import torch
 from click.testing import CliRunner
 from matplotlib.figure import Figure
+from PIL import Image, ImageOps
 from safetensors.torch import save_file
 
-from upm_lib.config import UserError, preset
+from upm_lib.config import Caution, UserError, preset
+from upm_lib.data import packing
 from upm_lib.data.batches import TrainingSet
-from upm_lib.data.packing import Caution
 from upm_lib.experiments import measuring, networks
 from upm_lib.experiments.bench import Bench, open_bench
 from upm_lib.learning import model, training
@@ -49,9 +53,11 @@ def encoded(picture: np.ndarray, suffix: str) -> bytes:
     return content.tobytes()
 
 
-def write_tree(root: Path, people: int = 4, cameras: str = "ab") -> Path:
+def write_tree(
+    root: Path, people: int = 4, cameras: str = "ab", content: bytes | None = None
+) -> Path:
     """Write PRID2011's layout with two noisy frames a tracklet."""
-    content = encoded(noise(*SHAPE, 3), ".png")
+    content = content or encoded(noise(*SHAPE, 3), ".png")
     for camera in cameras:
         for person in range(1, people + 1):
             folder = root / "multi_shot" / f"cam_{camera}" / f"person_{person:04d}"
@@ -300,6 +306,127 @@ def test_a_small_file_that_claims_to_be_a_huge_picture(
     assert sentence(lambda: opened(root)) == text
 
 
+# ---------------------------------------------------------------- what is no regular file
+
+
+def a_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def a_link_to_a_device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def a_link_to_nothing(path: Path) -> None:
+    path.symlink_to(path.with_name("nothing"))
+
+
+def a_link_to_itself(path: Path) -> None:
+    path.symlink_to(path)
+
+
+def a_socket(path: Path) -> None:
+    place = os.getcwd()
+    os.chdir(path.parent)  # a socket's name may be short only
+    try:
+        socket.socket(socket.AF_UNIX).bind(path.name)
+    finally:
+        os.chdir(place)
+
+
+STRANGE = [a_pipe, a_link_to_a_device, a_link_to_nothing, a_link_to_itself, a_socket]
+
+
+@pytest.mark.parametrize("strange", STRANGE)
+def test_a_frame_that_is_no_regular_file_is_refused(
+    root: Path, frame: Path, run_store: Path, strange: Callable[[Path], None]
+) -> None:
+    frame.unlink()
+    strange(frame)
+    text = sentence(lambda: opened(root))
+    assert text.startswith(f"{frame} is no regular file")
+    assert files(run_store) == []
+
+
+@pytest.mark.parametrize("strange", STRANGE)
+@pytest.mark.parametrize("what", ["identities", "weights", "list of the published splits"])
+def test_a_list_or_weights_that_are_no_regular_file_are_refused(
+    root: Path, run_store: Path, what: str, strange: Callable[[Path], None]
+) -> None:
+    changes: dict[str, object] = {}
+    if what == "weights":
+        strange(root / "w.safetensors")
+        changes = dict(weights=str(root / "w.safetensors"))
+    elif what == "identities":
+        root = root / "multi_shot"
+        strange(root / "identities.csv")
+        changes = dict(dataset="folder")
+    else:
+        (run_store / "splits").mkdir(parents=True)
+        strange(run_store / "splits" / "prid2011.json")
+        changes = dict(splits="official")
+    arguments = dict(dataset="prid2011", root=str(root)) | SMALL | changes
+    sentence(lambda: open_bench(**arguments))
+
+
+@pytest.mark.parametrize("strange", STRANGE)
+def test_a_file_of_the_store_that_is_no_regular_file_is_made_anew(
+    bench: Bench, run_store: Path, strange: Callable[[Path], None]
+) -> None:
+    before = measuring.measure(bench, bench.measurement("local"))
+    whole = files(run_store)
+    for path in [run_store / name for name in whole if name.split("/")[0] != "packed"]:
+        path.unlink()
+        strange(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Caution)
+        again = measuring.measure(bench, bench.measurement("local"))
+    assert again["cmc"] == before["cmc"]
+    assert files(run_store) == whole
+
+
+# ---------------------------------------------------------------- kinds that are not read
+
+
+@pytest.mark.parametrize(
+    "name", ["0009.tif", "0009.webp", "0009.HEIC", "0009.gif", "clip.mp4", "x"]
+)
+def test_a_file_of_a_kind_that_is_not_read_is_named_and_counted(
+    root: Path, frame: Path, name: str
+) -> None:
+    frame.with_name(name).write_bytes(frame.read_bytes())
+    kind = Path(name).suffix.lower() or name
+    with pytest.warns(Caution, match=rf"left out 1 file\(s\) .*\({kind} 1\): .*{name}"):
+        assert len(opened(root).frames.pixels) == 16
+
+
+@pytest.mark.parametrize("name", ["Thumbs.db", "notes.txt", ".DS_Store", "LICENSE"])
+def test_what_nobody_takes_for_a_frame_is_passed_over(
+    root: Path, frame: Path, name: str, recwarn: pytest.WarningsRecorder
+) -> None:
+    frame.with_name(name).write_bytes(b"x")
+    opened(root)
+    assert not [w for w in recwarn if issubclass(w.category, Caution)]
+
+
+@pytest.mark.parametrize("name", ["persn_0003", "person_3x", "0003", "person_²", "person_-3"])
+def test_a_folder_that_is_no_person_is_named(root: Path, frame: Path, name: str) -> None:
+    frame.parent.rename(frame.parent.with_name(name))
+    text = sentence(lambda: opened(root))
+    assert f"cam_a/{name} is not a person of its own: the folders are named person_0001" in text
+
+
+def test_a_folder_that_is_no_camera_is_named(root: Path) -> None:
+    (root / "multi_shot" / "cma_c").mkdir()
+    assert "cma_c is no camera: they are named cam_a and cam_b" in sentence(lambda: opened(root))
+
+
+def test_most_frames_wider_than_high_are_told_of(tmp_path: Path, run_store: Path) -> None:
+    root = write_tree(tmp_path / "scenes", content=encoded(noise(16, 32, 3), ".png"))
+    with pytest.warns(Caution, match="wider than high: each frame is expected to be cut out"):
+        opened(root)
+
+
 # ---------------------------------------------------------------- pictures that are only unusual
 
 
@@ -309,6 +436,8 @@ UNUSUAL = {  # the picture as written, blue first, and as it must be read, red f
     "with transparency": (noise(*SHAPE, 4), noise(*SHAPE, 4)[..., 2::-1]),
     "16 bit": (COLOUR.astype(np.uint16) * 257, COLOUR[..., ::-1]),
     "16 bit grey": (GREY.astype(np.uint16) * 257, np.repeat(GREY[..., None], 3, 2)),
+    "12 bit in 16": (COLOUR.astype(np.uint16) * 16 + 7, COLOUR[..., ::-1]),
+    "8 bit in 16": (COLOUR.astype(np.uint16), COLOUR[..., ::-1]),
 }
 
 
@@ -327,6 +456,46 @@ def test_unusual_pictures_are_read_as_rgb_of_8_bit(
     assert np.array_equal(pixels[0 if first else 5], expected)
     ordinary = np.delete(pixels, 0 if first else 5, 0)
     assert (ordinary == COLOUR[..., ::-1]).all()
+
+
+def jpeg(**options: object) -> bytes:
+    """A JPEG with a thumbnail of its own size, and what else Pillow is told."""
+    buffer = io.BytesIO()
+    Image.fromarray(noise(*SHAPE, 3)).save(buffer, "JPEG", quality=95, **options)
+    return buffer.getvalue()
+
+
+def turned(how: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[274] = how  # orientation
+    return exif
+
+
+ENDS = {
+    "a video behind it": jpeg() + b"\0\0\0\x18ftypmp42" + noise(5000).tobytes(),
+    "a second picture behind it": jpeg() + jpeg(),
+    "half a picture behind it": jpeg() + jpeg()[:500],
+    "progressive": jpeg(progressive=True),
+    "with a comment that looks like an end": jpeg(comment=b"\xff\xd9\xff\xda\xff"),
+}
+
+
+@pytest.mark.parametrize("what", ENDS)
+def test_a_jpeg_ends_where_its_segments_end(root: Path, frame: Path, what: str) -> None:
+    frame.with_suffix(".jpg").write_bytes(ENDS[what])
+    assert len(opened(root).frames.pixels) == 17
+    frame.with_suffix(".jpg").write_bytes(ENDS[what][: len(jpeg()) * 2 // 3])
+    with pytest.warns(Caution, match="left out 1 broken"):
+        assert len(opened(root).frames.pixels) == 16
+
+
+@pytest.mark.parametrize("how", range(1, 9))
+def test_a_picture_is_read_the_right_way_up(root: Path, frame: Path, how: int) -> None:
+    content = jpeg(exif=turned(how))
+    frame.write_bytes(content)  # the name does not matter
+    with Image.open(io.BytesIO(content)) as file:
+        upright = np.array(ImageOps.exif_transpose(file))
+    assert np.abs(packing.decode(frame).astype(int) - upright).max() <= 2
 
 
 ODD = {"1x1": (1, 1), "8000x6000": (8000, 6000), "lying": SHAPE[::-1]}
@@ -516,7 +685,12 @@ def write_weights(folder: Path, kind: str) -> Path:
     else:
         path = folder / f"{kind}.pth"
         state = backbone_state("small")
+        first, variance = next(iter(state)), next(n for n in state if "running_var" in n)
         things = {
+            "int8": state | {first: state[first].char()},
+            "all zero": {n: torch.zeros_like(t) for n, t in state.items()},
+            "infinite": state | {first: state[first] / 0},
+            "a variance below zero": state | {variance: -state[variance]},
             "one tensor": torch.zeros(3),
             "one number": 3,
             "no tensors": dict.fromkeys(state, "x"),
@@ -534,6 +708,10 @@ WEIGHTS = {
     "empty": "is not a readable weights file",
     "text": "is not a readable weights file",
     "cut off pickle": "is not a readable weights file",
+    "int8": "holds torch.int8 numbers, whose scale is not known",
+    "all zero": "is zero everywhere",
+    "infinite": "holds numbers that are not finite",
+    "a variance below zero": "holds variances below zero",
     "one tensor": "",
     "one number": "",
     "no tensors": "",

@@ -33,11 +33,12 @@ def load(config: Config, progress: bool = False) -> Dataset:
     """
     name, root = config.dataset, config.root
     if name in world.WORLDS:
-        return _synthetic(name, root, config.min_frames, progress)
-    if root is None:
+        dataset = _synthetic(name, root, config.min_frames, progress)
+    elif root is None:
         raise UserError(f"the data set {name} is not synthetic: give its folder as root")
-    dataset = read(name, root, config.min_frames)
-    if dataset.empty and name not in ("prid2011", "ilids_vid"):  # these leave out such people
+    else:
+        dataset = read(name, root, config.min_frames)
+    if dataset.empty and name in (*DIVIDED, "ward", "folder"):  # others leave out such people
         raise UserError(f"{dataset.empty[0]} holds no picture ({KINDS}): fill it or remove it")
     if others := unread(dataset):
         what = f"left out {len(others)} file(s) beside the frames of {name} in {dataset.root}"

@@ -181,7 +181,7 @@ def _open(
 
 def _pack(dataset: Dataset, folder: Path, mark: str, progress: bool) -> dict[str, Any]:
     """Decode all frames into one file, one after the other, and write and return its index."""
-    (folder / "index.json").unlink(missing_ok=True)
+    runs.remove(folder / "index.json")
     size = _common_size(dataset, progress)
     skipped: list[str] = []
     total = sum(len(t.frames) for t in dataset.tracklets)

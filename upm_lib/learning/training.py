@@ -274,7 +274,7 @@ def load_checkpoint(trainer: Trainer, folder: Path) -> bool:
 def _discard(path: Path) -> None:
     text = f"{path} is damaged: removed, the training goes on from the checkpoint before it"
     warnings.warn(text, Caution, stacklevel=3)
-    path.unlink(missing_ok=True)
+    runs.remove(path)
 
 
 def _read_checkpoint(path: Path) -> tuple[Config, int, dict[str, Tensor]]:

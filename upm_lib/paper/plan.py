@@ -121,7 +121,7 @@ class Speeds:
                     self.kept[cost(config)].append(speed["seconds"] / speed["steps"])
             except (UserError, OSError) as error:  # it only makes an estimate better
                 warnings.warn(f"{error}: {file} is removed", Caution, stacklevel=2)
-                file.unlink(missing_ok=True)
+                runs.remove(file)
 
     def __call__(self, config: Config) -> tuple[float, str]:
         """Return seconds a step and where they come from."""

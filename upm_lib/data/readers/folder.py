@@ -93,6 +93,8 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         text = files.read(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not in UTF-8 ({error}): save it as CSV in UTF-8") from error
+    if "\0" in text:
+        raise UserError(f"{path} holds zero bytes: save it as CSV in UTF-8")
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         header = [cell.strip() for cell in next(reader, [])]
