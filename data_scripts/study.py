@@ -182,6 +182,18 @@ def write(folder: Path) -> None:
     print(json.dumps(table.groupby("part")["trial"].nunique().to_dict(), indent=1))
 
 
+def write_pairs(folder: Path, trials: int, weights: str | None, ward: str) -> None:
+    """Put Rank-1, 5 and 20 of WARD's pairs of cameras into ``folder/camera_pairs.csv``."""
+    bench = open_bench("ward", "frozen", root=ward, weights=weights, progress=False)
+    tables = [
+        measuring.by_camera_pair(bench, bench.measurement(method, trial))
+        for trial in range(1, trials + 1)
+        for method in ("untrained", "baseline", *BRANCHES, "fusion")
+    ]
+    with runs.replacing(folder / "camera_pairs.csv") as temporary:
+        pd.concat(tables).round(3).to_csv(temporary, index=False)
+
+
 @command
 def main() -> None:
     """Run the study, a part of it, or write down what has been measured."""
@@ -194,12 +206,18 @@ def main() -> None:
         "--part", choices=parts, action="append", help="default: all that have data"
     )
     parser.add_argument("--threads", type=int, help="of each operation; default: torch's")
+    parser.add_argument("--pairs", action="store_true", help="write WARD's pairs of cameras")
     parser.add_argument("--write", action="store_true", help="write the data, measure nothing")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     if arguments.write:
         write(Path(study.__file__).parent)
+        return
+    if arguments.pairs:
+        write_pairs(
+            Path(study.__file__).parent, arguments.trials, arguments.weights, arguments.ward
+        )
         return
     usual = [part for part in parts if arguments.ward or not part.startswith("ward")]
     for part in arguments.part or usual:

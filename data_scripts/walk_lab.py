@@ -44,6 +44,7 @@ SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
 }
 NO_BROWSER = 3
+RESTING = 10  # seconds
 # What is asked of the page: an object of functions over the notebook that is open.
 WALKER = """
 (() => {
@@ -70,6 +71,7 @@ WALKER = """
         () => { window.walker.state = 'done'; },
         error => { window.walker.state = String(error); });
     },
+    resting: () => panel().sessionContext.session?.kernel?.status === 'idle',
     bars: () => [...panel().node.querySelectorAll('.widget-html-content')]
       .map(node => node.textContent.trim()).filter(text => /[0-9]%/.test(text)),
     look: () => {
@@ -229,10 +231,15 @@ async def browser(program: str, home: Path) -> Any:
 
 
 async def run_all(page: Page, seconds: float) -> dict[str, list[str]]:
-    """Run all cells and return, for each progress bar, the texts it went through."""
+    """Run all cells and return, for each progress bar, the texts it went through.
+
+    After an error the kernel sometimes leaves a cell behind it without an answer, and JupyterLab
+    waits for ever: a kernel that has rested for a while has nothing left to run.
+    """
     await page.ask("walker.run()")
     bars: dict[str, list[str]] = {}
-    end = time.monotonic() + seconds
+    busy = time.monotonic()
+    end = busy + seconds
     while (state := await page.ask("walker.state")) == "running":
         for place, text in enumerate(await page.ask("walker.bars()")):
             seen = bars.setdefault(str(place), [])
@@ -240,6 +247,10 @@ async def run_all(page: Page, seconds: float) -> dict[str, list[str]]:
                 seen.append(text)
         if time.monotonic() > end:
             raise TimeoutError(f"the notebook still runs after {seconds:.0f} s")
+        if not await page.ask("walker.resting()"):
+            busy = time.monotonic()
+        elif time.monotonic() > busy + RESTING:
+            return bars
         await asyncio.sleep(0.4)
     if state != "done":
         raise RuntimeError(state)

@@ -3,6 +3,6 @@
 In: the name of a data set and a method. Out: records of what was measured, kept in the run store,
 so that nothing is done twice. A ``Bench`` is the open data; a ``Measurement`` is one method on one
 trial. May use all rooms but ``paper``.
-Files: measurement -> bench -> networks -> measuring -> analysis -> curves, search,
+Files: measurement -> bench -> networks -> measuring -> analysis -> alignment, curves, search,
 sliders.
 """
