@@ -50,7 +50,7 @@ def _add_demo(commands: argparse._SubParsersAction) -> None:
 def _demo(arguments: argparse.Namespace) -> None:
     from upm_lib.paper import demo  # papermill comes with the notebooks only
 
-    demo.run(arguments.dataset)
+    demo.run(arguments.dataset, not arguments.quiet)
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:

@@ -344,7 +344,7 @@ def test_a_frame_that_is_no_regular_file_is_refused(
     frame.unlink()
     strange(frame)
     text = sentence(lambda: opened(root))
-    assert text.startswith(f"{frame} is no regular file")
+    assert text.startswith((f"{frame} is no regular file", f"{frame} cannot be read (Too many"))
     assert files(run_store) == []
 
 

@@ -5,11 +5,13 @@ tables have in common (Table 4's row k = 1 is Table 2's baseline) is one network
 Times are estimates, and say where they come from.
 """
 
+import logging
 import time
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from operator import attrgetter
 from statistics import median
 
@@ -24,6 +26,8 @@ from upm_lib.experiments.bench import Bench
 from upm_lib.experiments.measurement import Measurement, trials_text
 from upm_lib.learning import model, training
 from upm_lib.paper import complexity, published, tables
+
+logger = logging.getLogger(__name__)
 
 # What a step's time depends on, beside the device; the parts and the data cost next to nothing.
 cost = attrgetter("backbone", "branch", "freeze", "height", "width", "batch")
@@ -133,12 +137,14 @@ class Speeds:
         return self.timed[kind], "a timed step"
 
 
+@lru_cache
 def timed_step(bench: Bench, config: Config) -> float:
     """Return the seconds that a training step takes on the bench's data; nothing is kept.
 
     Where blocks are frozen, one batch is put through them first, so that no maps of all frames
     are made for an estimate.
     """
+    logger.warning("timing a training step (%s)", name_of(config))
     half = batches.TrainingSet(bench.dataset, bench.frames, config)
     trainer = training.Trainer(config, half, bench.device)
     batch = half.batch(0, bench.device)
@@ -179,15 +185,11 @@ def duration(seconds: float) -> str:
 
 
 def checkpoint_bytes(bench: Bench, config: Config) -> int:
-    """Return what a training run keeps on disk: its last two checkpoints, from their shapes.
+    """Return what a training run keeps on disk: its last checkpoint, from its shapes.
 
     Network, moving average, the optimiser's slots, anchors and history.
     """
-    with torch.device("meta"):
-        network = model.build(config.replace(weights=None, freeze=0))
-        if config.freeze:
-            frozen, rest = model.divide(network.backbone, config.backbone, config.freeze)
-            network = model.UPMNet(rest, network.head, frozen)
+    network = _shapes(config.replace(trial=1))
     state = _bytes(network.state_dict().values())
     trained = _bytes(p for p in network.parameters() if p.requires_grad)
     slots = 1 if config.optimiser == "sgd" else 2
@@ -195,7 +197,18 @@ def checkpoint_bytes(bench: Bench, config: Config) -> int:
     tracklets = len(splits.split(bench.dataset, config.trial).train)
     state += complexity.anchor_bytes(network.k, tracklets, network.dim)
     state += config.steps * len(training.HISTORY) * torch.float32.itemsize
-    return training.KEEP * state
+    return state
+
+
+@lru_cache  # the same in every trial
+def _shapes(config: Config) -> model.UPMNet:
+    """Return the network of a config without its numbers."""
+    with torch.device("meta"):
+        network = model.build(config.replace(weights=None, freeze=0))
+        if config.freeze:
+            frozen, rest = model.divide(network.backbone, config.backbone, config.freeze)
+            network = model.UPMNet(rest, network.head, frozen)
+        return network
 
 
 def _bytes(tensors: Iterable[torch.Tensor]) -> int:
