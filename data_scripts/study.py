@@ -28,7 +28,9 @@ import pandas as pd
 import torch
 
 from upm_lib import runs
-from upm_lib.config import PARTS, UserError, command, to_json
+from upm_lib.command import command
+from upm_lib.config import PARTS, UserError, to_json
+from upm_lib.data import catalogue
 from upm_lib.experiments import measuring, networks
 from upm_lib.experiments.bench import Bench, open_bench
 from upm_lib.paper import study
@@ -111,9 +113,8 @@ def bench_of(case: Case, weights: str | None, ward: str | None) -> Bench:
     if case.knob:
         knobs: dict[str, Any] = {case.knob: case.value}
         turned = replace(world.WORLDS[case.dataset], **knobs)
-        root = str(runs.store() / "data" / f"{case.dataset}-{world.digest(turned)}")
-        world.write(turned, Path(root))
-    given = {"weights": weights} if case.scale == "frozen" else {}
+        root = str(catalogue.drawn(case.dataset, turned))
+    given: dict[str, Any] = {"weights": weights} if case.scale == "frozen" else {}
     return open_bench(case.dataset, case.scale, root=root, progress=False, **given)
 
 

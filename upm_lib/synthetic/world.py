@@ -9,8 +9,6 @@ turning one knob leaves all the rest as it was.
 import hashlib
 import json
 import math
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,12 +17,15 @@ import cv2
 import numpy as np
 from tqdm.auto import tqdm
 
+from upm_lib import files, runs
+from upm_lib.config import UserError
 from upm_lib.synthetic import pedestrian
 from upm_lib.synthetic.pedestrian import HEIGHT, WIDTH, Figure, H, Paint, Pose, W
 from upm_lib.synthetic.scenery import BARRIERS, MARGIN, PAN_W, SCENES, barrier, panorama
 
 RENDERER_VERSION = 2
 MAX_CAMERAS = 8
+CONTENT = "content.json"  # beside a world's pictures: the digest of their names and bytes
 
 
 @dataclass(frozen=True)
@@ -263,24 +264,35 @@ def write(world: World, root: Path, progress: bool = False) -> Path:
     The folder appears under its name only when it is complete. Where every camera sees everybody,
     the layout is PRID2011's, ``root/multi_shot/cam_a/person_0001/0001.png``; else that of
     DukeMTMC-VideoReID, ``root/train/0001/0001/0001_C6_F0001_X00001.png``, beside ``query`` and
-    ``gallery``.
+    ``gallery``. A record beside the pictures has their digest, for :func:`as_drawn`.
     """
     root = Path(root)
     if root.exists():
         return root
-    partial = root.with_name(f".{root.name}.{os.getpid()}.part")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
+    with runs.replacing(root, folder=True) as partial:
         for person, camera, name in tqdm(list(_names(world)), "drawing", disable=not progress):
             (partial / name).parent.mkdir(parents=True, exist_ok=True)
             for number, frame in enumerate(render_tracklet(world, person, camera), start=1):
                 file = str(partial / name.format(number))
                 if not cv2.imwrite(file, frame[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1]):
-                    raise OSError(f"cannot write {file}")
-        os.replace(partial, root)
-    except OSError:
-        if not root.exists():  # unless another process was faster
-            raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+                    raise OSError(f"cannot write {file}: no room, or no right")
+        runs.write_json(partial / CONTENT, {"content": _content(partial)})
     return root
+
+
+def as_drawn(root: Path) -> bool:
+    """Whether a folder holds what :func:`write` drew, byte by byte, and nothing else."""
+    try:
+        return runs.read_json(root / CONTENT) == {"content": _content(root)}
+    except (UserError, OSError):
+        return False
+
+
+def _content(root: Path) -> str:
+    """Return a digest over the names and bytes of all files in a folder but the record's own."""
+    text = hashlib.sha256()
+    for path in sorted(p for p in root.rglob("*") if not p.is_dir() and p.name != CONTENT):
+        content = files.read(path)
+        text.update(f"{path.relative_to(root).as_posix()} {len(content)}\n".encode())
+        text.update(content)
+    return text.hexdigest()
