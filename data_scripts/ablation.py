@@ -11,7 +11,6 @@ are found in the run store, so an interrupted ablation goes on where it stopped.
 """
 
 import argparse
-import json
 import re
 import sys
 from pathlib import Path
@@ -20,7 +19,8 @@ from typing import Any
 import pandas as pd
 
 from upm_lib import runs
-from upm_lib.config import OFFICIAL, UserError, command
+from upm_lib.command import command, typed
+from upm_lib.config import OFFICIAL, UserError
 from upm_lib.experiments import measuring
 from upm_lib.experiments.bench import Bench, open_bench
 from upm_lib.paper import study
@@ -102,7 +102,7 @@ def main() -> None:
     if arguments.trials < 2:
         raise UserError("a standard deviation needs at least 2 trials")
     where = {"root": arguments.root, "weights": arguments.weights}
-    fields = {name: json.loads(value) for name, value in arguments.p}
+    fields = typed(arguments.p)
     bench = open_bench(arguments.dataset, arguments.scale, progress=False, **where, **fields)
     found = table(bench, arguments.trials, arguments.switch)
     print(found)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from upm_lib import paper, runs
-from upm_lib.config import command
+from upm_lib.command import command
 from upm_lib.experiments import alignment
 from upm_lib.experiments.bench import open_bench
 from upm_lib.experiments.measurement import trial_numbers

@@ -20,8 +20,9 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from upm_lib import runs
-from upm_lib.config import UserError, command, known, preset
+from upm_lib import files, runs
+from upm_lib.command import command
+from upm_lib.config import UserError, known, preset
 from upm_lib.data import catalogue
 from upm_lib.data.packing import decode
 from upm_lib.data.readers import dukemtmc, market1501, mars
@@ -31,8 +32,9 @@ from upm_lib.data.tracklets import (
     UNKNOWN,
     Dataset,
     Tracklet,
+    by_kind,
     folders,
-    readable,
+    unread,
 )
 from upm_lib.pictures import canvas, photos
 
@@ -238,6 +240,13 @@ def report_counts(dataset: Dataset) -> bool:
     return agree
 
 
+def report_unread(names: list[str]) -> bool:
+    """Print how many files of kinds that are not read lie beside frames; return whether none."""
+    first = f" ({by_kind(names)}), the first is {names[0]}" if names else ""
+    print(f"files of kinds that are not read: {len(names) or 'none'}{first}")
+    return not names
+
+
 def report_broken(empty: list[str], broken: list[tuple[Tracklet, list[str]]]) -> bool:
     """Print the names of empty and broken tracklets; return whether there is none."""
     print(f"tracklets without a picture: {len(empty) or 'none'}")
@@ -269,6 +278,7 @@ def check(name: str, root: Path, out: Path) -> bool:
     else:
         fine &= report_counts(dataset)
         broken = broken_pictures(dataset)
+        fine &= report_unread(unread(dataset))
         fine &= report_broken([e.relative_to(root).as_posix() for e in dataset.empty], broken)
         drawn = strip(dataset, {frame for _, bad in broken for frame in bad}, out)
         print(f"sample strip: {drawn or 'no picture can be read'}")
@@ -294,8 +304,8 @@ def main(argv: list[str] | None = None) -> int:
     )
     arguments = parser.parse_args(argv)
     out = arguments.out or runs.store() / "checks"
-    with readable():
-        return 1 - check(arguments.name, arguments.root.expanduser(), out)
+    with files.readable():
+        return 1 - check(arguments.name, files.place(arguments.root), out)
 
 
 if __name__ == "__main__":

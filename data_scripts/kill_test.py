@@ -1,84 +1,172 @@
-"""Kill a training process again and again, and compare what it ends with to an undisturbed run.
+"""Kill the whole road again and again, and compare what it ends with to an undisturbed run.
 
     python data_scripts/kill_test.py --kills 50
 
-Real processes on a small synthetic world in a temporary run store; each is killed with SIGKILL at a
-random moment and the next one goes on. Exit code 0: every tensor is the same, bit by bit.
+Real processes in a temporary run store draw a small synthetic world, pack its frames, compute the
+maps of frozen blocks, train, extract vectors and measure. In each round one is killed with SIGKILL
+in the midst of each of these, and the next one goes on. Exit code 0: every file of the store is the
+same, bit by bit (times apart), and nothing is left over.
 """
 
 import argparse
 import functools
+import json
 import os
 import random
-import subprocess
+import signal
 import sys
 import tempfile
 import time
+import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TextIO
 
-from safetensors.numpy import load_file
+import numpy as np
+import torch
+from safetensors.torch import save_file
 
-from upm_lib.experiments import networks
+from upm_lib import runs
+from upm_lib.command import command
+from upm_lib.config import UserError, preset
+from upm_lib.data import packing
+from upm_lib.experiments import measuring
 from upm_lib.experiments.bench import open_bench
-from upm_lib.learning import training
+from upm_lib.learning import frozen, model, training
+from upm_lib.retrieval import features
 from upm_lib.synthetic import world
 
-STEPS_A_KILL, LONGEST_LIFE = 40, 1.0  # in a second a core does some 30 steps
+# Where each stage begins, and about how many seconds it lasts on one core.
+STAGES: dict[str, tuple[Any, str, float]] = {
+    "drawing": (world, "render_tracklet", 0.5),
+    "packing": (packing, "decode", 0.05),
+    "maps": (frozen, "_compute", 0.2),
+    "training": (training.Trainer, "train_step", 1.0),
+    "vectors": (features, "tracklet_features", 0.1),
+    "results": (measuring, "rank", 0.02),
+}
+TIMES = ("seconds", "seen", runs.SEAL)  # differ from run to run, or cover what does
+SMALL = preset("synthetic_clean", "demo", k=2, batch=8, steps=20, freeze=3, weights="later")
 
 
-def child(root: str, steps: int) -> int:
-    """Train what is left to train, with a checkpoint every three steps."""
-    training.train = functools.partial(training.train, checkpoint_every=3)
-    bench = open_bench(
-        root=root, steps=steps, k=2, batch=8, ema=0.999, device="cpu", progress=False
+def announcing(stage: str, original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that says to which stage it belongs whenever it begins."""
+
+    @functools.wraps(original)
+    def announced(*arguments: Any, **options: Any) -> Any:
+        print(stage, flush=True)
+        return original(*arguments, **options)
+
+    return announced
+
+
+def child(weights: str) -> None:
+    """Go the whole road, or what is left of it."""
+    world.WORLDS["synthetic_clean"] = world.World(identities=8, cameras=2, frames=4)
+    training.due = lambda step, seconds: step % 5 == 0
+    for stage, (owner, name, _) in STAGES.items():
+        setattr(owner, name, announcing(stage, getattr(owner, name)))
+    fields = ("k", "batch", "steps", "freeze")
+    changes = {name: getattr(SMALL, name) for name in fields}
+    bench = open_bench(weights=weights, device="cpu", progress=False, **changes)
+    for method in ("local", "global", "fusion"):
+        measuring.measure(bench, bench.measurement(method))
+        record = measuring.find(bench, bench.measurement(method))
+        vectors = measuring.vectors(bench, bench.measurement(method), np.arange(4)).numpy()
+        path = runs.store() / "vectors" / f"{method}.npy"
+        if not path.exists() and record:
+            runs.write_array(path, 4, vectors.shape[1:], vectors.dtype, [vectors])
+
+
+def start(store: Path, weights: Path) -> tuple[int, TextIO]:
+    """Start a process on a store; return its number and what it says."""
+    said, says = os.pipe()
+    if number := os.fork():
+        os.close(says)
+        return number, open(said)
+    code = 1
+    try:
+        os.dup2(says, 1)
+        os.environ["UPM_RUNS"] = str(store)
+        child(str(weights))
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def killed(store: Path, weights: Path, stage: str, delay: float) -> bool:
+    """Kill a process so many seconds after a stage begins; False if it has ended before."""
+    number, said = start(store, weights)
+    with said:
+        if any(line.strip() == stage for line in said):
+            time.sleep(delay)
+            os.kill(number, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1]) < 0
+
+
+def finish(store: Path, weights: Path) -> dict[str, Any]:
+    """Let a process go to the end; return what the store then holds."""
+    number, said = start(store, weights)
+    with said:
+        said.read()
+    if os.waitpid(number, 0)[1]:
+        raise UserError("a process that nobody killed has failed: see above")
+    return contents(store)
+
+
+def contents(store: Path) -> dict[str, Any]:
+    """Return every file of a store: its values without times, or its bytes."""
+    found: dict[str, Any] = {}
+    for path in sorted(p for p in store.rglob("*") if p.is_file()):
+        name = path.relative_to(store).as_posix()
+        if path.name == "lock" or path.suffix == ".lock" or path.name == "speed.json":
+            continue
+        content = path.read_bytes()
+        if path.suffix == ".json":
+            values = json.loads(content)
+            found[name] = {k: v for k, v in values.items() if k not in TIMES}
+        else:
+            found[name] = content
+    return found
+
+
+def small_weights(folder: Path) -> Path:
+    """Write weights of the small backbone, as drawn at random: a frozen block needs a file."""
+    state = model.build(SMALL.replace(weights=None, freeze=0)).backbone.state_dict()
+    save_file(
+        {name: tensor.contiguous() for name, tensor in state.items()}, folder / "w.safetensors"
     )
-    print("begins", flush=True)
-    networks.find_or_train(bench, bench.config)
-    return 0
+    return folder / "w.safetensors"
 
 
-def start(store: Path, root: Path, steps: int) -> subprocess.Popen[str]:
-    """Start a process and wait until it begins to train."""
-    environment = {**os.environ, "UPM_RUNS": str(store), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, __file__, "--child", str(root), str(steps)]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None  # it is a pipe
-    process.stdout.readline()
-    return process
-
-
-def checkpoints(store: Path) -> list[Path]:
-    """Return the checkpoints in a store, the last one last."""
-    return sorted(store.glob("training/*/*/step-*"))
-
-
-def main() -> int:
+@command
+def main(argv: list[str] | None = None) -> int:
     """Kill, resume, compare."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--kills", type=int, default=50, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.child:
-        return child(arguments.child[0], int(arguments.child[1]))
-    chance, steps = random.Random(arguments.seed), STEPS_A_KILL * (arguments.kills + 1)
-    with tempfile.TemporaryDirectory() as folder:
-        killed, whole = Path(folder, "killed"), Path(folder, "whole")
-        root = world.write(world.World(identities=8, cameras=2, frames=4), Path(folder, "data"))
-        for number in range(1, arguments.kills + 1):
-            process = start(killed, root, steps)
-            time.sleep(delay := chance.uniform(0, LONGEST_LIFE))
-            process.kill()
-            state, found = "killed" if process.wait() else "had ended", checkpoints(killed)
-            name = found[-1].name if found else "none yet"
-            print(f"{number:3} {state} after {delay:.3f} s, checkpoint: {name}", flush=True)
-        if any([start(store, root, steps).wait() for store in (killed, whole)]):
-            sys.exit("a process that nobody killed has failed")
-        states = [load_file(checkpoints(store)[-1]) for store in (killed, whole)]
-    one, other = ({n: (a.dtype, a.shape, a.tobytes()) for n, a in s.items()} for s in states)
-    wrong = sorted(name for name in one | other if one.get(name) != other.get(name))
-    print(f"different: {', '.join(wrong)}" if wrong else "equal to the undisturbed run, bit by bit")
-    return bool(wrong)
+    arguments = parser.parse_args(argv)
+    torch.set_num_threads(1)  # a process that has threads cannot be forked
+    chance, done, wrong = random.Random(arguments.seed), dict.fromkeys(STAGES, 0), False
+    with tempfile.TemporaryDirectory() as name:
+        folder, number = Path(name), 0
+        weights = small_weights(folder)
+        whole = finish(folder / "whole", weights)
+        while sum(done.values()) < arguments.kills:
+            number += 1
+            store = folder / f"killed {number}"
+            for stage, (_, _, lasts) in STAGES.items():
+                done[stage] += killed(store, weights, stage, chance.uniform(0, lasts))
+            found = finish(store, weights)
+            differ = sorted(n for n in whole | found if whole.get(n) != found.get(n))
+            wrong |= bool(differ)
+            print(f"round {number}: {', '.join(differ) or 'the same, bit by bit'}", flush=True)
+            if number > arguments.kills:
+                raise UserError(f"the processes end before they can be killed: {done}")
+    print(f"kills: {done}, {sum(done.values())} in all")
+    return int(wrong)
 
 
 if __name__ == "__main__":

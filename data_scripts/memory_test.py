@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from upm_lib import runs
+from upm_lib.command import command
 from upm_lib.config import Config, preset
 from upm_lib.data import batches, packing
 from upm_lib.data.readers.sequences import prid2011
@@ -97,6 +98,7 @@ def extraction_fails(folder: Path, count: int) -> bool:
     return False
 
 
+@command
 def main() -> int:
     """Train, extract."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])

@@ -22,9 +22,11 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from upm_lib.config import PAPER, UserError, command, known, preset
+from upm_lib import files, runs
+from upm_lib.command import command
+from upm_lib.config import PAPER, UserError, known, preset
 from upm_lib.data import catalogue, splits
-from upm_lib.data.tracklets import Dataset, readable
+from upm_lib.data.tracklets import Dataset
 
 COMMIT = "70157b79f6ffb73aa7115e2a5a641c0cc09dd550"
 SOURCE = f"github.com/yanbeic/Deep-Association-Learning, commit {COMMIT}"
@@ -64,8 +66,8 @@ def local_files(folder: Path, name: str) -> dict[str, bytes]:
         raise UserError(f"{folder} has no {LISTS}/{their_name}/{first}: give the repository's copy")
     last = TRIALS if name in PUBLISHED else len(list(found[0].glob("split*/traindata.txt")))
     names = [file_name(trial, half) for trial in range(1, last + 1) for half in HALVES]
-    with readable():
-        return {file: (found[0] / file).read_bytes() for file in names}
+    with files.readable():
+        return {file: files.read(found[0] / file, LARGEST) for file in names}
 
 
 def downloaded_files(name: str) -> dict[str, bytes]:
@@ -168,8 +170,8 @@ def export(dataset: Dataset, folder: Path) -> None:
     for trial in range(1, TRIALS + 1):
         for half, people in zip(HALVES, splits.drawn(dataset.people, trial), strict=True):
             path = folder / file_name(trial, half)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(list_of(dataset, people))
+            with runs.replacing(path) as temporary:
+                temporary.write_text(list_of(dataset, people))
 
 
 # ---------------------------------------------------------------- the command

@@ -9,6 +9,7 @@ no progress bar is left in the outputs. Then what changes from run to run is str
 """
 
 import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -16,6 +17,7 @@ import nbformat
 from nbclient import NotebookClient
 
 from upm_lib import runs
+from upm_lib.command import command
 from upm_lib.experiments.bench import open_bench
 from upm_lib.paper import demo, study
 
@@ -70,6 +72,7 @@ def write_results(page: Path) -> None:
         temporary.write_text(text)
 
 
+@command
 def main() -> None:
     """Refresh all notebooks, then run the demo and take half-size copies for the README."""
     root = Path(__file__).resolve().parents[1]
@@ -86,4 +89,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -28,7 +28,9 @@ import pandas as pd
 import torch
 
 from upm_lib import runs
-from upm_lib.config import PARTS, UserError, command, to_json
+from upm_lib.command import command
+from upm_lib.config import PARTS, UserError, to_json
+from upm_lib.data import catalogue
 from upm_lib.experiments import measuring, networks
 from upm_lib.experiments.bench import Bench, open_bench
 from upm_lib.paper import study
@@ -40,7 +42,7 @@ POOLS: tuple[dict[str, Any], ...] = ({}, {"tracklet_pool": "max"})
 KNOBS = {
     "clutter": (0.4, 0.8),
     "occlusion": (0.4, 0.8),
-    "vertical_sd": (0.03, 0.06, 0.12),
+    "vertical_sd": (0.0, 0.06, 0.12),
 }
 COLUMNS = ("pool", "train_global_head", "head_lr_factor", "normalise_branches")
 
@@ -70,7 +72,7 @@ def cases() -> Iterator[Case]:
     for method in ("untrained", "baseline", *BRANCHES, "fusion"):
         changes = {"backbone": "resnet50", "steps": 60}
         yield Case("synthetic_clean-resnet50", "synthetic_clean", "demo", method, changes)
-    for knob, values in KNOBS.items():  # at 0 stands what synthetic_clean has
+    for knob, values in KNOBS.items():  # synthetic_clean itself stands at its own value
         for value in values:
             for method in ("baseline", *BRANCHES, "fusion"):
                 yield Case(f"knob-{knob}", "synthetic_clean", "frozen", method, {}, knob, value)
@@ -111,9 +113,8 @@ def bench_of(case: Case, weights: str | None, ward: str | None) -> Bench:
     if case.knob:
         knobs: dict[str, Any] = {case.knob: case.value}
         turned = replace(world.WORLDS[case.dataset], **knobs)
-        root = str(runs.store() / "data" / f"{case.dataset}-{world.digest(turned)}")
-        world.write(turned, Path(root))
-    given = {"weights": weights} if case.scale == "frozen" else {}
+        root = str(catalogue.drawn(case.dataset, turned))
+    given: dict[str, Any] = {"weights": weights} if case.scale == "frozen" else {}
     return open_bench(case.dataset, case.scale, root=root, progress=False, **given)
 
 

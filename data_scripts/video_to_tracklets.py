@@ -27,7 +27,8 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from upm_lib.config import UserError, command, known
+from upm_lib.command import command
+from upm_lib.config import UserError, known
 from upm_lib.data.packing import decode
 from upm_lib.learning import _torchvision  # noqa: F401  (before torchvision)
 from upm_lib.pictures import canvas, photos

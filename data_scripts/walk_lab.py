@@ -29,6 +29,7 @@ from urllib.request import urlopen
 
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
+from upm_lib.command import command
 from upm_lib.paper import demo
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -332,6 +333,7 @@ async def walk_all(program: str, notebooks: list[Path], shots: Path, seconds: fl
     return sum(map(bool, found))
 
 
+@command
 def main() -> int:
     """Find a browser and walk."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])

@@ -1,13 +1,21 @@
 """The commands as a user sees them: help, the plan, the table, the ranked list, and sentences."""
 
+import errno
 import json
 import re
+import shutil
+import signal
+import subprocess
+import sys
+import warnings
 from pathlib import Path
 
 import pytest
 
 from upm_lib import runs
 from upm_lib.__main__ import main
+from upm_lib.command import typed
+from upm_lib.config import UserError, preset
 from upm_lib.data import catalogue
 from upm_lib.paper import plan, tables
 
@@ -103,14 +111,120 @@ def test_what_does_not_fit_gets_one_sentence_and_code_2(said, words: list, sente
     assert err.startswith("error: ") and sentence in err and err.count("\n") == 1
 
 
-def test_a_stopped_command_says_that_it_can_go_on(said, tiny_root: Path, monkeypatch) -> None:
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
+KEPT = "what was finished before is kept, and the same command makes the rest"
+STOPS = {
+    "Ctrl-C": (lambda: signal.raise_signal(signal.SIGINT), 130, f"stopped: {KEPT}"),
+    "SIGTERM": (lambda: signal.raise_signal(signal.SIGTERM), 143, f"stopped: {KEPT}"),
+    "Ctrl-C in a training": (KeyboardInterrupt("4 of 9 steps are kept"), 130, "stopped: 4 of 9 st"),
+    "a closed pipe": (BrokenPipeError(), 141, "stopped: nobody reads the output any more"),
+    "a full disk": (
+        OSError(errno.ENOSPC, "No space left on device", "x.png"),
+        2,
+        "error: [Errno 28] No space left on device: 'x.png'",
+    ),
+    "no right": (PermissionError(errno.EACCES, "Permission denied", "x"), 2, "error: [Errno 13] "),
+    "a sentence of two lines": (UserError("one\ntwo"), 2, "error: one two"),
+    "no memory": (MemoryError(), 2, "error: not enough memory: take smaller batches"),
+    "torch has no memory": (
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        2,
+        "error: not enough memory: take smaller batches",
+    ),
+}
 
+
+@pytest.mark.parametrize("what", STOPS)
+def test_whatever_stops_a_command_is_one_sentence_and_an_exit_code(
+    said, tiny_root: Path, monkeypatch, what: str
+) -> None:
+    stops, expected, sentence = STOPS[what]
+
+    def stop(*_: object) -> None:
+        if isinstance(stops, BaseException):
+            raise stops
+        stops()
+
+    before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(plan, "run", stop)
     code, _, err = said("table", 1, "--root", tiny_root, *FAST)
-    assert code == 130
-    assert err == "stopped: the same command goes on from the last checkpoint\n"
+    assert code == expected
+    assert err.startswith(sentence) and err.count("\n") == 1
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_mistake_of_ours_is_no_sentence(said, tiny_root: Path, monkeypatch) -> None:
+    monkeypatch.setattr(plan, "run", lambda *_: {}["x"])
+    with pytest.raises(KeyError):
+        said("table", 1, "--root", tiny_root, *FAST)
+
+
+def test_a_real_pipe_that_closes_is_no_trace() -> None:
+    command = [sys.executable, "-m", "upm_lib", "table", "5"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.close()
+    with process.stderr as stderr:
+        assert stderr.read() == "stopped: nobody reads the output any more\n"
+    assert process.wait() == 141
+
+
+def test_a_warning_is_one_line_without_code(said, tiny_root: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(tiny_root, tmp_path / "own")
+    (root / "multi_shot" / "cam_a" / "person_0001" / "0001.tif").touch()
+    with warnings.catch_warnings():  # pytest shows them otherwise
+        warnings.simplefilter("always")
+        code, _, err = said("table", 1, "--root", root, "--dry-run", "--quiet", *FAST)
+    lines = err.splitlines()
+    assert code == 0
+    assert all(line.startswith("warning: ") for line in lines) and "(.tif 1)" in lines[0]
+
+
+# ---------------------------------------------------------------- fields
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["local", "-p", "branch", "global"], "-p branch is not for this command: it is METHOD"),
+        (["local", "-p", "trial", "3"], "it is the option --trial"),
+        (["local", "-p", "root", "/x"], "it is the option --root"),
+        (["local", "-p", "dataset", "x"], "it is the option --dataset"),
+        (["local", "-p", "splits", "x"], "it is the option --splits"),
+        (["local", "-p", "progress", "x"], "unknown option 'progress'"),
+        (["local", "-p", "scale", "paper"], "unknown option 'scale'"),
+        (["local", "-p", "device", "cpu"], "unknown option 'device'"),
+        (["local", "-p", "k", "4", "--k", "2"], "--k and -p k are the same: give one of them"),
+        (["local", "-p", "k", "4", "-p", "k", "2"], "-p k is given twice"),
+        (["baseline", "-p", "k", "4"], "the baseline has one part, not k = 4"),
+        (["baseline", "--k", "4"], "the baseline has one part, not k = 4"),
+        (["local", "-p", "batch", "10000000"], "batch must be from 1 to 8,192, not 10000000"),
+        (["local", "--steps", "10000000000"], "steps must be from 1 to 10,000,000"),
+        (["local", "--trial", "0"], "trial must be from 1 to 9,999, not 0"),
+        (["local", "-p", "lr", "NaN"], "lr must be from 0 to 1,000,000, not nan"),
+        (["local", "-p", "lr", "Infinity"], "lr must be from 0 to 1,000,000, not inf"),
+        (["local", "-p", "lr", "1e400"], "lr must be from 0 to 1,000,000, not inf"),
+        (["local", "-p", "eta", "-0.1"], "eta must be from 0 to 1, not -0.1"),
+        (["local", "-p", "lr_factors", "[1, 0.1, 2]"], "lr_factors must be two numbers"),
+        (["local", "-p", "lr_factors", "[true, 1]"], "lr_factors must be two numbers"),
+        (["local", "-p", "restore_bn_statistics", "yes"], "must be true or false, not 'yes'"),
+        (["local", "-p", "k", "[" * 100_000], "k must be a whole number"),
+        (["local", "-p", "freeze", "3"], "freeze keeps trained weights as they are"),
+        (["local", "--weights", "a\0b"], "holds a zero byte"),
+        (["local", "--weights", "/"], "no weights at /"),
+        (["local", "--root", "/proc/self/mem"], "is a file, not a folder"),
+    ],
+    ids=lambda value: "-".join(value)[:40] if isinstance(value, list) else "",
+)
+def test_options_that_do_not_fit_are_refused_before_any_work(
+    said, run_store: Path, words: list, sentence: str
+) -> None:
+    code, out, err = said("train", *words)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ") and sentence in err and err.count("\n") == 1
+    assert not run_store.exists()
+
+
+def test_two_numbers_can_be_typed() -> None:
+    assert preset("prid2011", **typed([("lr_factors", "[1, 0.1]")])).lr_factors == (1, 0.1)
 
 
 def test_own_tracklets_without_identities_have_no_table(said, tiny_root: Path) -> None:

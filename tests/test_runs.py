@@ -1,14 +1,18 @@
 """The run store: where it is, atomic writes, and the key of a training run."""
 
+import errno
 import json
 import os
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from upm_lib import runs
-from upm_lib.config import Config, training_fields
+from upm_lib.config import Caution, Config, UserError, training_fields
 from upm_lib.runs import read_json, record, replacing, store, training_folder, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -95,17 +99,55 @@ def test_an_interrupted_write_leaves_the_old_content_and_nothing_else(
         assert path.read_text() == "old"
 
 
-def test_what_a_killed_write_leaves_is_removed_and_nothing_else(tmp_path: Path) -> None:
-    mine = ("file.txt", ".hidden", "half.part", ".file.txt.part.txt")
+def killed_while_writing(*paths: Path) -> None:
+    """Leave behind what a process leaves that is killed within the block: nothing is tidied up."""
+    pid = os.fork()
+    if not pid:
+        for path in paths:
+            replacing(path).__enter__().write_text("half of the n")
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+def test_what_a_killed_write_left_is_swept_by_the_next_write_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    mine = ("file.txt", ".hidden", "half.part", ".file.txt.part", ".file.txt.upm-part.txt")
     for name in mine:
         (tmp_path / name).touch()
     (tmp_path / "inner").mkdir()
-    unfinished = [replacing(folder / "file.txt") for folder in (tmp_path, tmp_path / "inner")]
-    for block in unfinished:  # entered and never left: a killed process tidies nothing up
-        block.__enter__().write_text("half of the n")
-    runs.remove_leftovers(tmp_path)
-    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*mine, "inner"])
+    killed_while_writing(tmp_path / "file.txt", tmp_path / "inner" / "file.txt")
+    assert len(list(tmp_path.iterdir())) == len(mine) + 2
+    with replacing(tmp_path / "other.txt") as beside:
+        with replacing(tmp_path / "other still.txt") as temporary:
+            temporary.write_text("new")
+        assert beside.exists(), "whoever still writes keeps the file"
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
+        [*mine, "inner", "other.txt", "other still.txt"]
+    )
     assert len(list((tmp_path / "inner").iterdir())) == 1
+
+
+def test_what_killed_writes_left_in_the_store_is_swept(run_store: Path) -> None:
+    places = ("maps/a.npy", "results/set/b.json", "training/set/run/step-1", "data/world")
+    for place in places[:-1]:
+        (run_store / place).parent.mkdir(parents=True)
+    killed_while_writing(*(run_store / place for place in places))
+    left = [p for p in run_store.rglob("*") if p.is_file()]
+    assert len(left) == len(places)
+    runs.sweep_store()
+    assert not [p for p in run_store.rglob("*") if p.is_file()]
+
+
+def test_a_folder_appears_when_it_is_complete(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), replacing(tmp_path / "world", folder=True) as temporary:
+        (temporary / "1.png").touch()
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    with replacing(tmp_path / "world", folder=True) as temporary:
+        (temporary / "1.png").touch()
+        assert not (tmp_path / "world").exists()
+    assert [p.name for p in tmp_path.rglob("*")] == ["world", "1.png"]
 
 
 def test_a_reader_of_the_old_file_is_not_disturbed(tmp_path: Path) -> None:
@@ -119,19 +161,98 @@ def test_a_reader_of_the_old_file_is_not_disturbed(tmp_path: Path) -> None:
 
 
 def test_json_comes_back_as_it_was_written(tmp_path: Path) -> None:
-    values = {"b": [1, 2.5, None, True], "a": {"é": "ü"}}
+    values = {"b": [1, 2.5, None, True, float("inf")], "a": {"é": "ü"}}
     write_json(tmp_path / "values.json", values)
     assert read_json(tmp_path / "values.json") == values
-    assert list(json.loads((tmp_path / "values.json").read_text())) == ["a", "b"], "sorted"
+    assert list(json.loads((tmp_path / "values.json").read_text())) == ["a", "b", "sha256"]
 
 
 def test_values_that_are_no_json_leave_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "values.json"
-    write_json(path, [1])
+    write_json(path, {"a": 1})
     with pytest.raises(TypeError):
         write_json(path, {"x": object()})
-    assert read_json(path) == [1]
+    assert read_json(path) == {"a": 1}
     assert os.listdir(tmp_path) == ["values.json"]
+
+
+def test_an_array_comes_back_as_it_was_written_block_by_block(tmp_path: Path) -> None:
+    rows = np.arange(60, dtype=np.float16).reshape(10, 2, 3)
+    path = tmp_path / "rows.npy"
+    blocks = iter([rows[:4], rows[4:4], rows[4:7]])
+    assert runs.write_array(path, 10, (2, 3), np.float16, blocks) == 7
+    assert np.array_equal(runs.read_array(path), rows[:7])
+    assert np.array_equal(np.load(path), rows[:7]), "any program reads it"
+
+
+def flipped(content: bytes, place: int, bit: int) -> bytes:
+    return content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :]
+
+
+@pytest.mark.parametrize("name", ["values.json", "rows.npy"])
+def test_every_flipped_bit_and_every_cut_is_noticed(tmp_path: Path, name: str) -> None:
+    path, read = tmp_path / name, read_json if name == "values.json" else runs.read_array
+    write_json(tmp_path / "values.json", {"rank1": 44.4, "names": ["ü", "x"]})
+    runs.write_array(tmp_path / "rows.npy", 3, (2,), np.uint8, [np.ones((3, 2), np.uint8)])
+    whole, moment = path.read_bytes(), path.stat().st_mtime_ns
+    changed = [flipped(whole, place, place % 8) for place in range(len(whole))]
+    changed += [whole[:length] for length in range(len(whole))] + [whole + b"\0"]
+    for number, content in enumerate(changed):
+        path.write_bytes(content)
+        os.utime(path, ns=(moment, moment + number + 1))  # a file is read again when it changes
+        with pytest.raises(runs.Damaged, match="is damaged or of an older version"):
+            read(path)
+    path.write_bytes(whole)
+    os.utime(path, ns=(moment, moment - 1))
+    read(path)
+
+
+def test_what_is_no_regular_file_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for read in (read_json, runs.read_array):
+        with pytest.raises(UserError):
+            read(tmp_path / "pipe")
+        with pytest.raises(OSError):
+            read(tmp_path / "nothing")
+
+
+def test_a_record_that_is_damaged_is_told_of_and_counts_as_none(tmp_path: Path) -> None:
+    path = tmp_path / "values.json"
+    assert runs.find_json(path) is None
+    write_json(path, {"a": 1})
+    assert runs.find_json(path) == {"a": 1}
+    path.write_text('{"a": 2}')
+    with pytest.warns(Caution, match=r"values.json is damaged or of an older version: it is made"):
+        assert runs.find_json(path) is None
+
+
+def test_whoever_waits_for_a_lock_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(runs, "PATIENCE", 0.1)
+    ready, done = os.pipe()
+    pid = os.fork()
+    if not pid:
+        with runs.lock(tmp_path / "run" / "lock"):
+            os.write(done, b"x")
+            time.sleep(0.4)
+        os._exit(0)
+    os.read(ready, 1)
+    with runs.lock(tmp_path / "run" / "lock"):
+        pass
+    os.waitpid(pid, 0)
+    assert caplog.messages == [f"waiting for another process that works on {tmp_path / 'run'}"]
+
+
+def test_a_store_that_belongs_to_somebody_else_gets_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(runs.FileLock, "acquire", refused)
+    with pytest.raises(runs.NotWritten, match="set UPM_RUNS to another"):
+        runs.lock(tmp_path / "lock").__enter__()
 
 
 def test_a_record_is_marked_as_measured_with_the_versions(run_store: Path) -> None:
@@ -177,6 +298,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "anchor_length": {"anchor_length": "stored"},
     "rank_unvisited": {"rank_unvisited": True},
     "steps": {"steps": 10},
+    "epochs": {"epochs": 3.0},
     "batch": {"batch": 32},
     "optimiser": {"optimiser": "sgd"},
     "lr": {"lr": 0.01},

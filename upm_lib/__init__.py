@@ -1,10 +1,10 @@
 """Unsupervised video person re-identification with part models (uPMnet), in PyTorch.
 
 The library is a house of rooms; a room imports only from those below it, and a file only from
-those before it in its room. From the ground up: config -> distributed -> runs -> synthetic ->
-pictures -> data -> learning -> retrieval -> experiments -> deploy, paper -> __main__. The
-docstring of each room says what it is for, what comes in and what goes out. Nothing of it is
-imported here before :func:`load` is called, so that ``import upm_lib`` costs nothing.
+those before it in its room. From the ground up: config -> command -> files -> distributed -> runs
+-> synthetic -> pictures -> data -> learning -> retrieval -> experiments -> deploy, paper ->
+__main__. The docstring of each room says what it is for, what comes in and what goes out. Nothing
+of it is imported here before :func:`load` is called, so that ``import upm_lib`` costs nothing.
 """
 
 import os

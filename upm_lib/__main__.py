@@ -10,13 +10,17 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from upm_lib import __version__
-from upm_lib.config import PAPER, PARTS, SCALES, UserError, command, known, preset
+from upm_lib.command import add_quiet, command, typed
+from upm_lib.config import PAPER, PARTS, SCALES, TABLES, UserError, known, preset
 
 if TYPE_CHECKING:
     from upm_lib.experiments.bench import Bench
 
-# Of the paper; what we measure beyond it; all that a data set can fill; a model on other data.
-TABLES = ("1", "2", "3", "4", "5", "6", "beyond", "all", "transfer")
+# Fields of the config that are asked for otherwise on the command line.
+ASKED = {
+    "branch": "it is METHOD, the first word",
+    **{name: f"it is the option --{name}" for name in ("dataset", "root", "splits", "trial")},
+}
 
 
 @command
@@ -31,12 +35,10 @@ def main(argv: list[str] | None = None) -> int:
     adds = (_add_demo, _add_train, _add_table, _add_index, _add_search, _add_export, _add_runs)
     for add in adds:
         add(commands)
+    for subparser in commands.choices.values():
+        add_quiet(subparser)
     arguments = parser.parse_args(argv)
-    try:
-        arguments.run(arguments)
-    except KeyboardInterrupt:
-        print("stopped: the same command goes on from the last checkpoint", file=sys.stderr)
-        return 130  # the shell's code for an interrupted command
+    arguments.run(arguments)
     return 0
 
 
@@ -49,7 +51,7 @@ def _add_demo(commands: argparse._SubParsersAction) -> None:
 def _demo(arguments: argparse.Namespace) -> None:
     from upm_lib.paper import demo  # papermill comes with the notebooks only
 
-    demo.run(arguments.dataset)
+    demo.run(arguments.dataset, not arguments.quiet)
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
@@ -96,6 +98,8 @@ def _open(arguments: argparse.Namespace, **more: Any) -> "Bench":
     from upm_lib.experiments.bench import open_bench
 
     where = {"root": arguments.root, "splits": arguments.splits}
+    where["progress"] = not arguments.quiet
+    where["trial"] = getattr(arguments, "trial", None)
     options = where | _networks(arguments) | more
     return open_bench(arguments.dataset, _scale(arguments), **options)
 
@@ -125,12 +129,12 @@ def _train(arguments: argparse.Namespace) -> None:
     from upm_lib.experiments import measuring, networks
     from upm_lib.retrieval import model_file
 
-    fields = {name: _value(text) for name, text in arguments.fields}
+    fields = _fields(arguments)
     if arguments.save:
         model_file.check_name(arguments.save)  # before anything is trained
     with distributed.processes():
         first = distributed.rank() == 0
-        bench = _open(arguments, progress=first, **fields)
+        bench = _open(arguments, progress=first and not arguments.quiet, **fields)
         method = "fusion" if arguments.method == "both" else arguments.method
         measurement = bench.measurement(method, arguments.trial)
         made = networks.as_model(bench, measurement)
@@ -146,12 +150,19 @@ def _train(arguments: argparse.Namespace) -> None:
                 print(f"model: {made.save(arguments.save)}")
 
 
-def _value(text: str) -> Any:
-    """Read a value as JSON (numbers, true, lists), or else as text."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
+def _fields(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the fields set by -p; what is asked for otherwise, or contradicts, is refused."""
+    fields = typed(arguments.fields)
+    for name in fields:
+        if name in ASKED:
+            raise UserError(f"-p {name} is not for this command: {ASKED[name]}")
+        if getattr(arguments, name, None) is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise UserError(f"{option} and -p {name} are the same: give one of them")
+    k = fields.get("k", arguments.k)
+    if arguments.method == "baseline" and k not in (None, 1):
+        raise UserError(f"the baseline has one part, not k = {k}: leave k out, or train local")
+    return fields
 
 
 def _add_table(commands: argparse._SubParsersAction) -> None:
@@ -296,7 +307,7 @@ def _search(arguments: argparse.Namespace) -> None:
     from upm_lib.learning import training
     from upm_lib.retrieval import model_file
 
-    out = search.picture_path(arguments.out, arguments.query or "")
+    out = search.picture_path(arguments.out, arguments.query or "", arguments.gallery)
     queries = [arguments.query] if arguments.query else search.queries(arguments.queries)
     if arguments.index and arguments.model:
         raise UserError("an index holds its model: leave out --model")
@@ -306,7 +317,9 @@ def _search(arguments: argparse.Namespace) -> None:
         options = _networks(arguments)
         device = training.pick_device(arguments.device)
         model = model_file.load(arguments.model, device) if arguments.model else None
-        place = search.of_gallery(arguments.gallery, model, arguments.scale, True, **options)
+        place = search.of_gallery(
+            arguments.gallery, model, arguments.scale, not arguments.quiet, **options
+        )
     found = [search.search(place, q, arguments.top, arguments.same_camera) for q in queries]
     if arguments.csv:
         print(search.as_csv(found))

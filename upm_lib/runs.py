@@ -5,19 +5,29 @@ The store is ``runs/`` at the root of the checkout, or the folder in the environ
 """
 
 import ast
+import fcntl
 import hashlib
 import json
+import logging
 import os
 import platform
+import shutil
+import stat
 import tempfile
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from upm_lib.config import Config, UserError, training_fields
+import numpy as np
+from filelock import FileLock, Timeout
+from tqdm.auto import tqdm
+
+from upm_lib import files
+from upm_lib.config import Caution, Config, UserError, training_fields
 
 # What decides a training's result, by its place in the package.
 TRAINING_CODE = (
@@ -29,7 +39,11 @@ TRAINING_CODE = (
     "learning/association",
     "learning/training",
 )
-PART = ".part"  # the ending of a file that is being written
+PART = ".upm-part"  # the ending of a file that is being written
+SEAL = "sha256"  # the key of a record's digest
+PATIENCE = 2.0  # seconds that are waited in silence
+
+logger = logging.getLogger(__name__)
 
 
 class NotWritten(UserError, OSError):
@@ -46,8 +60,10 @@ def store() -> Path:
     """Return the run store's folder (not created); a relative UPM_RUNS is below the checkout."""
     root = repo_root()
     if os.environ.get("UPM_RUNS"):
-        folder = (root or Path.cwd()) / Path(os.environ["UPM_RUNS"]).expanduser()
-        if folder.is_file():
+        folder = (root or Path.cwd()) / files.place(os.environ["UPM_RUNS"])
+        with files.readable():
+            taken = folder.exists() and not folder.is_dir()
+        if taken:
             raise UserError(f"{folder} is a file: set UPM_RUNS to a folder")
         return folder
     return root / "runs" if root else Path.home() / ".cache" / "upm_lib" / "runs"
@@ -71,7 +87,7 @@ def training_folder(config: Config, data_digest: str) -> Path:
 
 def weights_digest(config: Config) -> str | None:
     """Return the SHA-256 of a config's weights file; its ``weights`` where that is no file."""
-    path = Path(config.weights or "").expanduser()
+    path = files.place(config.weights or "")
     if not path.is_file():
         return config.weights
     about = path.stat()
@@ -80,7 +96,8 @@ def weights_digest(config: Config) -> str | None:
 
 @lru_cache  # a file is read again only when its size or time has changed
 def _file_digest(path: Path, size: int, changed: int) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with open(path, "rb") as file:
+        return _digest(file, path.name).hexdigest()
 
 
 def digest(values: Any) -> str:
@@ -103,51 +120,216 @@ class _Program(ast.NodeTransformer):
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, folder: bool = False) -> Iterator[Path]:
     """Give a temporary name beside path; when the block ends well, it is flushed and moved there.
 
     Whatever happens, path holds either its old content or the whole new one. Only a process that is
-    killed leaves its temporary file; :func:`remove_leftovers` takes it away.
+    killed leaves its temporary file; :func:`sweep`, with which every write begins, takes it away.
+    With ``folder`` it is a folder, and path must be free.
 
     Raises NotWritten, which names path, when the disk is full or the folder closed.
     """
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=PART, dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        sweep(path.parent)
+        temporary, held = _temporary(path, folder)
+        try:
+            yield temporary
+            os.fsync(held)
+            os.chmod(temporary, 0o755 if folder else 0o644)
+            os.replace(temporary, path)
+        finally:
+            os.close(held)
     except OSError as error:
+        if isinstance(error, UserError):
+            raise
         advice = "make room or check the permissions of its folder; what it held before is kept"
         raise NotWritten(f"{path} cannot be written ({error}): {advice}") from error
     finally:
         if temporary:
-            temporary.unlink(missing_ok=True)
+            remove(temporary)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files that killed processes left in a folder; other files stay.
+def _temporary(path: Path, folder: bool) -> tuple[Path, int]:
+    """Make a temporary file or folder and hold a lock on it, which ends with this process."""
+    while True:
+        # A name may have 255 bytes, and this one is only to be recognised.
+        prefix = f".{os.fsencode(path.name)[:100].decode(errors='ignore')}."
+        if folder:
+            temporary = Path(tempfile.mkdtemp(PART, prefix, path.parent))
+        else:
+            handle, name = tempfile.mkstemp(PART, prefix, path.parent)
+            os.close(handle)
+            temporary = Path(name)
+        try:
+            held = os.open(temporary, os.O_RDONLY)
+        except FileNotFoundError:  # swept before it was locked
+            continue
+        fcntl.flock(held, fcntl.LOCK_EX)
+        if temporary.exists():
+            return temporary, held
+        os.close(held)
 
-    Only for the one who may write there now: whoever else were writing would lose the file.
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files that killed processes left in a folder.
+
+    Those that somebody still writes are locked and stay, as does everything else.
     """
     for path in folder.glob(f".*{PART}"):
-        path.unlink()
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        except OSError:  # gone meanwhile, or not ours
+            continue
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            remove(path)
+        except OSError:  # at work, or not ours to remove
+            pass
+        finally:
+            os.close(handle)
 
 
-def write_json(path: Path, values: Any) -> None:
-    """Write values as JSON, atomically."""
+def sweep_store() -> None:
+    """Remove what killed processes left anywhere in the store."""
+    for depth in ("*", "*/*", "*/*/*"):
+        for folder in {path.parent for path in store().glob(f"{depth}/.*{PART}")}:
+            sweep(folder)
+
+
+@contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Hold a lock; whoever has to wait for another process for two seconds says so.
+
+    Raises NotWritten where the system refuses.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        held = FileLock(path)
+        try:
+            held.acquire(timeout=PATIENCE)
+        except Timeout:
+            logger.warning("waiting for another process that works on %s", path.parent)
+            held.acquire()
+    except OSError as error:
+        advice = "check the permissions of its folder, or set UPM_RUNS to another one"
+        raise NotWritten(f"{path} cannot be written ({error}): {advice}") from error
+    try:
+        yield
+    finally:
+        held.release()
+
+
+class Damaged(UserError):
+    """A file of the store is not as it was written, or of an older version."""
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Write values as JSON, atomically, with the SHA-256 of their text among them."""
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(values, indent=1, sort_keys=True) + "\n")
+        temporary.write_bytes(_sealed(values))
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(path.read_text())
+def read_json(path: Path) -> dict[str, Any]:
+    """Read what :func:`write_json` wrote; every byte is checked.
+
+    Raises Damaged for anything else, and OSError where the system refuses.
+    """
+    content = files.read(path)
+    try:
+        values = json.loads(content)
+        values.pop(SEAL)
+        whole = _sealed(values) == content
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        whole = False
+    if not whole:
+        raise Damaged(f"{path} is damaged or of an older version")
+    return values
+
+
+def find_json(path: Path) -> dict[str, Any] | None:
+    """Return what a file of the store holds; None, after a warning, for one to be made anew."""
+    if not path.exists():
+        return None
+    try:
+        return read_json(path)
+    except (UserError, OSError) as error:
+        warnings.warn(f"{error}: it is made anew", Caution, stacklevel=2)
+        return None
+
+
+def _sealed(values: dict[str, Any]) -> bytes:
+    text = json.dumps(values, indent=1, sort_keys=True)
+    seal = hashlib.sha256(text.encode()).hexdigest()
+    return (json.dumps({**values, SEAL: seal}, indent=1, sort_keys=True) + "\n").encode()
+
+
+def write_array(
+    path: Path, rows: int, shape: tuple[int, ...], dtype: Any, blocks: Iterable[np.ndarray]
+) -> int:
+    """Write blocks of rows [n, *shape], ``rows`` in all or fewer, as a .npy file, atomically.
+
+    They go through the file, so that a full disk is an error and not a crash. The file ends in the
+    SHA-256 of all that is before. Returns the number of rows written.
+    """
+    with replacing(path) as temporary, open(temporary, "w+b") as file:
+        _write_header(file, dtype, (rows, *shape))
+        count = 0
+        for block in blocks:
+            file.write(np.ascontiguousarray(block, dtype).data)
+            count += len(block)
+        file.seek(0)
+        _write_header(file, dtype, (count, *shape))  # as long as the first: numpy leaves room
+        file.seek(0)
+        file.write(_digest(file, path.name).digest())
+    return count
+
+
+def _write_header(file: BinaryIO, dtype: Any, shape: tuple[int, ...]) -> None:
+    about = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, about)
+
+
+def read_array(path: Path) -> np.ndarray:
+    """Map what :func:`write_array` wrote into memory; every byte is checked.
+
+    Raises Damaged for anything else, and OSError where the system refuses.
+    """
+    about = os.stat(path)
+    if not stat.S_ISREG(about.st_mode) or not _whole(path, about.st_size, about.st_mtime_ns):
+        raise Damaged(f"{path} is damaged or of an older version")
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+@lru_cache(maxsize=256)  # in one process a file is read again only when it has changed
+def _whole(path: Path, size: int, changed: int) -> bool:
+    with open(path, "rb") as file:
+        digest = _digest(file, path.name, size - hashlib.sha256().digest_size)
+        return file.read() == digest.digest()
+
+
+def _digest(file: BinaryIO, name: str, size: int | None = None) -> Any:
+    """Return the SHA-256 of a file's next bytes, all or so many, with a bar where it takes long."""
+    text, left = hashlib.sha256(), size if size is not None else os.fstat(file.fileno()).st_size
+    quiet = not logger.isEnabledFor(logging.WARNING)
+    with tqdm(
+        total=left, desc=f"checking {name}", unit="B", unit_scale=True, delay=PATIENCE, leave=False,
+        disable=quiet,
+    ) as bar:  # fmt: skip
+        while left > 0 and (block := file.read(min(left, 2**18))):
+            text.update(block)
+            left -= len(block)
+            bar.update(len(block))
+    return text
 
 
 @lru_cache

@@ -75,7 +75,7 @@ def test_results_on_real_data_carry_its_name(run_store: Path, tiny_root: Path) -
         ({"dataset": "synthetic_claen"}, "did you mean 'synthetic_clean'"),
         ({"scale": "papr"}, "did you mean 'paper'"),
         ({"k": 3}, "k = 3 does not divide"),
-        ({"k": "abc"}, "k must be int, not 'abc'"),
+        ({"k": "abc"}, "k must be a whole number, not 'abc'"),
         ({"stepz": 3}, "unknown option 'stepz': did you mean 'steps'"),
         ({"device": "gpu"}, "device 'gpu'"),
         ({"device": 0}, "device"),

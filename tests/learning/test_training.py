@@ -1,11 +1,13 @@
 """Schedules and optimisers against the published numbers; resuming equals never stopping."""
 
 import gc
+import json
 import warnings
 import weakref
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -15,11 +17,20 @@ from imagenet_weights import WEIGHTS, needs_weights
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from upm_lib.config import Config, UserError, official, preset
+from upm_lib.config import Caution, Config, UserError, official, preset
 from upm_lib.data import batches, packing, tracklets
 from upm_lib.data.readers.sequences import prid2011
 from upm_lib.learning import training
-from upm_lib.learning.training import Trainer, ema_decay, learning_rate, optimiser_of, train
+from upm_lib.learning.training import Trainer, ema_decay, learning_rate, optimiser_of
+
+
+def train(
+    trainer: Trainer, folder: Path | None = None, checkpoint_every: int = 10**9, **options: object
+) -> None:
+    """Train with a checkpoint every so many steps, however long they take."""
+    with mock.patch.object(training, "due", lambda step, _: step % checkpoint_every == 0):
+        training.train(trainer, folder, **options)
+
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 CPU = torch.device("cpu")
@@ -333,7 +344,7 @@ def test_a_checkpoint_holds_the_whole_state(world: World, tmp_path: Path) -> Non
     (path,) = tmp_path.iterdir()
     with safe_open(path, framework="pt") as file:
         assert set(file.keys()) == set(trainer.tensors())
-        assert file.metadata()["step"] == "2"
+        assert json.loads(file.metadata()["run"])["step"] == 2
 
 
 def test_the_same_seed_gives_the_same_run_and_another_does_not(
@@ -355,32 +366,37 @@ def damage(path: Path) -> None:
     path.write_bytes(content)
 
 
+def stopped_at_eleven(world: World, folder: Path) -> None:
+    train(a_trainer(world), folder, checkpoint_every=4, stop=lambda done: done == 11)
+
+
 def test_a_damaged_checkpoint_is_passed_over(world: World, tmp_path: Path) -> None:
-    train(a_trainer(world), tmp_path, checkpoint_every=4)
+    stopped_at_eleven(world, tmp_path)
     older, newest = sorted(tmp_path.iterdir())
     damage(newest)
     trainer = a_trainer(world)
-    with pytest.warns(UserWarning, match=f"{newest.name} is damaged"):
+    with pytest.warns(Caution, match=f"{newest.name} is damaged"):
         assert training.load_checkpoint(trainer, tmp_path)
-    assert trainer.step == 8
+    assert trainer.step == 4
     damage(older)
     trainer = a_trainer(world)
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(Caution, match=f"{older.name} is damaged") as caught:
         assert not training.load_checkpoint(trainer, tmp_path)
-    named = [str(warning.message).split()[0] for warning in caught]
-    assert named == [newest.name, older.name]
+    assert len(caught) == 1, "who was told of a damaged file once is not told again"
     assert trainer.step == 0
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_cut_off_checkpoint_is_passed_over_and_training_goes_on(
     world: World, tmp_path: Path
 ) -> None:
     whole = a_trainer(world)
-    train(whole, tmp_path, checkpoint_every=4)
+    train(whole)
+    stopped_at_eleven(world, tmp_path)
     _, newest = sorted(tmp_path.iterdir())
     newest.write_bytes(newest.read_bytes()[:1000])
     trainer = a_trainer(world)
-    with pytest.warns(UserWarning, match="is damaged"):
+    with pytest.warns(Caution, match="is damaged"):
         train(trainer, tmp_path, checkpoint_every=4)
     assert state(trainer) == state(whole)
 
@@ -394,10 +410,54 @@ def test_a_checkpoint_of_another_config_is_refused(world: World, tmp_path: Path)
     assert training.load_checkpoint(a_trainer(world, steps=2, tracklet_pool="mean"), tmp_path)
 
 
-def test_only_the_last_two_checkpoints_are_kept(world: World, tmp_path: Path) -> None:
+def test_two_checkpoints_are_kept_and_one_of_a_finished_run(world: World, tmp_path: Path) -> None:
+    def steps() -> list[int]:
+        names = sorted(p.name for p in tmp_path.iterdir())
+        return [int(training.CHECKPOINT.fullmatch(name)[1]) for name in names]
+
+    train(a_trainer(world), tmp_path, checkpoint_every=2, stop=lambda done: done == 11)
+    assert steps() == [8, 10]
     train(a_trainer(world), tmp_path, checkpoint_every=2)
-    files = sorted(p.name for p in tmp_path.iterdir())
-    assert [training.CHECKPOINT.fullmatch(name)[1] for name in files] == ["00000010", "00000012"]
+    assert steps() == [12]
+
+
+def test_the_same_training_gives_the_same_bytes(world: World, tmp_path: Path) -> None:
+    for name in "ab":
+        train(a_trainer(world, steps=2), tmp_path / name)
+    (a,), (b,) = (training.checkpoints(tmp_path / name) for name in "ab")
+    assert a.name == b.name
+    assert a.read_bytes() == b.read_bytes()
+
+
+def test_a_renamed_checkpoint_is_not_believed(world: World, tmp_path: Path) -> None:
+    train(a_trainer(world, steps=3), tmp_path, checkpoint_every=2, stop=lambda done: done == 3)
+    (path,) = training.checkpoints(tmp_path)
+    path.rename(tmp_path / path.name.replace("00000002", "00000003"))
+    trainer = a_trainer(world, steps=3)
+    with pytest.warns(Caution, match="is damaged: removed"):
+        assert not training.load_checkpoint(trainer, tmp_path)
+
+
+def test_a_checkpoint_is_due_after_a_minute_however_few_the_steps() -> None:
+    assert training.SECONDS <= 120
+    assert not training.due(10**6, training.SECONDS - 0.1)
+    assert training.due(1, training.SECONDS)
+
+
+def test_who_interrupts_is_told_what_is_kept(world: World, tmp_path: Path) -> None:
+    def interrupt(at: int) -> str:
+        def stop(done: int) -> bool:
+            if done == at:
+                raise KeyboardInterrupt
+            return False
+
+        with pytest.raises(KeyboardInterrupt) as caught:
+            train(a_trainer(world), tmp_path, checkpoint_every=4, title="local k=2", stop=stop)
+        return str(caught.value)
+
+    begins = "local k=2: 0 of 12 steps are kept, the same command begins it anew"
+    assert interrupt(3) == begins
+    assert interrupt(7) == "local k=2: 4 of 12 steps are kept, the same command goes on from there"
 
 
 def test_checkpoints_are_plain_numbers(world: World, tmp_path: Path) -> None:

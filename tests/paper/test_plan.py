@@ -190,7 +190,7 @@ def test_the_disk_that_is_announced_is_what_the_checkpoints_take(
     (file,) = networks.folder_of(bench, config).glob("step-*")
     assert trainer.step == 4
     announced = plan.checkpoint_bytes(bench, config)
-    assert announced == pytest.approx(training.KEEP * file.stat().st_size, rel=0.03)
+    assert announced == pytest.approx(file.stat().st_size, rel=0.03)
 
 
 def test_frozen_blocks_are_on_disk_but_have_no_slots(bench: Bench) -> None:
@@ -199,7 +199,7 @@ def test_frozen_blocks_are_on_disk_but_have_no_slots(bench: Bench) -> None:
     trained = 1_593_856  # of blocks 12 and 13: depthwise, pointwise, scale and shift
     every = 3_206_976  # parameters of the backbone
     difference = plan.checkpoint_bytes(bench, whole) - plan.checkpoint_bytes(bench, part)
-    assert difference == training.KEEP * 2 * 4 * (every - trained)
+    assert difference == 2 * 4 * (every - trained)
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,13 @@ import json
 import pickle
 import re
 import struct
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import huggingface_hub
 import numpy as np
 import pytest
 import torch
@@ -213,11 +214,11 @@ def test_the_digest_covers_names_shapes_and_values_of_the_backbone() -> None:
 
 
 def downloading(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_, **__: str(file))
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: file.open("rb"))
 
 
 def test_a_download_that_is_not_the_known_one_gets_a_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, run_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = preset("prid2011", "demo")
     backbone = model.build(config).backbone.state_dict()
@@ -227,19 +228,34 @@ def test_a_download_that_is_not_the_known_one_gets_a_sentence(
     downloading(monkeypatch, file)
     with pytest.raises(UserError) as caught:
         model.build(config.replace(weights="imagenet"))
-    assert str(caught.value).startswith(f"the weights from {file} are not the known ones")
+    kept = run_store / "weights" / "mobilenet_v1_1.0_224.safetensors"
+    assert str(caught.value).startswith(f"the weights from {kept} are not the known ones")
     assert str(caught.value).endswith("give the path of a file that you trust as weights")
     model.build(config.replace(weights=str(file)))  # as the sentence says
 
 
 @needs_weights
-def test_the_known_download_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_known_download_is_taken(run_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     downloading(monkeypatch, WEIGHTS)
     config = preset("prid2011", "demo")
     downloaded, local = (
         model.build(config.replace(weights=w)).state_dict() for w in ("imagenet", str(WEIGHTS))
     )
     assert all(torch.equal(downloaded[name], local[name]) for name in local)
+
+
+def test_without_a_network_the_sentence_names_the_file_and_the_option(
+    run_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def offline(*_: object, **__: object) -> None:
+        raise urllib.error.URLError("Name or service not known")
+
+    monkeypatch.setattr(urllib.request, "urlopen", offline)
+    with pytest.raises(UserError) as caught:
+        model.build(preset("prid2011", "demo", weights="imagenet"))
+    assert model.MOBILENET in str(caught.value)
+    assert "--weights FILE" in str(caught.value)
+    assert not list(run_store.glob("weights/*"))
 
 
 def test_a_download_from_torchvision_is_checked_and_reads_tensors_only(
@@ -250,6 +266,7 @@ def test_a_download_from_torchvision_is_checked_and_reads_tensors_only(
     weights = SimpleNamespace(
         get_state_dict=lambda **options: asked.update(options) or dict(backbone)
     )
+    weights.url = "https://example.org/resnet50.pth"
     names = SimpleNamespace(IMAGENET1K_V1=weights)
     monkeypatch.setattr(model.torchvision.models, "ResNet50_Weights", names)
     model.build(preset("prid2011", "demo", backbone="resnet50", weights="imagenet"))

@@ -1,13 +1,16 @@
 """The data sets there are, and opening one by its name."""
 
+import shutil
+import warnings
 from pathlib import Path
 
 from upm_lib import runs
-from upm_lib.config import PAPER, Config, UserError, known
+from upm_lib.config import PAPER, Caution, Config, UserError, known
 from upm_lib.data.readers import dukemtmc, folder, market1501, mars, sequences, ward
-from upm_lib.data.tracklets import IMAGE_SUFFIXES, Dataset
+from upm_lib.data.tracklets import IMAGE_SUFFIXES, Dataset, by_kind, unread
 from upm_lib.synthetic import world
 
+KINDS = ", ".join(sorted(IMAGE_SUFFIXES))
 NAMES = tuple(name for name in PAPER if name not in world.WORLDS)
 DIVIDED = {
     "dukemtmc": dukemtmc.read,
@@ -30,24 +33,38 @@ def load(config: Config, progress: bool = False) -> Dataset:
     """
     name, root = config.dataset, config.root
     if name in world.WORLDS:
-        return _synthetic(name, root, config.min_frames, progress)
-    if root is None:
+        dataset = _synthetic(name, root, config.min_frames, progress)
+    elif root is None:
         raise UserError(f"the data set {name} is not synthetic: give its folder as root")
-    dataset = read(name, root, config.min_frames)
-    if dataset.empty and name not in ("prid2011", "ilids_vid"):  # these leave out such people
-        kinds = ", ".join(sorted(IMAGE_SUFFIXES))
-        raise UserError(f"{dataset.empty[0]} holds no picture ({kinds}): fill it or remove it")
+    else:
+        dataset = read(name, root, config.min_frames)
+    if dataset.empty and name in (*DIVIDED, "ward", "folder"):  # others leave out such people
+        raise UserError(f"{dataset.empty[0]} holds no picture ({KINDS}): fill it or remove it")
+    if others := unread(dataset):
+        what = f"left out {len(others)} file(s) beside the frames of {name} in {dataset.root}"
+        advice = f"{others[0]} ...: make them one of {KINDS}, or remove them"
+        warnings.warn(f"{what} ({by_kind(others)}): {advice}", Caution, stacklevel=2)
     return dataset
 
 
 def _synthetic(name: str, root: str | None, min_frames: int, progress: bool) -> Dataset:
     settings = world.WORLDS[name]
     if root is None:
-        place = runs.store() / "data" / f"{name}-{world.digest(settings)}"
-        root = str(world.write(settings, place, progress))
+        root = str(drawn(name, settings, progress))
     if settings.seen_by:
         return dukemtmc.read(root, name)
     return sequences.prid2011(root, min_frames, name)
+
+
+def drawn(name: str, settings: world.World, progress: bool = False) -> Path:
+    """Return the folder of a synthetic world in the run store: as it was drawn, or drawn now."""
+    place = runs.store() / "data" / f"{name}-{world.digest(settings)}"
+    with runs.lock(place.with_name(f"{place.name}.lock")):
+        if place.exists() and not world.as_drawn(place):
+            text = f"{place} is damaged or of an older version: it is drawn anew"
+            warnings.warn(text, Caution, stacklevel=2)
+            shutil.rmtree(place)
+        return world.write(settings, place, progress)
 
 
 def read(name: str, root: str | Path, min_frames: int = 1) -> Dataset:

@@ -3,10 +3,12 @@
 A pack is the folder ``packed/NAME-DIGEST/`` of the run store: ``frames.npy`` and ``index.json``,
 which is written last, so that a pack without it counts as not made. Contents are read again only
 when the relative path, size or modification time of a source file differs from what was packed: a
-file that is changed without either changing goes unnoticed.
+file that is changed without either changing goes unnoticed. The pack itself is checked byte by
+byte.
 """
 
 import hashlib
+import io
 import json
 import os
 import warnings
@@ -14,29 +16,30 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from filelock import FileLock
 from numpy.typing import ArrayLike
+from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from upm_lib import runs
-from upm_lib.config import Config, UserError
-from upm_lib.data.tracklets import Dataset, readable
+from upm_lib import files, runs
+from upm_lib.config import Caution, Config, UserError
+from upm_lib.data.tracklets import Dataset
 
-VERSION = 1  # of the pack's format, and of how frames are decoded and resized
+VERSION = 2  # of the pack's format, and of how frames are decoded and resized
 DEFAULT_SIZE = (256, 128)  # of the packed frames where the data have no common size
-BLOCK, BLOCKS = 2**16, 2**10  # bytes a block, blocks that are checked when a pack is opened
+PIXELS = 2**26  # of a picture, at most: 67 million; a frame of a person has some ten thousand
+READ = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")  # by content: not every .jpg is one
 SEEN = 16  # fingerprints that an index remembers
 
 
-class PackingWarning(Warning):
-    """Frames are left out because they are broken, or a damaged pack is made anew."""
+# Pillow warns of a picture that we refuse.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 class Source(ABC):
@@ -59,31 +62,33 @@ class Frames(Source):
     """All frames of a data set as one memory-mapped uint8 array [F, h, w, 3], RGB.
 
     ``digest`` names the content of the source files (12 hex digits, wherever they lie), ``skipped``
-    the files that are no readable images: they are left out, with a PackingWarning each time. h x w
-    is the size of most tracklets' first frames; where no size has a majority it is 256x128.
-    Opening an unchanged set costs a look at each source file's size and time and at 64 MiB of the
-    pack; see :func:`damage`. A pack that is damaged is made anew, with a PackingWarning.
+    the files that are no readable images: they are left out, with a warning each time. h x w is the
+    size of most tracklets' first frames; where no size has a majority it is 256x128. Opening an
+    unchanged set costs a look at each source file's size and time, and at every byte of the pack. A
+    pack that is damaged is made anew, with a warning.
 
-    Raises UserError if a file cannot be read at all, has too many pixels for OpenCV, or if a
-    tracklet would be left without frames.
+    Raises UserError if a file cannot be read at all, has too many pixels, or if a tracklet would be
+    left without frames.
     """
 
     def __init__(self, dataset: Dataset, progress: bool = False) -> None:
         mark = fingerprint(dataset)
-        self.digest = _seen(dataset.name, mark) or dataset.digest()
+        self.digest = _seen(dataset.name, mark) or dataset.digest(progress)
         self.folder = runs.store() / "packed" / f"{dataset.name}-{self.digest}"
-        index = read_index(self.folder)
-        if index is None or mark not in index["seen"] or damage(self.folder, index):
-            index = _make(dataset, self.folder, mark, progress)
-        self.pixels = np.lib.format.open_memmap(self.folder / "frames.npy", "r")
-        self.index, self.skipped = index, tuple(index["skipped"])
+        self.index, self.pixels = _open(dataset, self.folder, mark, progress)
+        self.skipped = tuple(self.index["skipped"])
         left_out = set(self.skipped)
         counts = [sum(f not in left_out for f in t.frames) for t in dataset.tracklets]
         self.tracklet = np.repeat(np.arange(len(counts)), counts)
         if left_out:
             names = ", ".join(self.skipped[:5]) + (" ..." if len(left_out) > 5 else "")
             what = f"{len(left_out)} broken frame(s) of {dataset.name} in {dataset.root}"
-            warnings.warn(f"left out {what}: {names}", PackingWarning, stacklevel=2)
+            warnings.warn(f"left out {what}: {names}", Caution, stacklevel=2)
+        height, width = self.pixels.shape[1:3]
+        if width > height:
+            what = f"most frames of {dataset.root} are wider than high"
+            advice = "each frame is expected to be cut out around one person"
+            warnings.warn(f"{what}: {advice}", Caution, stacklevel=2)
 
     def batch(self, index: np.ndarray, config: Config, device: torch.device | str) -> Tensor:
         """Return frames [B] as network input [B, 3, H, W] on a device."""
@@ -106,7 +111,7 @@ def fingerprint(dataset: Dataset) -> str:
     """Return a digest over the root and each frame's relative path, size and modification time."""
     text = hashlib.sha256(json.dumps([VERSION, dataset.name, str(dataset.root.resolve())]).encode())
     root = str(dataset.root)
-    with readable():
+    with files.readable():
         for number, tracklet in enumerate(dataset.tracklets):
             for frame in tracklet.frames:
                 about = os.stat(f"{root}/{frame}")
@@ -119,108 +124,87 @@ def _seen(name: str, mark: str) -> str | None:
     """Return the content digest of the pack whose index remembers a fingerprint."""
     for path in sorted((runs.store() / "packed").glob("*/index.json")):
         theirs, _, digest = path.parent.name.rpartition("-")
-        index = read_index(path.parent) if theirs == name else None
-        if index is not None and mark in index["seen"]:
-            return digest
+        try:
+            if theirs == name and mark in read_index(path.parent)["seen"]:
+                return digest
+        except (UserError, OSError):  # damaged: told and mended when it is opened
+            continue
     return None
 
 
-def read_index(folder: Path) -> dict[str, Any] | None:
-    """Return the index of a pack, or None if there is none of this version that is well formed.
+def read_index(folder: Path) -> dict[str, Any]:
+    """Return the index of a pack.
 
-    It holds ``version``, ``shape`` [F, h, w, 3], ``skipped`` (relative paths of broken frames),
-    ``seen`` (fingerprints of the source), ``sample`` and ``sha256`` (of the pixels). It names no
-    place: what is read and written follows from the folder alone.
+    It holds ``version``, ``shape`` [F, h, w, 3], ``skipped`` (relative paths of broken frames) and
+    ``seen`` (fingerprints of the source). It names no place: what is read and written follows from
+    the folder alone.
+
+    Raises Damaged if it is not as it was written, or of another version, and OSError if it is not
+    there.
     """
-    try:
-        index = runs.read_json(folder / "index.json")
-        shape, texts = index["shape"], [*index["skipped"], *index["seen"]]
-        whole = all(type(n) is int and n > 0 for n in shape) and len(shape) == 4
-        whole = whole and all(isinstance(t, str) for t in (*texts, index["sample"]))
-        return index if whole and index["version"] == VERSION else None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
-
-
-def damage(folder: Path, index: dict[str, Any], every_byte: bool = False) -> str | None:
-    """Return in words what is wrong with a pack's frames, or None.
-
-    Checked are header and size, and the SHA-256 of up to 1024 evenly spaced blocks of 64 KiB (so
-    all of a pack up to 64 MiB), or of every byte. Nothing in the file is executed.
-    """
-    path = folder / "frames.npy"
-    try:
-        pixels = np.lib.format.open_memmap(path, "r")
-    except (OSError, ValueError, EOFError):
-        return "is not there or has no readable header"
-    if pixels.dtype != np.uint8 or list(pixels.shape) != index["shape"]:
-        return "has another shape"
-    if path.stat().st_size != pixels.offset + pixels.nbytes:
-        return "has another size"
-    whole = not every_byte or hashlib.sha256(pixels.data).hexdigest() == index["sha256"]
-    return None if whole and _sample(pixels) == index["sample"] else "has another checksum"
-
-
-def _sample(pixels: np.ndarray) -> str:
-    flat = pixels.reshape(-1)
-    count = -(-flat.size // BLOCK)
-    text = hashlib.sha256()
-    for block in np.unique(np.linspace(0, count - 1, min(count, BLOCKS)).astype(np.int64)):
-        text.update(flat[block * BLOCK : (block + 1) * BLOCK].data)
-    return text.hexdigest()
-
-
-def _make(dataset: Dataset, folder: Path, mark: str, progress: bool) -> dict[str, Any]:
-    """Return the index of a pack that is whole: found, or made now; one process at a time."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "lock"):
-        runs.remove_leftovers(folder)
-        index, text = read_index(folder), ""
-        if index is None and (folder / "index.json").is_file():
-            text = f"{folder / 'index.json'} is damaged or old: the pack is made anew"
-        elif index is not None and (what := damage(folder, index)):
-            text = f"{folder / 'frames.npy'} {what}: it is damaged and made anew"
-        if text:
-            warnings.warn(text, PackingWarning, stacklevel=4)
-        if index is None or text:
-            index = _pack(dataset, folder / "frames.npy", progress)
-            if fingerprint(dataset) != mark:
-                raise UserError(f"{dataset.root} changed while it was packed: open it again")
-        seen = [mark, *(m for m in index.get("seen", ()) if m != mark)]
-        index["seen"] = seen[:SEEN]
-        runs.write_json(folder / "index.json", index)
+    index = runs.read_json(folder / "index.json")
+    if index.get("version") != VERSION:
+        raise runs.Damaged(f"{folder / 'index.json'} is of another version")
     return index
 
 
-def _pack(dataset: Dataset, path: Path, progress: bool) -> dict[str, Any]:
-    """Decode all frames into one file, one after the other; return its index."""
-    size = _common_size(dataset)
+def read_frames(folder: Path, index: dict[str, Any]) -> np.ndarray:
+    """Map the frames of a pack into memory; every byte is checked.
+
+    Raises Damaged if they are not as they were written, and OSError if they are not there.
+    """
+    pixels = runs.read_array(folder / "frames.npy")
+    if pixels.dtype != np.uint8 or list(pixels.shape) != index["shape"]:
+        raise runs.Damaged(f"{folder / 'frames.npy'} has another shape than its index says")
+    return pixels
+
+
+def _open(
+    dataset: Dataset, folder: Path, mark: str, progress: bool
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Return index and frames of a pack that is whole: found, or made now; one process a time."""
+    with runs.lock(folder / "lock"):
+        made = (folder / "index.json").exists()
+        try:
+            index = read_index(folder)
+            pixels = read_frames(folder, index)
+        except (UserError, OSError) as error:
+            if made:
+                warnings.warn(f"{error}: the pack is made anew", Caution, stacklevel=4)
+            index = _pack(dataset, folder, mark, progress)
+            pixels = read_frames(folder, index)
+        if mark not in index["seen"]:
+            index["seen"] = [mark, *index["seen"]][:SEEN]
+            runs.write_json(folder / "index.json", index)
+    return index, pixels
+
+
+def _pack(dataset: Dataset, folder: Path, mark: str, progress: bool) -> dict[str, Any]:
+    """Decode all frames into one file, one after the other, and write and return its index."""
+    runs.remove(folder / "index.json")
+    size = _common_size(dataset, progress)
     skipped: list[str] = []
-    text, count = hashlib.sha256(), 0
-    with runs.replacing(path) as temporary:
-        with open(temporary, "wb") as file:
-            total = sum(len(t.frames) for t in dataset.tracklets)
-            _write_header(file, (total, *size, 3))
-            images = _decoded(dataset, size, skipped)  # the bar comes after 10 seconds
-            for image in tqdm(images, "packing frames", total, disable=not progress, delay=10):
-                file.write(image.data)
-                text.update(image.data)
-                count += 1
-            file.seek(0)
-            _write_header(file, (count, *size, 3))  # as long as the first: numpy leaves room
-        sample = _sample(np.lib.format.open_memmap(temporary, "r"))
-    found = {"version": VERSION, "shape": [count, *size, 3], "skipped": skipped}
-    return found | {"sample": sample, "sha256": text.hexdigest()}
+    total = sum(len(t.frames) for t in dataset.tracklets)
+
+    def images() -> Iterator[np.ndarray]:
+        found = _decoded(dataset, size, skipped)
+        for image in tqdm(
+            found, "packing frames", total, disable=not progress, delay=runs.PATIENCE
+        ):
+            yield image[None]
+        if fingerprint(dataset) != mark:
+            raise UserError(f"{dataset.root} changed while it was packed: open it again")
+
+    count = runs.write_array(folder / "frames.npy", total, (*size, 3), np.uint8, images())
+    index = {"version": VERSION, "shape": [count, *size, 3], "skipped": skipped, "seen": [mark]}
+    runs.write_json(folder / "index.json", index)
+    return index
 
 
-def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
-    about = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, about)
-
-
-def _common_size(dataset: Dataset) -> tuple[int, int]:
+def _common_size(dataset: Dataset, progress: bool) -> tuple[int, int]:
     """Return the height and width that most tracklets' first frames have, else 256x128."""
-    firsts = (decode(dataset.root / t.frames[0]) for t in dataset.tracklets)
+    bar = tqdm(dataset.tracklets, "sizes", disable=not progress, delay=runs.PATIENCE)
+    firsts = (decode(dataset.root / t.frames[0]) for t in bar)
     sizes = Counter(image.shape[:2] for image in firsts if image is not None)
     size, votes = sizes.most_common(1)[0] if sizes else (DEFAULT_SIZE, 0)
     return size if 2 * votes > sizes.total() else DEFAULT_SIZE
@@ -244,21 +228,56 @@ def _decoded(dataset: Dataset, size: tuple[int, int], skipped: list[str]) -> Ite
 
 
 def decode(file: Path) -> np.ndarray | None:
-    """Return a picture [h, w, 3], uint8 RGB; None if the file is not a whole picture."""
-    with readable():
-        content = file.read_bytes()
-    # OpenCV fills up a truncated JPEG with grey; its end marker tells.
-    whole = content[:2] != b"\xff\xd8" or b"\xff\xd9" in content.rstrip(b"\0")[-64:]
-    if not content or not whole:
+    """Return a picture [h, w, 3], uint8 RGB, upright; None if the file is not a whole picture.
+
+    Of 16 bits a channel the upper 8 are kept. Cameras of 12 bits store their numbers in 16, and
+    some programs store 8: where all numbers are below 2**12 or 2**8, so many bits are meant.
+
+    Raises UserError for what is no regular file, and for more than ``PIXELS`` pixels.
+    """
+    with files.readable():
+        content = files.read(file)
+    try:
+        with Image.open(io.BytesIO(content), formats=READ) as head:
+            width, height = head.size
+    except Image.DecompressionBombError:
+        width = height = PIXELS
+    except Exception:  # no picture: for a damaged header Pillow raises many kinds
+        return None
+    if width * height > PIXELS:
+        what = f"{file} has more than {PIXELS:,} pixels"
+        raise UserError(f"{what}: make it smaller or remove it")
+    if content[:2] == b"\xff\xd8" and not _ends(content):
         return None
     try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        if "CV_IO_MAX_IMAGE" not in str(error):
-            return None
-        text = f"{file} has more pixels than OpenCV reads: make it smaller or remove it"
-        raise UserError(text) from error
-    return None if image is None else image[..., ::-1]
+        kind = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), kind)
+    except cv2.error:
+        return None
+    if image is None or image.dtype not in (np.uint8, np.uint16):
+        return None
+    if image.dtype == np.uint16:
+        largest = int(image.max())
+        down = 8 if largest >= 2**12 else 4 if largest >= 2**8 else 0
+        image = np.right_shift(image.astype(np.uint16), down).astype(np.uint8)
+    return image[..., ::-1]
+
+
+def _ends(content: bytes) -> bool:
+    """Whether the segments of a JPEG lead to its end marker, whatever comes behind it.
+
+    OpenCV fills up what a truncated one lacks with grey. A thumbnail inside has an end marker too.
+    """
+    place = 2
+    while 0 <= (place := content.find(b"\xff", place)) < len(content) - 1:
+        marker = content[place + 1]
+        if marker == 0xD9:
+            return True
+        alone = marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD7
+        place += 1 if marker == 0xFF else 2
+        if not alone and marker != 0xFF:
+            place += int.from_bytes(content[place : place + 2], "big")
+    return False
 
 
 def to_input(pixels: Tensor, height: int, width: int, resize: str = "half_pixel") -> Tensor:

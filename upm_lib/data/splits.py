@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from upm_lib import runs
+from upm_lib import files, runs
 from upm_lib.config import Config, UserError
-from upm_lib.data.tracklets import SUBSETS, UNKNOWN, Dataset, readable
+from upm_lib.data.tracklets import SUBSETS, UNKNOWN, Dataset
 
 VERSION = 1  # of the stored lists' format
+PUBLISHED = ("prid2011", "ilids_vid")  # whose ten lists the paper's code has
 
 
 class Trial(NamedTuple):
@@ -130,12 +131,14 @@ def chosen(dataset: Dataset, config: Config) -> Dataset:
     if config.splits == "random" or dataset.subset:
         return dataset
     path = path_of(dataset.name)
-    if not path.is_file():
-        raise UserError(
-            f"{dataset.name} has no published splits at {path}: import them with `python "
-            f"data_scripts/official_splits.py {dataset.name} --from FOLDER` (or --download), or "
-            "choose splits = 'random'"
-        )
+    if not path.exists():
+        what = f"{dataset.name} has no published splits at {path}"
+        script = f"python data_scripts/official_splits.py {dataset.name} --from FOLDER"
+        way = f"import them with `{script}`"
+        if dataset.name in PUBLISHED:
+            raise UserError(f"{what}: {way} (or --download), or choose splits = 'random'")
+        what = f"nobody has published splits of {dataset.name}"
+        raise UserError(f"{what}: choose splits = 'random' (lists of your own: {way})")
     trials = _read(path, dataset.name)
     lacking = sorted({p for halves in trials for half in halves for p in half} - {*dataset.people})
     if lacking:
@@ -149,7 +152,7 @@ def chosen(dataset: Dataset, config: Config) -> Dataset:
 def _read(path: Path, name: str) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
     """Read stored lists; nothing in them is a path, and nothing is executed."""
     try:
-        with readable():
+        with files.readable():
             values = runs.read_json(path)
         if (values["version"], values["dataset"]) != (VERSION, name):
             raise ValueError("another version or data set")
@@ -159,8 +162,9 @@ def _read(path: Path, name: str) -> tuple[tuple[tuple[int, ...], tuple[int, ...]
                 raise ValueError("a person who is not a number")
             if not train or not test or len({*train, *test}) < len(train + test):
                 raise ValueError("halves that are empty or overlap")
-    except UserError:
-        raise
+    except UserError as error:
+        again = "import its lists again with data_scripts/official_splits.py"
+        raise UserError(f"{error}: {again}") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         advice = "remove it and import them again with data_scripts/official_splits.py"
         raise UserError(f"{path} does not hold splits of {name}: {advice}") from error

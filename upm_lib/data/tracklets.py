@@ -2,16 +2,34 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from tqdm.auto import tqdm
+
+from upm_lib import files
 from upm_lib.config import UserError
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp"}
+# What lies beside frames and is not meant as one; any other kind of file is named when left out.
+COMPANIONS = {
+    ".txt",
+    ".md",
+    ".csv",
+    ".json",
+    ".xml",
+    ".mat",
+    ".html",
+    ".pdf",
+    ".log",
+    ".db",
+    ".ini",
+}
+COMPANIONS |= {"readme", "license", "licence", "copying"}
 SUBSETS = ("train", "query", "gallery")
 UNKNOWN = -1  # the person of a tracklet without an identity, and of junk
 
@@ -66,13 +84,14 @@ class Dataset:
         in_both = len(self.cameras) == 2 and len(seen) == 2 * len(self.people)
         return "two cameras" if in_both and not self.subset else "query and gallery"
 
-    def digest(self) -> str:
+    def digest(self, progress: bool = False) -> str:
         """Return 12 hex digits over the names and contents of all frames; their place is free."""
         text = hashlib.sha256(self.name.encode())
-        with readable():
-            for tracklet in self.tracklets:
+        bar = tqdm(self.tracklets, "reading tracklets", disable=not progress, delay=2)
+        with files.readable():
+            for tracklet in bar:
                 for frame in tracklet.frames:
-                    content = (self.root / frame).read_bytes()
+                    content = files.read(self.root / frame)
                     text.update(f"\n{frame} {len(content)}\n".encode(errors="surrogateescape"))
                     text.update(content)
         return text.hexdigest()[:12]
@@ -101,16 +120,6 @@ def arranged(
     names = tuple(c if isinstance(c, str) else f"C{c}" for c in cameras)
     subset = tuple(f.subset for f in found if f.subset)
     return Dataset(name, root, tracklets, names, subset, empty=tuple(empty), **rest)
-
-
-@contextmanager
-def readable() -> Iterator[None]:
-    """Turn the system's refusal to read a file or folder into a sentence that names it."""
-    try:
-        yield
-    except OSError as error:
-        what = f"{error.filename} cannot be read ({error.strerror})"
-        raise UserError(f"{what}: check it and its permissions") from error
 
 
 def check_root(root: Path, *wanted: str, files: str = "") -> None:
@@ -142,12 +151,39 @@ def images(root: Path, folder: Path) -> tuple[str, ...]:
     """Return the pictures in a folder, as paths relative to the root, sorted by name.
 
     Other files, and hidden ones such as the ._0001.png of some archives, are no frames.
+
+    Raises UserError for what is named as a picture and is a pipe, a device or a link to nothing.
     """
     where = folder.relative_to(root).as_posix()
     with os.scandir(folder) as entries:
-        names = [e.name for e in entries if e.name[0] != "." and not e.is_dir()]
-    return tuple(
-        f"{where}/{name}"
-        for name in sorted(names)
-        if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
-    )
+        found = [e for e in entries if _kind(e.name) in IMAGE_SUFFIXES and not e.is_dir()]
+    for entry in found:
+        if not entry.is_file():
+            what = "is no regular file (a pipe, a device or a link to nothing)"
+            raise UserError(f"{folder / entry.name} {what}: remove it, or put a picture there")
+    return tuple(f"{where}/{name}" for name in sorted(e.name for e in found))
+
+
+def unread(dataset: Dataset) -> list[str]:
+    """Return the files beside the frames that are of no kind that is read, by path, sorted."""
+    places = {os.path.dirname(frame) for t in dataset.tracklets for frame in t.frames}
+    places |= {folder.relative_to(dataset.root).as_posix() for folder in dataset.empty}
+    found = []
+    for place in places:
+        with files.readable(), os.scandir(dataset.root / place) as entries:
+            names = [e.name for e in entries if not e.is_dir()]
+        found += [
+            f"{place}/{n}" for n in names if _kind(n) not in COMPANIONS | IMAGE_SUFFIXES | {"."}
+        ]
+    return sorted(found)
+
+
+def by_kind(names: Iterable[str]) -> str:
+    """Return how many files there are of each kind: ".tif 2, .webp 1"."""
+    counts = Counter(_kind(os.path.basename(name)) for name in names)
+    return ", ".join(f"{kind} {count}" for kind, count in sorted(counts.items()))
+
+
+def _kind(name: str) -> str:
+    """Return a file's ending in small letters, or its name if it has none; "." if it is hidden."""
+    return "." if name[0] == "." else (os.path.splitext(name)[1] or name).lower()

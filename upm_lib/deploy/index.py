@@ -29,12 +29,12 @@ from lancedb.table import Table
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from upm_lib import runs
-from upm_lib.config import UserError
+from upm_lib import files, runs
+from upm_lib.config import Caution, UserError
 from upm_lib.data import catalogue
-from upm_lib.data.packing import PackingWarning, decode
+from upm_lib.data.packing import decode
 from upm_lib.data.readers import folder
-from upm_lib.data.tracklets import Dataset, Tracklet, readable
+from upm_lib.data.tracklets import Dataset, Tracklet
 from upm_lib.retrieval import model_file
 from upm_lib.retrieval.model_file import Model
 
@@ -69,7 +69,7 @@ class _Seen:
     def content(self) -> str:
         """Over the frames themselves."""
         text = hashlib.sha256()
-        with readable():
+        with files.readable():
             for frame in self.frames:
                 text.update(hashlib.sha256(frame.read_bytes()).digest())
         return text.hexdigest()
@@ -418,7 +418,7 @@ def _seen(dataset: Dataset) -> Iterator[_Seen]:
 def _look(dataset: Dataset, tracklet: Tracklet, name: str, person: str) -> _Seen:
     frames = tuple(dataset.root.absolute() / frame for frame in tracklet.frames)
     said = [person]
-    with readable():
+    with files.readable():
         for frame in frames:
             about = os.stat(frame)
             said.append(f"{frame} {about.st_size} {about.st_mtime_ns}")
@@ -451,5 +451,5 @@ def _clip(one: _Seen, size: tuple[int, int]) -> NDArray[np.uint8]:
         raise UserError(f"{what}: replace them or remove the tracklet")
     if broken:
         what = f"left out {len(broken)} broken frame(s) of {one.name}: {', '.join(broken[:5])}"
-        warnings.warn(what, PackingWarning, stacklevel=2)
+        warnings.warn(what, Caution, stacklevel=2)
     return np.stack(found)

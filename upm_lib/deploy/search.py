@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from upm_lib import runs
+from upm_lib import files, runs
 from upm_lib.config import UserError
 from upm_lib.data.packing import decode
-from upm_lib.data.tracklets import images, readable
+from upm_lib.data.tracklets import images
 from upm_lib.deploy.index import Index, open_index
 from upm_lib.experiments import networks
 from upm_lib.experiments.bench import open_bench
@@ -43,7 +43,7 @@ def of_gallery(
         bench = open_bench("folder", scale, root=str(root), progress=progress, **options)
         fusion = bench.measurement("fusion", bench.config.trial)
         model = networks.as_model(bench, fusion)
-    place = Path(root).expanduser().resolve()
+    place = files.place(root).resolve()
     name = f"{place.name}-{runs.digest([str(place), model.digest])}.lance"
     found = open_index(runs.store() / "index" / name, model)
     if gone := found.add(root, progress).absent:
@@ -90,7 +90,7 @@ def _name_in(index: Index, query: str) -> str | None:
 
     None for another folder or a picture; raises UserError if it is neither.
     """
-    name, names, path = Path(query).as_posix(), index.about["name"], Path(query).expanduser()
+    name, names, path = Path(query).as_posix(), index.about["name"], files.place(query)
     if name in index.about.index:
         return name
     if path.is_dir():
@@ -107,8 +107,8 @@ def _name_in(index: Index, query: str) -> str | None:
 
 def _clip(index: Index, query: str) -> NDArray[np.uint8]:
     """Return the frames of a folder, or one picture, in the size that the model wants."""
-    path = Path(query).expanduser()
-    with readable():
+    path = files.place(query)
+    with files.readable():
         names = images(path, path) if path.is_dir() else ("",)
     if not names:
         raise UserError(f"{path} holds no pictures: give a folder with the frames of a tracklet")
@@ -151,22 +151,25 @@ def as_csv(found: list[Found]) -> str:
 
 def queries(path: str) -> list[str]:
     """Return the queries in a file, one a line; raise UserError if there are none."""
-    with readable():
-        text = Path(path).expanduser().read_bytes().decode(errors="surrogateescape")
+    with files.readable():
+        text = files.read(files.place(path)).decode(errors="surrogateescape")
     found = [line.strip() for line in text.splitlines() if line.strip()]
     if not found:
         raise UserError(f"{path} holds no query: write one a line, such as cam1/0007")
     return found
 
 
-def picture_path(out: str | None, query: str) -> Path:
+def picture_path(out: str | None, query: str, gallery: str | None) -> Path:
     """Return where the picture goes: the file asked for, or one named for the query in the store.
 
-    Raises UserError for a name that no PNG file can have.
+    Raises UserError for a name that no PNG file can have, and for a place among the frames.
     """
     if out is None:
-        return runs.store() / "search" / ("-".join(Path(query).parts[-2:]).strip("/") + ".png")
-    path = Path(out).expanduser()
+        short = "-".join(Path(query).parts[-2:]).strip("/")[:60].encode(errors="replace").decode()
+        return runs.store() / "search" / f"{short}-{runs.digest([gallery, query])}.png"
+    path = files.place(out)
+    if gallery and path.resolve().is_relative_to(files.place(gallery).resolve()):
+        raise UserError(f"{out} lies in the gallery and would become a frame: give another place")
     if path.suffix != ".png" or path.is_dir():
         raise UserError(f"{out} cannot be the picture: give the name of a file that ends in .png")
     return path

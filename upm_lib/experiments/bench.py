@@ -1,5 +1,6 @@
 """The bench: an open data set, the config of the experiments on it, and where they run."""
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,22 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from upm_lib import distributed
-from upm_lib.config import DATA_FIELDS, EVALUATION_FIELDS, Config, UserError, known, preset
+from upm_lib import distributed, files, runs
+from upm_lib.config import (
+    DATA_FIELDS,
+    EVALUATION_FIELDS,
+    TABLES,
+    Config,
+    UserError,
+    known,
+    preset,
+)
 from upm_lib.data import catalogue, splits
 from upm_lib.data.packing import Frames
 from upm_lib.data.tracklets import Dataset
 from upm_lib.experiments import measurement
 from upm_lib.experiments.measurement import BRANCHES, METHODS, Measurement
+from upm_lib.learning import model as models
 from upm_lib.learning import training
 from upm_lib.pictures import canvas
 from upm_lib.retrieval import model_file
@@ -105,6 +115,8 @@ def open_bench(
     progress: bool = True,
     figures_dir: str | Path | None = None,
     model: str | Path | None = None,
+    trials: int | str = 1,
+    table: int | str = 2,
     **changes: Any,
 ) -> Bench:
     """Open a data set, one of ``config.PAPER``; the parameters are those of the notebooks.
@@ -113,16 +125,22 @@ def open_bench(
     last blocks go on learning) or "paper" (section 4.1). Device None picks a GPU if there is one.
     Figures are saved at print size where there is a folder for them. Changes are fields of
     :class:`upm_lib.config.Config`; None keeps the preset's value. ``model`` is a model file, whose
-    networks are used in the place of trained ones.
+    networks are used in the place of trained ones. ``trials`` and ``table`` are what will be
+    measured later.
 
-    Raises UserError with one sentence for anything that does not fit.
+    Raises UserError with one sentence for anything that does not fit, before any work begins.
     """
     config = preset(dataset, scale, **changes)
+    known(TABLES, str(table), "table")
+    measurement.trial_numbers(trials)
     where = training.pick_device(device)
     folder = _figures_folder(figures_dir)
     loaded = None if model is None else model_file.load(model, where)
     if loaded:
         config = _as_loaded(config, loaded, changes)
+    else:
+        models.check(config)
+    runs.sweep_store()
     with distributed.first_goes_first():
         opened = splits.chosen(catalogue.load(config, progress), config)
         frames = Frames(opened, progress)
@@ -143,7 +161,14 @@ def _as_loaded(config: Config, model: Model, changes: dict[str, Any]) -> Config:
 def _figures_folder(name: str | Path | None) -> Path | None:
     if not isinstance(name, str | Path | None):
         raise UserError(f"figures_dir must be the name of a folder or None, not {name!r}")
-    folder = Path(name).expanduser() if name is not None else None
-    if folder and folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file: give a folder as figures_dir")
+    if name is None:
+        return None
+    folder = files.place(name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        what = f"{folder} can be no folder for figures ({error.strerror})"
+        raise UserError(f"{what}: give another figures_dir") from error
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"nobody may write to {folder}: give another figures_dir")
     return folder

@@ -35,7 +35,7 @@ def vectors(bench: Bench, measurement: Measurement, tracklets: NDArray[np.int64]
         return features.colour_histogram(bench.frames, tracklets)
     found = networks.of(bench, measurement)
     source = networks.source_of(bench, measurement.config)
-    return features.tracklet_features(found, source, tracklets, measurement.config)
+    return features.tracklet_features(found, source, tracklets, measurement.config, bench.progress)
 
 
 def trial_vectors(bench: Bench, measurement: Measurement) -> tuple[Tensor, Tensor]:
@@ -164,8 +164,7 @@ def by_camera_pair(bench: Bench, measurement: Measurement) -> pd.DataFrame:
 
 def find(bench: Bench, measurement: Measurement) -> dict[str, Any] | None:
     """Return the record that :func:`measure` stored, or None if it has not been run."""
-    path = _path(bench, measurement)
-    return runs.read_json(path) if path.is_file() else None
+    return runs.find_json(_path(bench, measurement))
 
 
 def _path(bench: Bench, measurement: Measurement) -> Path:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch.optim.swa_utils import update_bn
 
 from upm_lib import distributed, runs
@@ -83,10 +82,7 @@ def find_or_train(bench: Bench, config: Config) -> training.Trainer:
     the run as ``speed.json``, for estimates.
     """
     folder = folder_of(bench, config)
-    folder.mkdir(parents=True, exist_ok=True)
-    with distributed.first_holds(FileLock(folder / "lock")):
-        with distributed.first_goes_first():
-            runs.remove_leftovers(folder)
+    with distributed.first_holds(runs.lock(folder / "lock")):
         half = TrainingSet(bench.dataset, source_of(bench, config), config)
         trainer = training.Trainer(config, half, bench.device)
         title = f"{config.branch} k={config.k} trial {config.trial}"
@@ -95,7 +91,7 @@ def find_or_train(bench: Bench, config: Config) -> training.Trainer:
         if distributed.size() == 1 and trainer.step > before:
             speed = {"steps": trainer.step - before, "seconds": time.perf_counter() - began}
             runs.write_json(folder / "speed.json", speed | {"device": device_name(bench.device)})
-        if distributed.rank() == 0 and not (folder / "config.json").is_file():
+        if distributed.rank() == 0 and runs.find_json(folder / "config.json") is None:
             runs.write_json(folder / "config.json", to_json(config))
     return trainer
 

@@ -4,16 +4,17 @@ Blocks that are not trained give the same for a frame at every step, whatever th
 With their output in the place of the frames, a step costs the last blocks only.
 """
 
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from upm_lib import runs
-from upm_lib.config import Config
+from upm_lib.config import Caution, Config, UserError
 from upm_lib.data.packing import Frames, Source, on_device
 from upm_lib.learning import model
 
@@ -34,11 +35,14 @@ class FrozenMaps(Source):
     ) -> None:
         self.tracklet = frames.tracklet
         path = _path(frames, config)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"):
-            if not path.is_file():
+        with runs.lock(path.with_name(f"{path.name}.lock")):
+            try:
+                self.maps = runs.read_array(path)
+            except (UserError, OSError) as error:
+                if path.exists():
+                    warnings.warn(f"{error}: it is made anew", Caution, stacklevel=3)
                 _compute(frames, config, device, path, progress)
-        self.maps = np.load(path, mmap_mode="r")
+                self.maps = runs.read_array(path)
 
     def batch(self, index: np.ndarray, config: Config, device: torch.device | str) -> Tensor:
         """Return the maps of frames [B] as the backbone's input [B, c, h, w], channels last."""
@@ -65,10 +69,9 @@ def _compute(
     def made(index: np.ndarray) -> Tensor:
         return blocks(frames.batch(index, config, device)).permute(0, 2, 3, 1)
 
-    with runs.replacing(path) as temporary:
-        shape = (count, *made(np.arange(1)).shape[1:])
-        maps = np.lib.format.open_memmap(temporary, "w+", np.float16, shape)
+    def blocks_of_maps() -> Iterator[np.ndarray]:
         for start in tqdm(range(0, count, 64), desc="frozen blocks", disable=not progress):
-            index = np.arange(start, min(start + 64, count))
-            maps[index] = made(index).half().cpu().numpy()
-        maps.flush()
+            yield made(np.arange(start, min(start + 64, count))).half().cpu().numpy()
+
+    shape = made(np.arange(1)).shape[1:]
+    runs.write_array(path, count, tuple(shape), np.float16, blocks_of_maps())

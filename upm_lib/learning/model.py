@@ -4,6 +4,8 @@ Shapes: B frames, H x W pixels, c channels of the map, k parts, c' reduced chann
 """
 
 import hashlib
+import logging
+import urllib.request
 from collections import OrderedDict
 from collections.abc import Iterator
 from functools import partial
@@ -15,11 +17,15 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from upm_lib import files, runs
 from upm_lib.config import MAP_ROWS, Config, UserError
 from upm_lib.learning import _memory, _torchvision  # noqa: F401  (before timm, which imports torchvision)
 
 import timm  # isort: skip
 import torchvision.models  # isort: skip
+
+
+logger = logging.getLogger(__name__)
 
 
 def part_pool(f: Tensor, k: int, pool: str = "gap") -> Tensor:
@@ -209,6 +215,14 @@ def build(config: Config) -> UPMNet:
     return UPMNet(backbone, head, frozen)
 
 
+def check(config: Config) -> None:
+    """Raise UserError for what :func:`build` would refuse; nothing is downloaded for it."""
+    local = config.weights if config.weights != "imagenet" else None
+    network = build(config.replace(weights=local, freeze=0))
+    if config.freeze:
+        divide(network.backbone, config.backbone, config.freeze)
+
+
 def channels_last(network: UPMNet, device: torch.device | str = "cpu") -> UPMNet:
     """Move a network to a device, its weights laid out channels last, and so its maps."""
     # torch's stub does not know of the memory format of a module.
@@ -260,8 +274,25 @@ def _load(backbone: nn.Module, config: Config, weights: str) -> None:
         if new.shape != value.shape:
             shapes = f"shape {tuple(new.shape)}, the backbone needs {tuple(value.shape)}"
             raise UserError(f"{misfit}: {names[name]!r} has {shapes}")
+        if not keep:
+            _check_numbers(new, f"the weights {weights}", names[name])
         loaded[name] = new
     backbone.load_state_dict(loaded)
+
+
+def _check_numbers(values: Tensor, source: str, name: str) -> None:
+    """Refuse numbers that no trained layer has."""
+    if not values.is_floating_point():
+        what = f"holds {values.dtype} numbers, whose scale is not known"
+    elif not values.isfinite().all():
+        what = "holds numbers that are not finite"
+    elif name.endswith("running_var") and (values < 0).any():
+        what = "holds variances below zero"
+    elif values.ndim > 1 and not values.any():
+        what = "is zero everywhere"
+    else:
+        return
+    raise UserError(f"{source} are of no trained network ({name!r} {what}): give another file")
 
 
 def _mobilenet_names(ours: list[str]) -> dict[str, str]:
@@ -274,7 +305,7 @@ def _mobilenet_names(ours: list[str]) -> dict[str, str]:
 
 
 def _read_state(weights: str) -> dict[str, Tensor]:
-    path = Path(weights).expanduser()
+    path = files.place(weights)
     if not path.is_file():
         advice = "give a .safetensors or .pth file, or 'imagenet' to download"
         raise UserError(f"no weights at {weights}: {advice}")
@@ -313,20 +344,32 @@ def pinned(state: dict[str, Tensor], digest: str, source: str) -> dict[str, Tens
     return state
 
 
+MOBILENET = "https://huggingface.co/google/mobilenet_v1_1.0_224/resolve/main/model.safetensors"
+
+
 def _imagenet(backbone: str) -> dict[str, Tensor]:
     if backbone not in ("mobilenet_v1", "resnet50"):
         raise UserError(f"there is no public source of weights for {backbone}: give a local file")
+    # The file's name holds its digest; a file in the cache is not checked again, hence nothing but
+    # tensors is read from it.
+    resnet = torchvision.models.ResNet50_Weights.IMAGENET1K_V1
+    address = MOBILENET if backbone == "mobilenet_v1" else resnet.url
     try:
         if backbone == "resnet50":
-            # The file's name holds its digest; a file in the cache is not checked again, hence
-            # nothing but tensors is read from it.
-            weights = torchvision.models.ResNet50_Weights.IMAGENET1K_V1
-            return weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
-        from huggingface_hub import hf_hub_download
-
-        file = hf_hub_download("google/mobilenet_v1_1.0_224", "model.safetensors")
-    except Exception as error:  # any of a dozen network errors: the advice is the same
-        what = f"of {backbone} could not be downloaded ({type(error).__name__})"
-        advice = "fetch the file on a machine with network access and give its path as weights"
+            return resnet.get_state_dict(progress=True, check_hash=True, weights_only=True)
+        file = _downloaded(address)
+    except (OSError, RuntimeError) as error:
+        what = f"of {backbone} could not be downloaded from {address} ({error})"
+        advice = "fetch the file elsewhere and give its path: --weights FILE, or weights"
         raise UserError(f"the ImageNet weights {what}: {advice}") from error
-    return pinned(_read_state(file), MOBILENET_DIGEST, file)
+    return pinned(_read_state(str(file)), MOBILENET_DIGEST, str(file))
+
+
+def _downloaded(address: str) -> Path:
+    """Return a file of the run store that holds what is at an address; got now if need be."""
+    file = runs.store() / "weights" / "mobilenet_v1_1.0_224.safetensors"
+    if not file.is_file():
+        logger.warning("downloading %s (17 MB) to %s", address, file.parent)
+        with urllib.request.urlopen(address, timeout=10) as answer, runs.replacing(file) as new:
+            new.write_bytes(answer.read(files.LARGEST))
+    return file

@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import re
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +24,7 @@ from tqdm.auto import tqdm
 
 from upm_lib import config as configs
 from upm_lib import distributed, runs
-from upm_lib.config import Config, UserError
+from upm_lib.config import Caution, Config, UserError
 from upm_lib.data.batches import TrainingSet
 from upm_lib.learning import model
 from upm_lib.learning.association import Association
@@ -42,6 +43,7 @@ HISTORY = ("loss", "top_share", "cyclic_share", "gradient")
 CHECKPOINT = re.compile(r"step-(\d{8})-([0-9a-f]{16})\.safetensors")
 SLOT = re.compile(r"optimiser\.\d+\.\w+")  # one tensor of the optimiser's state
 KEEP = 2  # checkpoints on disk
+SECONDS = 60.0  # between checkpoints: no more work than this is lost
 
 
 def pick_device(name: str | None = None) -> torch.device:
@@ -227,17 +229,20 @@ def save_checkpoint(trainer: Trainer, folder: Path) -> Path:
     """Write the run's state to ``folder/step-NUMBER-DIGEST.safetensors``; keep the last two.
 
     The file is complete or absent: it is written beside, flushed and moved. Its name carries the
-    SHA-256 of its content, so a damaged file is recognised. A state that is not finite is never
-    saved: NotFinite is raised.
+    SHA-256 of its content, so a damaged file is recognised; the same training gives the same bytes.
+    A finished run keeps the last one only. A state that is not finite is never saved: NotFinite is
+    raised.
     """
     trainer.check_finite()
     tensors = {n: t.detach().cpu().contiguous() for n, t in trainer.tensors().items()}
-    about = {"step": str(trainer.step), "config": json.dumps(configs.to_json(trainer.config))}
-    content = save(tensors, metadata=about)
+    about = {"step": trainer.step, "config": configs.to_json(trainer.config)}
+    # One entry: safetensors writes several in random order.
+    content = save(tensors, metadata={"run": json.dumps(about, sort_keys=True)})
     path = folder / f"step-{trainer.step:08d}-{_digest(content)}.safetensors"
     with runs.replacing(path) as temporary:
         temporary.write_bytes(content)
-    for old in checkpoints(folder)[:-KEEP]:
+    finished = trainer.step == trainer.config.steps
+    for old in checkpoints(folder)[: -1 if finished else -KEEP]:
         old.unlink()
     return path
 
@@ -245,29 +250,41 @@ def save_checkpoint(trainer: Trainer, folder: Path) -> Path:
 def load_checkpoint(trainer: Trainer, folder: Path) -> bool:
     """Restore the newest undamaged checkpoint; False if there is none.
 
-    A damaged one is passed over with a warning; one of another config raises UserError.
+    One that is damaged, renamed or no file is removed with a warning; one of another config raises
+    UserError.
     """
     for path in reversed(checkpoints(folder)):
-        _, step, digest = path.stem.split("-")
-        if _digest(path.read_bytes()) != digest:
-            warnings.warn(f"{path.name} is damaged: using the checkpoint before it", stacklevel=2)
+        step, digest = int(path.stem.split("-")[1]), path.stem.split("-")[2]
+        if not path.is_file() or _digest(path.read_bytes()) != digest:
+            _discard(path)
             continue
-        theirs, tensors = _read_checkpoint(path)
+        theirs, done, tensors = _read_checkpoint(path)
+        if done != step:
+            _discard(path)
+            continue
         if _meant(theirs) != _meant(trainer.config):
             raise UserError(f"{path} belongs to another config: remove it or its folder")
         if not _same_data(tensors, trainer):
             raise UserError(f"{path} belongs to other data: remove it or its folder")
-        trainer.load_tensors(tensors, int(step))
+        trainer.load_tensors(tensors, step)
         return True
     return False
 
 
-def _read_checkpoint(path: Path) -> tuple[Config, dict[str, Tensor]]:
-    """Read a checkpoint's config and tensors; nothing in it is executed, whoever wrote it."""
+def _discard(path: Path) -> None:
+    text = f"{path} is damaged: removed, the training goes on from the checkpoint before it"
+    warnings.warn(text, Caution, stacklevel=3)
+    runs.remove(path)
+
+
+def _read_checkpoint(path: Path) -> tuple[Config, int, dict[str, Tensor]]:
+    """Read a checkpoint's config, step and tensors; nothing in it is executed, whoever wrote it."""
     try:
         with safe_open(path, framework="pt") as file:
-            theirs = configs.from_json(json.loads(file.metadata()["config"]))
-            return theirs, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            about = json.loads(file.metadata()["run"])
+            theirs = configs.from_json(about["config"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return theirs, about["step"], tensors
     except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         what = f"no checkpoint of this program ({type(error).__name__})"
         raise UserError(f"{path} is {what}: remove it or its folder") from error
@@ -298,13 +315,13 @@ def _digest(content: bytes) -> str:
 def train(
     trainer: Trainer,
     folder: Path | None = None,
-    checkpoint_every: int = 500,
     title: str | None = None,
     stop: Callable[[int], bool] | None = None,
 ) -> None:
     """Train to the last step, from the newest checkpoint in folder if there is one.
 
-    Checkpoints go to the folder, if there is one; ``title`` is that of the bar, None shows none.
+    Checkpoints go to the folder, if there is one, when :func:`due`; ``title`` is that of the bar,
+    None shows none. Who interrupts is told what is kept.
     ``stop`` gets the number of steps done; True ends early, without a last checkpoint. Of several
     processes, the first writes the checkpoints and shows the bar; all read them.
     """
@@ -313,18 +330,39 @@ def train(
         distributed.agree(trainer.step, "the checkpoint to go on from")
     if trainer.step == trainer.config.steps:
         return
-    hidden = title is None or distributed.rank() > 0
-    with tqdm(total=trainer.config.steps, initial=trainer.step, desc=title, disable=hidden) as bar:
-        while trainer.step < trainer.config.steps:
-            trainer.train_step()
-            done = trainer.step
-            if done % 10 == 0 or done == trainer.config.steps:
-                trainer.check_finite()
-                loss, top, cyclic, _ = trainer.history[done - 1].tolist()
-                bar.set_postfix_str(f"loss {loss:.3f}, own first {top:.0%}, cyclic {cyclic:.0%}")
-                bar.update(done - bar.n)
-            if stop is not None and stop(done):
-                break
-            due = done % checkpoint_every == 0 or done == trainer.config.steps
-            if folder is not None and due and distributed.rank() == 0:
-                save_checkpoint(trainer, folder)
+    hidden, saved = title is None or distributed.rank() > 0, time.monotonic()
+    steps = trainer.config.steps
+    try:
+        with tqdm(total=steps, initial=trainer.step, desc=title, disable=hidden) as bar:
+            while trainer.step < steps:
+                trainer.train_step()
+                done = trainer.step
+                bar.update()
+                if done % 10 == 0 or done == steps:
+                    trainer.check_finite()
+                    loss, top, cyclic, _ = trainer.history[done - 1].tolist()
+                    bar.set_postfix_str(
+                        f"loss {loss:.3f}, own first {top:.0%}, cyclic {cyclic:.0%}"
+                    )
+                if stop is not None and stop(done):
+                    break
+                if folder is None or distributed.rank() > 0:
+                    continue
+                if done == steps or due(done, time.monotonic() - saved):
+                    save_checkpoint(trainer, folder)
+                    saved = time.monotonic()
+    except KeyboardInterrupt as interrupt:
+        raise type(interrupt)(_kept(trainer, folder, title)) from None
+
+
+def due(step: int, seconds: float) -> bool:
+    """Whether a checkpoint is due after a step, so many seconds after the one before."""
+    return seconds >= SECONDS
+
+
+def _kept(trainer: Trainer, folder: Path | None, title: str | None) -> str:
+    """Say what of an interrupted training is kept."""
+    newest = checkpoints(folder)[-1:] if folder else []
+    steps = int(newest[0].stem.split("-")[1]) if newest else 0
+    then = "the same command goes on from there" if steps else "the same command begins it anew"
+    return f"{title or 'training'}: {steps} of {trainer.config.steps} steps are kept, {then}"

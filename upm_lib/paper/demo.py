@@ -12,6 +12,7 @@ import papermill
 from math_core import LatexToMathML
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from papermill.exceptions import PapermillExecutionError
 from tqdm import tqdm
 
 from upm_lib import runs
@@ -25,7 +26,7 @@ NOTEBOOKS = ("01_data", "02_local", "03_global", "04_fusion", "05_cam", "06_tabl
 MATHML = LatexToMathML()
 
 
-def run(dataset: str = "synthetic_clean") -> Path:
+def run(dataset: str = "synthetic_clean", progress: bool = True) -> Path:
     """Execute the notebooks in order with papermill and return the folder of the results.
 
     Executed notebooks and an HTML page of each go to ``demo/`` in the run store, figures at print
@@ -39,14 +40,20 @@ def run(dataset: str = "synthetic_clean") -> Path:
     out, figures = runs.store() / "demo", root / "figures" / "demo"
     out.mkdir(parents=True, exist_ok=True)
     parameters = {"dataset": dataset, "figures_dir": str(figures)}
-    for name in tqdm(NOTEBOOKS, desc="notebooks", unit="notebook"):
-        papermill.execute_notebook(
-            root / "notebooks" / f"{name}.ipynb",
-            out / f"{name}.ipynb",
-            parameters,
-            cwd=root / "notebooks",
-            progress_bar=False,
-        )
+    for name in tqdm(NOTEBOOKS, desc="notebooks", unit="notebook", disable=not progress):
+        made = out / f"{name}.ipynb"
+        try:
+            papermill.execute_notebook(
+                root / "notebooks" / f"{name}.ipynb",
+                made,
+                parameters,
+                cwd=root / "notebooks",
+                progress_bar=False,
+            )
+        except PapermillExecutionError as error:
+            if error.ename == "KeyboardInterrupt":
+                raise KeyboardInterrupt from None
+            raise UserError(f"{made} stopped ({error.ename}: {error.evalue}): look there") from None
         body = page(nbformat.read(out / f"{name}.ipynb", as_version=4), name)
         with runs.replacing(out / f"{name}.html") as temporary:
             temporary.write_text(body, encoding="utf-8")

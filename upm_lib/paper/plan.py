@@ -5,10 +5,13 @@ tables have in common (Table 4's row k = 1 is Table 2's baseline) is one network
 Times are estimates, and say where they come from.
 """
 
+import logging
 import time
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from operator import attrgetter
 from statistics import median
 
@@ -17,7 +20,7 @@ import pandas as pd
 import torch
 
 from upm_lib import runs
-from upm_lib.config import Config, from_json
+from upm_lib.config import Caution, Config, UserError, from_json
 from upm_lib.data import batches, splits
 from upm_lib.experiments import measuring, networks
 from upm_lib.experiments.bench import Bench
@@ -26,11 +29,14 @@ from upm_lib.learning import model, training
 from upm_lib.paper import complexity, published, tables
 from upm_lib.retrieval import model_file
 
+logger = logging.getLogger(__name__)
+
 # What a step's time depends on, beside the device; the parts and the data cost next to nothing.
 cost = attrgetter("backbone", "branch", "freeze", "height", "width", "batch")
 Speeds = dict[tuple[object, ...], tuple[float, str]]  # cost -> seconds a step, where they come from
 # Forward and backward of a frame cost about three times the forward alone.
 PASSES = 3
+_shapes = lru_cache(model_file.skeleton)  # the same in every trial
 # Assumed, not measured: what a large GPU sustains in float32 training, in FLOPs a second. The
 # depthwise convolutions of MobileNetV1 wait for memory most of the time.
 SUSTAINED = {"mobilenet_v1": 2e12, "resnet50": 8e12, "resnet50_slim": 8e12}
@@ -91,9 +97,14 @@ def finished_speeds(bench: Bench) -> Speeds:
     """Return the seconds that a step took in the finished runs of the store, on such a device."""
     kept: dict[tuple[object, ...], list[float]] = defaultdict(list)
     for file in (runs.store() / "training").glob("*/*/speed.json"):
-        about, speed = file.with_name("config.json"), runs.read_json(file)
-        if about.is_file() and speed["device"] == networks.device_name(bench.device):
-            kept[cost(from_json(runs.read_json(about)))].append(speed["seconds"] / speed["steps"])
+        try:
+            config = from_json(runs.read_json(file.with_name("config.json")))
+            speed = runs.read_json(file)
+            if speed["device"] == networks.device_name(bench.device):
+                kept[cost(config)].append(speed["seconds"] / speed["steps"])
+        except (UserError, OSError) as error:  # it only makes an estimate better
+            warnings.warn(f"{error}: {file} is removed", Caution, stacklevel=2)
+            runs.remove(file)
     return {kind: (median(seconds), "finished runs") for kind, seconds in kept.items()}
 
 
@@ -109,12 +120,14 @@ def speeds(plan: Plan) -> Speeds:
     return known
 
 
+@lru_cache
 def timed_step(bench: Bench, config: Config) -> float:
     """Return the seconds that a training step takes on the bench's data; nothing is kept.
 
     Where blocks are frozen, one batch is put through them first, so that no maps of all frames
     are made for an estimate.
     """
+    logger.warning("timing a training step (%s)", name_of(config))
     half = batches.TrainingSet(bench.dataset, bench.frames, config)
     trainer = training.Trainer(config, half, bench.device)
     batch = half.batch(0, bench.device)
@@ -154,11 +167,11 @@ def duration(seconds: float) -> str:
 
 
 def checkpoint_bytes(bench: Bench, config: Config) -> int:
-    """Return what a training run keeps on disk: its last two checkpoints, from their shapes.
+    """Return what a training run keeps on disk: its last checkpoint, from its shapes.
 
     Network, moving average, the optimiser's slots, anchors and history.
     """
-    network = model_file.skeleton(config)
+    network = _shapes(config.replace(trial=1))
     state = sum(tensor.nbytes for tensor in network.state_dict().values())
     trained = sum(weight.nbytes for weight in network.parameters() if weight.requires_grad)
     slots = 1 if config.optimiser == "sgd" else 2
@@ -166,7 +179,7 @@ def checkpoint_bytes(bench: Bench, config: Config) -> int:
     tracklets = len(splits.split(bench.dataset, config.trial).train)
     state += complexity.anchor_bytes(network.k, tracklets, network.dim)
     state += config.steps * len(training.HISTORY) * torch.float32.itemsize
-    return training.KEEP * state
+    return state
 
 
 def size(count: float) -> str:

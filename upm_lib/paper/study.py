@@ -1,9 +1,10 @@
-"""The committed study of the synthetic worlds: baseline, parts and fusion, trial by trial.
+"""The committed study of WARD and the synthetic worlds: baseline, parts and fusion, by trial.
 
 ``data_scripts/study.py`` measured it and wrote ``study.csv`` (one line a measurement) and
-``study.json`` (configs and versions). All of it is synthetic. Differences are paired: two methods
-are compared on the same trial, which has the same people, and then averaged. A table writes mean ±
-standard deviation over the trials; of a single trial it writes the value alone.
+``study.json`` (configs and versions). WARD's people are real, all others synthetic. Differences
+are paired: two methods are compared on the same trial, which has the same people, and then
+averaged. A table writes mean ± standard deviation over the trials; of a single trial it writes the
+value alone.
 """
 
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from importlib import resources
 from itertools import product
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from upm_lib.config import PARTS, UserError, known
@@ -23,6 +25,9 @@ Where = Mapping[str, Any]  # column of the study -> its value
 METHODS: dict[str, Where] = {m: {"method": m} for m in ("untrained", "baseline", "local", "global")}
 METHODS["fusion"] = {"method": "fusion"}
 METHODS["fusion, scaled first"] = {"method": "fusion", "variant": "normalise_branches=True"}
+# Of every knob, in the clean world that was measured: its boxes had no vertical offset yet.
+AT_REST = 0.0
+METRICS = {"Rank-1": "rank1", "Rank-5": "rank5", "Rank-20": "rank20", "mAP": "mAP"}
 # What the clean world was also measured with.
 BACKBONES: dict[str, Where] = {
     "MobileNetV1, ImageNet weights": {"scale": "frozen"},
@@ -59,10 +64,20 @@ def trials(metric: str = "rank1", **wanted: Any) -> pd.Series:
     What is not given is the usual: k = 8, no variant, no knob turned. The baseline has one part,
     and the local-aware network of one part is the baseline.
     """
-    usual = {"scale": "frozen", "k": 8, "variant": "", "knob": ""} | wanted
+    return rows(**_usual(wanted)).set_index("trial")[metric].sort_index()
+
+
+def found(metric: str = "rank1", **wanted: Any) -> pd.Series:
+    """Return what :func:`trials` does, or an empty series of a setting that nobody measured."""
+    same = [_rows()[name] == value for name, value in _usual(wanted).items()]
+    return _rows()[np.logical_and.reduce(same)].set_index("trial")[metric].sort_index()
+
+
+def _usual(wanted: Where) -> dict[str, Any]:
+    usual = {"scale": "frozen", "k": 8, "variant": "", "knob": ""} | dict(wanted)
     if usual.get("method") == "baseline" or (usual.get("method"), usual["k"]) == ("local", 1):
         usual |= {"method": "baseline", "k": 1}
-    return rows(**usual).set_index("trial")[metric].sort_index()
+    return usual
 
 
 def difference(first: pd.Series, second: pd.Series) -> dict[str, float]:
@@ -109,6 +124,27 @@ def comparison(metric: str = "rank1") -> pd.DataFrame:
     return table(worlds, METHODS, metric).rename_axis("method")
 
 
+def people(variant: str = "") -> pd.DataFrame:
+    """Return the main comparison on WARD, real people: mean ± standard deviation over ten trials.
+
+    Columns Rank-1, Rank-5, Rank-20 and mAP in percent, and the paired difference of Rank-1 to the
+    baseline in points with its 95 % interval. The variant "tracklet_pool=max" has the maximum over
+    a tracklet's frames in place of the mean.
+    """
+    lines = {}
+    base = trials(dataset="ward", method="baseline", variant=variant)
+    for name, where in METHODS.items():
+        both = [v for v in (where.get("variant", ""), variant if name != "untrained" else "") if v]
+        setting = {"dataset": "ward", **where, "variant": ", ".join(both)}
+        lines[name] = {
+            title: spread(trials(metric, **setting)) for title, metric in METRICS.items()
+        }
+        gap = difference(trials(**setting), base)
+        apart = "{mean:+.1f} [{low:+.1f}, {high:+.1f}]".format(**gap)
+        lines[name]["over the baseline"] = "" if name == "baseline" else apart
+    return pd.DataFrame.from_dict(lines, orient="index").rename_axis("method")
+
+
 def by_parts(dataset: str) -> pd.DataFrame:
     """Return Rank-1 by k (rows) and method; k = 1 of "local" is the baseline."""
     trained = {name: {"dataset": dataset, **METHODS[name]} for name in list(METHODS)[2:]}
@@ -151,12 +187,12 @@ def gain(name: str, **where: Any) -> dict[str, float]:
 def turned(knob: str) -> pd.DataFrame:
     """Return the lines in which one knob of the clean world is turned; a column has its name.
 
-    At 0 stands the clean world itself, on the same trials.
+    At AT_REST stands the clean world itself, on the same trials.
     """
     found = rows(knob=knob)
     usual = rows(dataset="synthetic_clean", scale="frozen", knob="", variant="")
     alike = usual.merge(found[["method", "k", "trial"]].drop_duplicates())
-    return pd.concat([alike, found]).rename(columns={"value": knob})
+    return pd.concat([alike.assign(value=AT_REST), found]).rename(columns={"value": knob})
 
 
 def turned_gains() -> pd.DataFrame:

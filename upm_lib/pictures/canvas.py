@@ -105,6 +105,11 @@ def say(ax: Axes, x: float, y: float, text: str, **style: Any) -> None:
     ax.text(x, y, text, **{"fontsize": 8, "ha": "center", "va": "center", **style})
 
 
+def plain(text: str) -> str:
+    """Return a name as text that can be drawn: no formula, whatever its signs, and no raw bytes."""
+    return text.encode(errors="backslashreplace").decode().replace("$", r"\$")
+
+
 def methods_in(found: Iterable[str]) -> dict[str, Style]:
     """Return colour and label of each method found, in the order of METHOD_NAMES.
 

@@ -9,7 +9,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from upm_lib.config import PARTS
 from upm_lib.pictures import canvas
-from upm_lib.pictures.canvas import Picture, Style, board, put, say
+from upm_lib.pictures.canvas import Picture, Style, board, plain, put, say
 
 Images = Sequence[np.ndarray]
 Rows = Mapping[str, Sequence[Sequence[Any]]]  # method -> probe -> rank -> value
@@ -92,10 +92,10 @@ def best_matches(
     query: np.ndarray, images: Images, labels: Sequence[str], *, title: str = ""
 ) -> Picture:
     """Draw a query [h, w, 3] and its matches, nearest first, five a row (cf. Fig. 7)."""
-    w, per_row = 1.0, 5
+    w, per_row, labels = 1.0, 5, [plain(label) for label in labels]
     h = w * query.shape[0] / query.shape[1]
     width, row = 0.2 + (1 + per_row) * (w + 0.15), h + 0.55
-    with board(width, -(-len(images) // per_row) * row + 0.05, title) as (fig, ax):
+    with board(width, -(-len(images) // per_row) * row + 0.05, plain(title)) as (fig, ax):
         fig.photographic = True
         fig.alt = f"A query and its best matches, nearest first: {'; '.join(labels)}."
         put(ax, query, 0.1, 0.05, w, h)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+from tqdm.auto import tqdm
 
 from upm_lib import distributed
 from upm_lib.config import Config
@@ -49,7 +50,11 @@ def folded(network: UPMNet) -> UPMNet:
 
 @torch.inference_mode()
 def blocks(
-    networks: list[UPMNet], frames: Source, index: np.ndarray, config: Config
+    networks: list[UPMNet],
+    frames: Source,
+    index: np.ndarray,
+    config: Config,
+    progress: bool = False,
 ) -> Iterator[tuple[slice, list[Tensor]]]:
     """Yield the part features of the frames numbered ``index`` [F], block by block, on the CPU.
 
@@ -58,7 +63,8 @@ def blocks(
     """
     device = next(networks[0].parameters()).device
     copies = [folded(network) for network in networks]
-    for start in range(0, len(index), BLOCK):
+    starts = range(0, len(index), BLOCK)
+    for start in tqdm(starts, desc="features", disable=not progress, delay=2, leave=False):
         place = slice(start, start + BLOCK)
         images = frames.batch(index[place], config, device)
         yield place, [network(images).cpu() for network in copies]
@@ -115,7 +121,11 @@ def pool_tracklets(features: Tensor, tracklet: np.ndarray, pool: str = "max") ->
 
 
 def tracklet_features(
-    networks: list[UPMNet], frames: Source, tracklets: np.ndarray, config: Config
+    networks: list[UPMNet],
+    frames: Source,
+    tracklets: np.ndarray,
+    config: Config,
+    progress: bool = False,
 ) -> Tensor:
     """Return unit vectors [T, D] of some tracklets [T], in their order, fused from the networks.
 
@@ -126,7 +136,7 @@ def tracklet_features(
     row = np.repeat(np.arange(len(own)), np.bincount(frames.tracklet)[own])
     dim = sum(network.k * network.dim for network in networks)
     vectors = torch.full((len(own), dim), POOLS[pool][1])
-    for place, parts in blocks(networks, frames, frames.of(own), config):
+    for place, parts in blocks(networks, frames, frames.of(own), config, progress):
         fused = fuse(*parts, normalise_branches=config.normalise_branches)
         pool_into(vectors, fused, row[place], pool)
     return distributed.merge(unit(vectors), len(tracklets))

@@ -4,6 +4,7 @@ import os
 import re
 from pathlib import Path
 
+from upm_lib import files
 from upm_lib.config import UserError
 from upm_lib.data import tracklets
 from upm_lib.data.tracklets import SUBSETS, Dataset, Found, folders
@@ -21,7 +22,7 @@ def confirm_rights() -> None:
         )
 
 
-@tracklets.readable()
+@files.readable()
 def read(root: str | Path, name: str = "dukemtmc") -> Dataset:
     """Read DukeMTMC-VideoReID (Wu et al., CVPR 2018) with its official division.
 
@@ -31,14 +32,14 @@ def read(root: str | Path, name: str = "dukemtmc") -> Dataset:
 
     Raises UserError if a folder is missing or misnamed, or a frame's name tells no camera.
     """
-    root = Path(root).expanduser()
+    root = files.place(root)
     found: list[Found] = []
     empty = []
     tracklets.check_root(root, *SUBSETS)
     for subset in SUBSETS:
         before = len(found)
         for person in folders(root / subset):
-            if not person.name.isdecimal():
+            if not re.fullmatch(r"\d{1,9}", person.name, re.ASCII):
                 raise UserError(f"{person} is no person's number such as 0001: rename or remove it")
             for folder in folders(person):
                 if frames := tracklets.images(root, folder):

@@ -1,17 +1,23 @@
 """Reading anyone's own tracklets, with or without identities."""
 
 import csv
-from collections.abc import Collection
+import io
+import os
+import unicodedata
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from upm_lib import files
 from upm_lib.config import UserError
 from upm_lib.data import tracklets
 from upm_lib.data.tracklets import UNKNOWN, Dataset, Found, folders, images
 
+COLUMNS = ("camera", "tracklet", "person")
+NOBODY = {"-1", "-", "?", "na", "n/a", "nan", "none", "null", "unknown"}  # are no names
 EXPECTED = ", while CAMERA/TRACKLET/frames is expected"
 
 
-@tracklets.readable()
+@files.readable()
 def read(root: str | Path, min_frames: int = 1) -> Dataset:
     """Read anyone's own tracklets: ``CAMERA/TRACKLET/frames``, folders of any name.
 
@@ -23,7 +29,7 @@ def read(root: str | Path, min_frames: int = 1) -> Dataset:
 
     Raises UserError if the folders are not as described, or the list does not fit them.
     """
-    root = Path(root).expanduser()
+    root = files.place(root)
     tracklets.check_root(root, files="CAMERA/TRACKLET/frames")
     frames = _frames(root)
     person = _people(root / "identities.csv", frames.keys())
@@ -78,30 +84,46 @@ def _people(path: Path, known: Collection[tuple[str, str]]) -> dict[tuple[str, s
 
 
 def _names(path: Path, known: Collection[tuple[str, str]] | None) -> dict[tuple[str, str], str]:
-    """Return the person of each (camera, tracklet) in the list of identities."""
-    if not path.is_file():
+    """Return the person of each (camera, tracklet) that the list of identities names."""
+    if not os.path.lexists(path):
         return {}
-    lines = path.read_bytes().decode("utf-8-sig", "replace").splitlines()
-    try:
-        return _listed(path, csv.DictReader(lines), known)
-    except csv.Error as error:
-        raise UserError(f"{path} is no table of comma-separated values ({error})") from error
-
-
-def _listed(
-    path: Path, rows: csv.DictReader, known: Collection[tuple[str, str]] | None
-) -> dict[tuple[str, str], str]:
-    columns = ("camera", "tracklet", "person")
-    if lacking := [c for c in columns if c not in (rows.fieldnames or ())]:
-        wanted = f"its first line must be {','.join(columns)}"
-        raise UserError(f"{path} lacks the column {lacking[0]}: {wanted}")
     names: dict[tuple[str, str], str] = {}
-    for row in rows:
-        camera, tracklet, person = ((row[c] or "").strip() for c in columns)
-        where = f"{path}, line {rows.line_num}: {camera}/{tracklet}"
+    for line, row in _rows(path):
+        camera, tracklet, person = (row[column].strip() for column in COLUMNS)
+        where = f"{path}, line {line}: {camera}/{tracklet}"
         if known is not None and (camera, tracklet) not in known:
             raise UserError(f"{where} is no tracklet of this folder: correct or remove the line")
         if (camera, tracklet) in names:
             raise UserError(f"{where} is listed twice: a tracklet is of one person")
-        names[camera, tracklet] = person
+        if person.casefold() in NOBODY:
+            raise UserError(f"{where} is of person {person!r}: leave the cell of nobody empty")
+        names[camera, tracklet] = unicodedata.normalize("NFC", person)
     return names
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield line number and cells by column of a table of comma-separated values, read strictly."""
+    try:
+        text = files.read(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not in UTF-8 ({error}): save it as CSV in UTF-8") from error
+    if "\0" in text:
+        raise UserError(f"{path} holds zero bytes: save it as CSV in UTF-8")
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        header = [cell.strip() for cell in next(reader, [])]
+        wanted = f"its first line must be {','.join(COLUMNS)}"
+        for column in COLUMNS:
+            if header.count(column) != 1:
+                state = "has twice" if column in header else "lacks"
+                raise UserError(f"{path} {state} the column {column}: {wanted}")
+        for cells in reader:
+            if cells and (len(cells) != len(header) or any("\n" in cell for cell in cells)):
+                what = f"has {len(cells)} cells, not {len(header)}, or one over several lines"
+                advice = 'put quotation marks around a name with a comma, as in "Lee, A"'
+                raise UserError(f"{path}, line {reader.line_num} {what}: {advice}")
+            if cells:
+                yield reader.line_num, dict(zip(header, cells, strict=True))
+    except csv.Error as error:
+        what = f"{path}, line {reader.line_num} is no line of comma-separated values ({error})"
+        raise UserError(f"{what}: correct it") from error

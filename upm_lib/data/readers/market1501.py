@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from upm_lib import files
 from upm_lib.config import UserError
-from upm_lib.data.tracklets import UNKNOWN, Dataset, Found, arranged, check_root, images, readable
+from upm_lib.data.tracklets import UNKNOWN, Dataset, Found, arranged, check_root, images
 
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 # Person, camera, sequence, frame, and which box of the frame; some names end in .jpg.jpg.
@@ -54,8 +55,8 @@ def read_sequences(root: str | Path) -> Dataset:
 
 def _read(root: str | Path, name: str, together: Callable[[Picture], tuple[int, ...]]) -> Dataset:
     """Join the training pictures of which ``together`` says the same to tracklets."""
-    root = Path(root).expanduser()
-    with readable():
+    root = files.place(root)
+    with files.readable():
         check_root(root, *FOLDERS.values())
         pictures = {subset: _pictures(root, subset) for subset in FOLDERS}
     tracks: dict[tuple[int, ...], list[Picture]] = {}

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
+from upm_lib import files
 from upm_lib.config import UserError
 from upm_lib.data.readers import matlab
-from upm_lib.data.tracklets import UNKNOWN, Dataset, Found, arranged, check_root, readable
+from upm_lib.data.tracklets import UNKNOWN, Dataset, Found, arranged, check_root
 
 INFO = (
     "train_name.txt",
@@ -20,7 +21,7 @@ ADVICE = "take both lists from one source"
 FRAME = re.compile(r"(?:\d{4}|00-1)C\dT\d+F\d+\.jpg")  # person, camera, tracklet, frame
 
 
-@readable()
+@files.readable()
 def read(root: str | Path) -> Dataset:
     """Read MARS with its official division.
 
@@ -36,7 +37,7 @@ def read(root: str | Path) -> Dataset:
 
     Raises UserError if a folder or list is missing, or a list is not what it should be.
     """
-    root = Path(root).expanduser()
+    root = files.place(root)
     check_root(root, "bbox_train", "bbox_test", "info")
     info = root / "info"
     lacking = [file for file in INFO if not (info / file).is_file()]
@@ -73,7 +74,7 @@ def _tracks(info: Path, part: str) -> list[tuple[int, int, tuple[str, ...]]]:
 
 def _names(path: Path) -> list[str]:
     """Return the frames' names; their form leaves no way out of the root."""
-    lines = path.read_bytes().decode("ascii", "replace").rstrip().splitlines()
+    lines = files.read(path).decode("ascii", "replace").rstrip().splitlines()
     names = [line.strip() for line in lines]
     for number, name in enumerate(names, 1):
         if not FRAME.fullmatch(name):
@@ -97,7 +98,7 @@ def _queries(path: Path, people: list[int]) -> set[int]:
 def _matrix(path: Path, columns: int | None = None) -> np.ndarray:
     """Return the one matrix of whole numbers [rows, columns] in a MATLAB file."""
     try:
-        found = [*matlab.matrices(path.read_bytes()).values()]
+        found = [*matlab.matrices(files.read(path)).values()]
     except ValueError as error:
         raise UserError(f"{path} is no list of MARS ({error}): take the owner's") from error
     matrix = found[0] if len(found) == 1 else np.empty((0, 0))

@@ -5,6 +5,7 @@ Both have one tracklet for each person and camera: ``PLACE/CAMERA/PERSON/frames`
 
 from pathlib import Path
 
+from upm_lib import files
 from upm_lib.config import UserError
 from upm_lib.data import tracklets
 from upm_lib.data.tracklets import Dataset, Found, folders
@@ -18,7 +19,7 @@ def prid2011(root: str | Path, min_frames: int = 28, name: str = "prid2011") -> 
 
     Raises UserError if the folders are not there or nobody is left.
     """
-    root = Path(root).expanduser()
+    root = files.place(root)
     return _read(root, min_frames, name, "multi_shot", ("cam_a", "cam_b"), "person_0001")
 
 
@@ -27,19 +28,22 @@ def ilids_vid(root: str | Path, min_frames: int = 1) -> Dataset:
 
     Root is i-LIDS-VID or the folder that contains it. All 300 people of the real set are kept.
     """
-    root = Path(root).expanduser()
+    root = files.place(root)
     root = root / "i-LIDS-VID" if (root / "i-LIDS-VID" / "sequences").is_dir() else root
     return _read(root, min_frames, "ilids_vid", "sequences", ("cam1", "cam2"), "person001")
 
 
-@tracklets.readable()
+@files.readable()
 def _read(
     root: Path, min_frames: int, name: str, place: str, wanted: tuple[str, str], example: str
 ) -> Dataset:
     """Return the people seen by every camera with enough frames, camera by camera."""
     tracklets.check_root(root, place)
     start = wanted[0][:-1]
-    cameras = [p.name for p in folders(root / place) if p.name.startswith(start)]
+    cameras = [p.name for p in folders(root / place)]
+    if strange := [c for c in cameras if not c.startswith(start)]:
+        names = f"they are named {' and '.join(wanted)}"
+        raise UserError(f"{root / place / strange[0]} is no camera: {names}; rename or remove it")
     if len(cameras) < 2:
         what = f"{root / place} needs the folders {' and '.join(wanted)}"
         raise UserError(f"{what}, found {', '.join(cameras) or 'none'}")
@@ -63,10 +67,9 @@ def _people(camera: Path, example: str) -> dict[int, Path]:
     found: dict[int, Path] = {}
     start = example.rstrip("01")
     for folder in folders(camera):
-        if not folder.name.startswith(start):
-            continue
         number = folder.name.removeprefix(start)
-        if not number.isdecimal() or int(number) in found:
+        named = folder.name.startswith(start) and number.isascii() and number.isdecimal()
+        if not named or len(number) > 9 or int(number) in found:
             names = f"the folders are named {example}, {example[:-1]}2 and so on"
             raise UserError(f"{folder} is not a person of its own: {names}; rename or remove it")
         found[int(number)] = folder

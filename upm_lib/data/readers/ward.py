@@ -4,8 +4,9 @@ import os
 import re
 from pathlib import Path
 
+from upm_lib import files
 from upm_lib.config import UserError
-from upm_lib.data.tracklets import Dataset, Found, arranged, check_root, folders, images, readable
+from upm_lib.data.tracklets import Dataset, Found, arranged, check_root, folders, images
 
 PICTURE = re.compile(r"(\d{4})(\d{4})\d{4}\.png", re.ASCII)  # person, camera, frame
 EXPECTED = "000100010001.png (person, camera and frame, four digits each)"
@@ -23,8 +24,8 @@ def read(root: str | Path, min_frames: int = 1) -> Dataset:
     Raises UserError if the folder is not there, a picture's name tells no person and camera, or
     fewer than two people are left.
     """
-    root = Path(root).expanduser()
-    with readable():
+    root = files.place(root)
+    with files.readable():
         frames = _frames(root)
     found = [
         Found("", camera, person, tuple(files))
