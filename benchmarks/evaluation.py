@@ -26,28 +26,29 @@ TOOLBOXES = {
 }
 
 
-def people_and_cameras(name: str, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-    """Return query and gallery identities, then query and gallery cameras, drawn evenly."""
+World = tuple[evaluation.Labels, evaluation.Labels]  # of the queries and of the gallery
+
+
+def people_and_cameras(name: str, rng: np.random.Generator) -> World:
+    """Return the people and cameras of queries and gallery, drawn evenly."""
     queries, gallery, people, cameras = SETS[name]
     persons = rng.integers(0, people, gallery)
-    return (
-        rng.choice(persons, queries), persons,
-        rng.integers(0, cameras, queries), rng.integers(0, cameras, gallery),
-    )  # fmt: skip
+    asked = evaluation.Labels(rng.choice(persons, queries), rng.integers(0, cameras, queries))
+    return asked, evaluation.Labels(persons, rng.integers(0, cameras, gallery))
 
 
-def realistic(name: str, rng: np.random.Generator) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+def realistic(name: str, rng: np.random.Generator) -> tuple[np.ndarray, World]:
     """Return distances [Q, G] with most matches near the top and a tail of hard ones."""
-    world = people_and_cameras(name, rng)
-    score = rng.standard_normal((len(world[0]), len(world[1])), np.float32)
-    for row, person in zip(score, world[0], strict=True):
-        match = np.flatnonzero(world[1] == person)
+    world = asked, kept = people_and_cameras(name, rng)
+    score = rng.standard_normal((len(asked.person), len(kept.person)), np.float32)
+    for row, person in zip(score, asked.person, strict=True):
+        match = np.flatnonzero(kept.person == person)
         ease = 4.2 + 1.4 * rng.standard_normal()  # of this query
         row[match] = rng.standard_normal(len(match)) - ease
     return score, world
 
 
-def counted(score: np.ndarray, world: tuple[np.ndarray, ...]) -> dict[str, float]:
+def counted(score: np.ndarray, world: World) -> dict[str, float]:
     """CMC and both mAPs of a matrix, as :func:`evaluation.rank` has them block by block."""
     ranking = evaluation.Ranking(evaluation.rank_scores([score], *world), score.shape[1])
     return {
@@ -97,18 +98,21 @@ def features_to_ranks(name: str) -> tuple[float, float, float]:
     Meant for a process in which freed memory goes back to the system at once.
     """
     torch.set_num_threads(1)
-    world = people_and_cameras(name, np.random.default_rng(0))
+    asked, kept = people_and_cameras(name, np.random.default_rng(0))
     generator = torch.Generator().manual_seed(0)
-    query, gallery = (unit_rows(len(people), FEATURES[name], generator) for people in world[:2])
+    size = FEATURES[name]
+    query, gallery = (unit_rows(len(x.person), size, generator) for x in (asked, kept))
     began = time.process_time()
     for part in query.split(256):
         part @ gallery.T
     product = time.process_time() - began
-    few = (w[:64] if len(w) == len(query) else w for w in world)
-    evaluation.rank(query[:64], gallery, *few)  # what a first call loads and keeps is not counted
+    few = evaluation.Labels(*(side[:64] for side in asked if side is not None))
+    evaluation.rank(
+        query[:64], gallery, few, kept
+    )  # what a first call loads and keeps is not counted
     timing.peak_megabytes()
     before, began = timing.peak_megabytes(), time.process_time()
-    evaluation.rank(query, gallery, *world).average_precision()
+    evaluation.rank(query, gallery, asked, kept).average_precision()
     seconds = time.process_time() - began
     return timing.peak_megabytes() - before, seconds, product
 

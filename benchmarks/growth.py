@@ -71,9 +71,10 @@ def rankings() -> str:
         gallery = sizes.unit_rows(count, NUMBERS, generator)
         query = sizes.unit_rows(QUERIES, NUMBERS, generator)
         rng = np.random.default_rng(0)
-        people = (rng.integers(0, count // 15, QUERIES), rng.integers(0, count // 15, count))
+        people = (rng.integers(0, count // 15, size) for size in (QUERIES, count))
+        labels = [evaluation.Labels(side) for side in people]
         calls: dict[str, Callable[[], Any]] = {
-            "rank": partial(evaluation.rank, query, gallery, *people),
+            "rank": partial(evaluation.rank, query, gallery, *labels),
             "product": partial(torch.matmul, query, gallery.T),
         }
         seconds = timing.medians(calls, 5)

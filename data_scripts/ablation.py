@@ -23,7 +23,7 @@ from upm_lib.command import command, typed
 from upm_lib.config import OFFICIAL, UserError
 from upm_lib.experiments import measuring
 from upm_lib.experiments.bench import Bench, open_bench
-from upm_lib.paper import study, tables
+from upm_lib.paper import study
 
 # The switches that can act on the demo networks, and the network that shows each. Not here: resize
 # (the demo's frames have the network's size) and restore_bn_statistics (it starts random).
@@ -72,7 +72,7 @@ def table(bench: Bench, trials: int, switches: list[str]) -> str:
         other = rank1(bench, method, trials, changes)
         gap = study.difference(other, base)
         apart = f"{gap['mean']:+.1f} [{gap['low']:+.1f}, {gap['high']:+.1f}]"
-        cells = (f"`{name}`", method, tables.spread(base), tables.spread(other), apart)
+        cells = (f"`{name}`", method, measuring.spread(base), measuring.spread(other), apart)
         text.append(f"| {' | '.join(cells)} |")
         print(text[-1], file=sys.stderr)
     return "\n".join(text) + "\n"

@@ -201,7 +201,7 @@ def _run_table(table: str, arguments: argparse.Namespace) -> None:
     job = plan.of(bench, table, trials)
     print(*tables.heading(table, bench, trials), *plan.summary(job), "", sep="\n")
     if arguments.dry_run:
-        tasks = plan.listing(job).to_string(index_names=False) if job.tasks else ""
+        tasks = plan.listing(job).to_string(index_names=False) if job.networks else ""
         print(tasks or "nothing is left to train")
         return
     plan.run(job)

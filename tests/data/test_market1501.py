@@ -204,14 +204,14 @@ def test_the_same_person_in_the_same_camera_is_junk_as_in_the_owners_script(
     place = {name: rng.normal(size=4) for names in PICTURES.values() for name in names}
     place = {name: x / np.linalg.norm(x) for name, x in place.items()}
 
-    def side(tracklets: np.ndarray) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+    def side(tracklets: np.ndarray) -> tuple[torch.Tensor, evaluation.Labels]:
         chosen = [dataset.tracklets[t] for t in tracklets]
         vectors = np.stack([place[Path(t.frames[0]).name] for t in chosen])
         people, cameras = np.array([(t.person, t.camera) for t in chosen]).T
-        return torch.from_numpy(vectors), people, cameras
+        return torch.from_numpy(vectors), evaluation.Labels(people, cameras)
 
-    (probe, *asked), (gallery, *kept) = side(trial.probe), side(trial.gallery)
-    found = evaluation.rank(probe, gallery, asked[0], kept[0], asked[1], kept[1])
+    (probe, asked), (gallery, kept) = side(trial.probe), side(trial.gallery)
+    found = evaluation.rank(probe, gallery, asked, kept)
     for query, ranks in zip(PICTURES[QUERY], found.ranks, strict=True):
         order = sorted(PICTURES[TEST], key=lambda n: -float(place[query] @ place[n]))
         mine = query[: query.index("s")]  # person and camera

@@ -269,13 +269,13 @@ def test_the_queries_of_mars_find_each_other_as_in_the_owners_script(tmp_path: P
     vectors = torch.randn(len(TEST), 4, generator=generator)
     vectors = vectors / vectors.norm(dim=1, keepdim=True)
     person, camera = (np.array(column) for column in list(zip(*TEST, strict=True))[2:])
-    owner = evaluation.rank(
-        vectors[[2, 4]], vectors, person[[2, 4]], person, camera[[2, 4]], camera
-    )
+    every = evaluation.Labels(person, camera)
+    asked = evaluation.Labels(person[[2, 4]], camera[[2, 4]])
+    owner = evaluation.rank(vectors[[2, 4]], vectors, asked, every)
     row_of = dict(zip([3, 4, 5, 6, 7], [1, 2, 3, 4, 5], strict=True))  # without the junk
     sides = [[row_of[t] for t in side] for side in (trial.probe, trial.gallery)]
-    labels = [[x[side] for side in sides] for x in (person, camera)]
-    ours = evaluation.rank(*(vectors[side] for side in sides), *labels[0], *labels[1])
+    labels = [evaluation.Labels(person[side], camera[side]) for side in sides]
+    ours = evaluation.rank(*(vectors[side] for side in sides), *labels)
     assert [r.tolist() for r in ours.ranks] == [r.tolist() for r in owner.ranks]
     assert all(len(r) for r in ours.ranks), "each finds the other query"
 
@@ -629,17 +629,18 @@ def test_ranked_lists_put_the_same_person_in_the_same_camera_last(
     # All pictures are equal: a stable order shows the gallery's, junk apart.
     probe = split(bench.dataset, 1).probe
     assert len(probe) == 3
-    _, correct = measuring.ranked(bench, bench.measurement("histogram"), range(3), top=6)
-    assert correct == [[True] * 6] * 3
-    images, _ = measuring.ranked(bench, bench.measurement("histogram"), [0], top=4)
-    assert len(images[0]) == 4
-    found = measuring.rank(
+    found = measuring.ranked(bench, bench.measurement("histogram"), range(3))
+    assert [len(row) for row in found.images] == [measuring.TOP] * 3
+    assert [row[:6] for row in found.correct] == [[True] * 6] * 3
+    assert [row[:4] for row in found.distances] == [[0.0] * 4] * 3
+    assert [row[4:6] for row in found.distances] == [[np.inf] * 2] * 3
+    ranking = measuring.rank(
         bench,
         split(bench.dataset, 1),
         measuring.trial_vectors(bench, bench.measurement("histogram")),
         "first",
     )
-    assert [r.tolist() for r in found.ranks] == [[1, 2, 3, 4]] * 3, "two junk, four correct"
+    assert [r.tolist() for r in ranking.ranks] == [[1, 2, 3, 4]] * 3, "two junk, four correct"
 
 
 # ---------------------------------------------------------------- wrong roots

@@ -20,7 +20,7 @@ from upm_lib.experiments import measuring
 from upm_lib.experiments.bench import Bench, open_bench
 from upm_lib.learning import training
 from upm_lib.paper import tables
-from upm_lib.retrieval.evaluation import rank_camera_pair
+from upm_lib.retrieval.evaluation import Labels, rank_camera_pair
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "ward"
 PEOPLE, CAMERAS = (1, 2, 5, 9, 10, 70), (1, 2, 3)
@@ -148,9 +148,9 @@ def test_a_pair_of_cameras_by_hand() -> None:
     place = torch.tensor([0.0, 0.3, 0.1, 0.2, 0.29])
     vectors = torch.stack([place.cos(), place.sin()], 1)
     people, camera = np.array([1, 2, 1, 2, 1]), np.array([0, 0, 1, 1, 2])
-    said = (vectors, vectors, people, people, camera, camera)
+    said = (vectors, vectors, *[Labels(people, camera)] * 2)
     ranks = {
-        pair: [r.tolist() for r in rank_camera_pair(*said, pair=pair).ranks]
+        pair: [r.tolist() for r in rank_camera_pair(*said, pair).ranks]
         for pair in permutations(range(3), 2)
     }
     assert ranks == {
@@ -171,7 +171,7 @@ def test_pairs_of_cameras_equal_searching_one_by_one(seed: int) -> None:
     vectors /= vectors.norm(dim=1, keepdim=True)
     distance = torch.cdist(vectors, vectors).numpy()
     for pair in permutations(range(4), 2):
-        found = rank_camera_pair(vectors, vectors, people, people, camera, camera, pair=pair)
+        found = rank_camera_pair(vectors, vectors, *[Labels(people, camera)] * 2, pair)
         count, cmc = naive_cmc(distance, people, camera, pair)
         assert len(found.ranks) == count > 0
         assert found.cmc() == pytest.approx(cmc)

@@ -61,7 +61,7 @@ def test_a_probe_is_picked_and_its_list_is_the_ranking(
     assert explorer.choices == {"probe": [2, 3, 0, 1]}
     for probe in range(4):
         picture = explorer.draw(probe=probe)
-        _, (correct,) = measuring.ranked(bench, bench.measurement("histogram"), [probe])
+        _, (correct,), _ = measuring.ranked(bench, bench.measurement("histogram"), [probe])
         first = correct.index(True) + 1 if True in correct else "none"
         assert isinstance(picture, Picture)
         assert f"colour histogram: first correct one {first}" in picture.alt

@@ -76,10 +76,10 @@ def test_the_mean_of_the_parts_is_the_mean_of_the_map() -> None:
 # ---------------------------------------------------------------- the global-aware head
 
 
-def a_head(k: int, activation: str = "relu", **options: object) -> GlobalAware:
+def a_head(k: int, activation: str = "relu") -> GlobalAware:
     """A head whose batch normalisation is not the identity."""
     torch.manual_seed(0)
-    head = GlobalAware(10, k, c_reduced=6, activation=activation, **options)
+    head = GlobalAware(10, k, c_reduced=6, activation=activation)
     for tensor in (head.reduce_bias, head.bn.weight, head.bn.bias, head.bn.running_mean):
         nn.init.normal_(tensor)
     nn.init.uniform_(head.bn.running_var, 0.5, 2)
@@ -117,7 +117,8 @@ def naive_global(head: GlobalAware, f: Tensor, training: bool) -> tuple[Tensor, 
 def test_global_head_equals_convolutions_part_by_part(
     k: int, activation: str, training: bool
 ) -> None:
-    head = a_head(k, activation, bn_eps=1e-3, bn_momentum=0.25).train(training)
+    head = a_head(k, activation).train(training)
+    head.bn.eps, head.bn.momentum = 1e-3, 0.25
     f = 3 * noise(5, 10, 8, 4)
     expected, mean, var = naive_global(head, f, training)
     features = head(f)

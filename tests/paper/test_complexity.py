@@ -27,13 +27,8 @@ def name(entry: dict) -> str:
 @pytest.mark.parametrize("entry", PROFILED, ids=name)
 def test_formula_equals_profiler(entry: dict) -> None:
     size = complexity.TRAINING_SETS[entry["dataset"]]
-    count = complexity.published_convention(
-        BACKBONES[entry["model"]],
-        entry["relation"],
-        entry["k"],
-        size.num_tracklets,
-        size.num_cameras,
-    )
+    network = BACKBONES[entry["model"]], entry["relation"], entry["k"]
+    count = complexity.published_convention(*network, size)
     assert (count.flops, count.params) == (entry["flops"], entry["params"])
 
 
@@ -42,7 +37,11 @@ def test_table_cell_as_printed(cell: dict) -> None:
     where = BACKBONES[cell["model"]], cell["row"], cell["dataset"]
     count = complexity.table_row(*where)
     assert (count.flops, count.params) == (cell["flops"], cell["params"])
-    assert complexity.printed_row(*where) == (cell["paper_flops_G"], cell["paper_params_M"])
+    for number, printed in (
+        (count.flops / 1e9, cell["paper_flops_G"]),
+        (count.params / 1e6, cell["paper_params_M"]),
+    ):
+        assert complexity.as_printed(number, str(printed)) == printed
 
 
 def test_there_are_fourteen_cells_and_rounding_would_miss_some() -> None:
@@ -57,36 +56,35 @@ def test_there_are_fourteen_cells_and_rounding_would_miss_some() -> None:
 
 
 def test_local_count_is_linear_in_k() -> None:
-    flops = [
-        complexity.published_convention("resnet50", "local", k, 300, 2).flops for k in (1, 2, 4)
-    ]
+    size = complexity.TrainingSet(300, 2)
+    flops = [complexity.published_convention("resnet50", "local", k, size).flops for k in (1, 2, 4)]
     assert flops[2] - flops[1] == 2 * (flops[1] - flops[0])
 
 
 @pytest.mark.parametrize(
-    ("value", "digits", "printed"),
+    ("value", "like", "expected"),
     [
-        (4.673257295, 1, 4.6),
-        (5.458901, 2, 5.45),
-        (4.35, 2, 4.35),
-        (10.0, 1, 10.0),
-        (-1.29, 1, -1.2),
+        (4.673257295, "9.9", 4.6),
+        (5.458901, "0.01", 5.45),
+        (4.35, "1.00", 4.35),
+        (10.0, "9.3", 10.0),
+        (-1.29, "0.1", -1.2),
     ],
 )
-def test_as_printed_truncates(value: float, digits: int, printed: float) -> None:
-    assert complexity.as_printed(value, digits) == printed
+def test_as_printed_truncates(value: float, like: str, expected: float) -> None:
+    assert complexity.as_printed(value, like) == expected
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("mobilenet_v1", "global", 4, 178, 2), "k = 8 only, not k = 4"),
-        (("resnet18", "local", 8, 178, 2), "unknown backbone 'resnet18'"),
+        (("mobilenet_v1", "global", 4), "k = 8 only, not k = 4"),
+        (("resnet18", "local", 8), "unknown backbone 'resnet18'"),
     ],
 )
 def test_convention_refuses_with_a_sentence(arguments: tuple, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        complexity.published_convention(*arguments)
+        complexity.published_convention(*arguments, complexity.TrainingSet(178, 2))
 
 
 def test_other_refusals() -> None:
@@ -116,8 +114,8 @@ def test_honest_count_by_hand() -> None:
     network[0].eval()  # each part keeps its own mode
     statistics = network[1].running_mean.clone()
     honest = complexity.honest_count(network, 8, 4)
-    assert honest.multiply_adds == 4 * 2 * 4 * 3 * 9 + 4 * 2 * 4 * 9 + 4 * 5
-    assert honest.trainable_params == 4 * 3 * 9 + 2 * 4 + 4 * 5 + 5
+    assert honest.flops == 2 * (4 * 2 * 4 * 3 * 9 + 4 * 2 * 4 * 9 + 4 * 5)
+    assert honest.params == 4 * 3 * 9 + 2 * 4 + 4 * 5 + 5
     assert [m.training for m in network] == [False] + 6 * [True] and network.training
     assert torch.equal(network[1].running_mean, statistics)
 
@@ -136,11 +134,11 @@ def test_our_backbones_cost_what_the_published_ones_do(
     backbone: str, multiply_adds: int, params: int
 ) -> None:
     count = complexity.honest_count(model.build(Config(backbone=backbone, k=1)))
-    assert count == complexity.Honest(multiply_adds, params)
+    assert count == complexity.Complexity(2 * multiply_adds, params)
 
 
 def test_our_global_head_has_the_published_parameters() -> None:
     c, reduced, k = 2048, 256, 8
     network = model.build(Config(backbone="resnet50_slim", branch="global", k=k))
-    head = complexity.honest_count(network).trainable_params - 23_508_032
+    head = complexity.honest_count(network).params - 23_508_032
     assert head == (k + 1) * (reduced * c + reduced) + k * (2 * reduced * reduced + 2 * reduced)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from upm_lib import runs
-from upm_lib.config import PAPER, UserError, preset
+from upm_lib.config import PAPER, Config, UserError, preset
 from upm_lib.experiments import networks
 from upm_lib.experiments.bench import Bench, open_bench
 from upm_lib.learning import training
@@ -53,14 +53,14 @@ def test_a_table_needs_each_network_once(
     bench: Bench, table: str, measurements: int, networks: int
 ) -> None:
     job = plan.of(bench, table)
-    assert (len(job.wanted), len(job.missing), len(job.tasks)) == (
+    assert (len(job.wanted), len(job.missing), len(job.networks)) == (
         measurements,
         measurements,
         networks,
     )
     three = plan.of(bench, table, "1,3,5")
-    assert (len(three.wanted), len(three.tasks)) == (3 * measurements, 3 * networks)
-    assert {task.config.trial for task in three.tasks} == {1, 3, 5}
+    assert (len(three.wanted), len(three.networks)) == (3 * measurements, 3 * networks)
+    assert {config.trial for config in three.networks} == {1, 3, 5}
 
 
 def test_planning_trains_and_writes_nothing(bench: Bench, steps_done: list[int]) -> None:
@@ -93,7 +93,7 @@ def test_a_table_runs_to_the_end_and_tables_share_what_they_have_in_common(
     assert plan.of(bench, "1").missing == (), "its only row is Table 2's last"
     four = plan.of(bench, "4")
     assert len(four.missing) == 4 - 2, "the baseline, and k = 2"
-    left = {(t.config.branch, t.config.k) for t in four.tasks if t.left}
+    left = {(config.branch, config.k) for config in four.left}
     assert left == {("local", 4), ("global", 4), ("local", 8), ("global", 8)}
 
     steps_done.clear()
@@ -118,7 +118,10 @@ def test_what_was_interrupted_goes_on(
         with pytest.raises(KeyboardInterrupt):
             plan.run(plan.of(bench, "1"))
     job = plan.of(bench, "1")
-    assert [(task.config.branch, task.done) for task in job.tasks] == [("local", 2), ("global", 0)]
+    assert [(config.branch, done) for config, done in job.networks.items()] == [
+        ("local", 2),
+        ("global", 0),
+    ]
     assert plan.listing(job)["begun"].to_dict() == {"local, k=2": 1, "global, k=2": 0}
     steps_done.clear()
     plan.run(job)
@@ -137,32 +140,40 @@ def test_time_is_taken_from_finished_runs_of_the_same_cost_on_the_same_device(
     file = networks.folder_of(bench, local) / "speed.json"
     runs.write_json(file, {"steps": 4, "seconds": 10.0, "device": "cpu"})
     steps_done.clear()
-    assert plan.Speeds(bench)(other) == (2.5, "finished runs"), "another k costs the same"
+    assert speed(bench, other) == (2.5, "finished runs"), "another k costs the same"
     assert steps_done == []
 
-    seconds, source = plan.Speeds(bench)(bench.network("global"))
+    seconds, source = speed(bench, bench.network("global"))
     assert source == "a timed step" and 0 < seconds < 60, "another branch does not"
     runs.write_json(file, {"steps": 4, "seconds": 10.0, "device": "a GPU"})
-    assert plan.Speeds(bench)(other)[1] == "a timed step", "another device does not"
+    assert speed(bench, other)[1] == "a timed step", "another device does not"
+
+
+def speed(bench: Bench, *configs: Config) -> tuple[float, str]:
+    """What is known of the first of some networks that have to be trained."""
+    found = plan.speeds(plan.Plan(bench, (), (), dict.fromkeys(configs, 0)))
+    return found[plan.cost(configs[0])]
 
 
 def test_a_step_is_timed_once_for_each_cost(bench: Bench, steps_done: list[int]) -> None:
-    speeds = plan.Speeds(bench)
-    for k in (1, 2, 4):
-        speeds(bench.network("local", k=k))
+    speed(bench, *(bench.network("local", k=k) for k in (1, 2, 4)))
     assert len(steps_done) == 3, "one that warms up, two that are timed"
     assert networks.steps_done(bench, bench.network("local")) == 0
 
 
 def test_the_time_left_is_steps_times_seconds_and_the_passes_of_extraction(bench: Bench) -> None:
     job = plan.of(bench, "1")
-
-    def speeds(config: object) -> tuple[float, str]:
-        return 2.0, "made up"
-
+    known = {plan.cost(config): (2.0, "made up") for config in job.networks}
     # Two networks of 4 steps; each sees the 32 test frames once, a third of a step's 8 frames.
     expected = 2 * 4 * 2.0 + 2 * 32 * 2.0 / 8 / 3
-    assert plan.seconds_left(bench, list(job.tasks), job.missing, speeds) == pytest.approx(expected)
+    assert plan.seconds_left(bench, job.left, job.missing, known) == pytest.approx(expected)
+
+
+def test_a_plan_without_networks_has_no_time(bench: Bench, untimed: None) -> None:
+    job = plan.of(bench, "beyond")
+    control = plan.Plan(bench, job.wanted, job.missing[:1], {})
+    assert control.missing[0].method == "untrained"
+    assert plan.summary(control) == ["12 measurements, 11 of them done"]
 
 
 @pytest.mark.parametrize(
@@ -210,7 +221,7 @@ def test_the_listing_has_one_line_a_network_and_the_summary_says_where_times_com
     bench: Bench, untimed: None
 ) -> None:
     job = plan.of(bench, "3", "1-2")
-    assert len(job.tasks) == 8
+    assert len(job.networks) == 8
     found = plan.listing(job)
     assert list(found.index) == ["local, k=2", "global, k=2", "local, k=2, gmp", "global, k=2, gmp"]
     assert (found["trials"] == "1-2").all() and (found["steps left"] == 8).all()

@@ -91,7 +91,7 @@ def test_the_configs_are_those_of_the_presets_but_for_where_the_weights_lay() ->
     [
         ({"dataset": "synthetic_claen"}, "synthetic_clean"),
         ({"methods": "local"}, "did you mean 'method'"),
-        ({"method": "local", "k": 3}, "has 8"),
+        ({"method": "local", "k": 3}, "unknown k beside .* '3': .*8"),
     ],
 )
 def test_what_the_study_does_not_have_is_a_sentence(wanted: dict, words: str) -> None:

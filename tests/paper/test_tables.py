@@ -64,7 +64,7 @@ def test_a_measured_row_shows_its_mean_and_the_published_value_beside_it(bench: 
 
 
 def test_the_rows_are_the_papers(bench: Bench) -> None:
-    assert [row.label for row in tables.rows("1")][-3:] == [
+    assert [", ".join(row.key) for row in tables.rows("1")][-3:] == [
         "uPMnet, ResNet50",
         "uPMnet, MobileNet",
         "AGRL, supervised",

@@ -47,7 +47,7 @@ def shares() -> pd.DataFrame:
 
 DRAW = {
     "contact_sheet": lambda: photos.contact_sheet([frames(9), frames(2)], ["a", "b"], title="t"),
-    "stripes": lambda: photos.stripes(frames(1)[0], (1, 3)),
+    "stripes": lambda: photos.stripes(frames(1)[0]),
     "lengths": lambda: charts.lengths({"A": [5, 9, 30], "B": [30, 31]}, more_than=4),
     "lengths, 8 cameras": lambda: charts.lengths({c: [20, 20 + c] for c in range(8)}, more_than=9),
     "histories": lambda: charts.histories(history()),
@@ -78,7 +78,8 @@ def test_figure_fits_the_page_is_readable_and_leaves_no_state_behind(name):
 
 
 def test_jupyter_can_show_a_figure_without_pyplot():
-    assert PLAIN()._repr_png_()[0].startswith(b"\x89PNG")
+    ((mime, content),) = PLAIN()._repr_mimebundle_()[0].items()
+    assert mime == "image/png" and content.startswith(b"\x89PNG")
 
 
 def test_save_without_folder_writes_nothing(tmp_path, monkeypatch):
@@ -127,9 +128,11 @@ def test_contact_sheet_shows_all_frames_of_a_short_tracklet_and_a_few_of_a_long_
 
 def test_stripes_cut_the_frame_without_loss():
     frame = frames(1, height=17)[0]
-    (ax,) = photos.stripes(frame, (4,)).axes
-    assert np.array_equal(np.concatenate([image.get_array() for image in ax.images]), frame)
-    assert [f"$x_{i}$" for i in (1, 2, 3, 4)] == [t for t in texts(ax.figure) if "x_" in t]
+    (ax,) = photos.stripes(frame).axes
+    assert len(ax.images) == 1 + 2 + 4 + 8
+    assert np.array_equal(np.concatenate([image.get_array() for image in ax.images[3:7]]), frame)
+    names = [f"$x_{i}$" for k in (1, 2, 4, 8) for i in range(1, k + 1)]
+    assert names == [t for t in texts(ax.figure) if "x_" in t]
 
 
 def test_lengths_count_every_tracklet_and_mark_the_rule():
@@ -180,8 +183,8 @@ def test_gain_hatches_what_was_measured_and_signs_the_numbers():
     table = pd.DataFrame({"method": ["local", "local", "fusion"], "kind": kinds})
     table = table.assign(dataset=["synthetic", "iLIDS-VID", "iLIDS-VID"], gain=[4.0, -2.5, 1.0])
     (ax,) = charts.gain(table).axes
-    assert sorted(texts(ax.figure)) == ["", "+1.0", "+4.0", "\u22122.5"]
-    assert {bar.get_height() for bar in ax.patches if bar.get_hatch()} == {4.0}
+    assert sorted(texts(ax.figure)) == ["+1.0", "+4.0", "not run", "\u22122.5"]
+    assert {bar.get_height() for bar in ax.patches if bar.get_hatch()} == {0.0, 4.0}
     assert ax.get_xticklabels()[0].get_text() == "iLIDS-VID\npublished"
 
 
@@ -268,10 +271,9 @@ def test_lookalikes_frame_the_same_stripe_in_both_pictures():
 def test_alt_text_is_the_plain_text_and_the_metadata_of_the_picture():
     drawing, photograph = PLAIN(), DRAW["stripes"]()
     assert repr(drawing) == f"<Picture: {drawing.alt}>"
-    assert drawing._repr_png_()[1] == {"alt": drawing.alt}
-    assert photograph._repr_png_() is None
-    assert photograph._repr_jpeg_()[1] == {"alt": photograph.alt}
-    assert photograph.alt == "One frame cut into equal horizontal stripes, for k = 1, 3."
+    assert drawing._repr_mimebundle_()[1] == {"image/png": {"alt": drawing.alt}}
+    assert photograph._repr_mimebundle_()[1] == {"image/jpeg": {"alt": photograph.alt}}
+    assert photograph.alt == "One frame cut into equal horizontal stripes, for k = 1, 2, 4, 8."
 
 
 def test_alt_text_tells_the_numbers():

@@ -10,18 +10,32 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from upm_lib.retrieval import evaluation
-from upm_lib.retrieval.evaluation import Ranking, distances, match_ranks, rank, rank_two_cameras
+from upm_lib.retrieval.evaluation import (
+    Labels,
+    Ranking,
+    distances,
+    match_ranks,
+    rank,
+    rank_two_cameras,
+)
 from upm_lib.retrieval.features import fuse, pool_tracklets
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "eval_cmc.npz"
 
 
-def rank_scores(score: list[list[float]], *people: object, **cameras: object) -> Ranking:
+def rank_scores(
+    score: list[list[float]],
+    query_person: object,
+    gallery_person: object,
+    query_camera: object = None,
+    gallery_camera: object = None,
+) -> Ranking:
     """Rank with a given matrix of distances: a gallery of unit axes has the products -distance."""
     matrix = torch.tensor(score, dtype=torch.float64)
     axes = torch.eye(matrix.shape[1], dtype=torch.float64)
-    people = [np.array(p) for p in people]
-    return rank(-matrix, axes, *people, **{n: np.array(c) for n, c in cameras.items()})
+    said = ((query_person, query_camera), (gallery_person, gallery_camera))
+    labels = (Labels(np.array(p), None if c is None else np.array(c)) for p, c in said)
+    return rank(-matrix, axes, *labels)
 
 
 # ---------------------------------------------------------------- by hand
@@ -98,10 +112,10 @@ def test_an_unknown_rule_is_refused() -> None:
 def test_a_perfect_and_the_worst_ranking() -> None:
     people = np.arange(6)
     features = torch.eye(6)
-    best = rank(features, features, people, people)
+    best = rank(features, features, Labels(people), Labels(people))
     assert best.cmc().tolist() == [1] * 6
     assert best.average_precision().tolist() == [1] * 6
-    worst = rank(-features, features, people, people)
+    worst = rank(-features, features, Labels(people), Labels(people))
     assert worst.cmc().tolist() == [0] * 5 + [1]
     assert worst.average_precision("mean_precision").tolist() == pytest.approx([1 / 6] * 6)
 
@@ -128,7 +142,7 @@ def test_ranking_follows_the_distances_of_unit_vectors() -> None:
         for n in (6, 30)
     )
     people = np.random.default_rng(0).integers(0, 6, 30)
-    ranking = rank(query, gallery, np.arange(6), people)
+    ranking = rank(query, gallery, Labels(np.arange(6)), Labels(people))
     for row, found in enumerate(ranking.ranks):
         order = torch.cdist(query[row : row + 1], gallery)[0].argsort().tolist()
         wanted = [place for place, g in enumerate(order, 1) if people[g] == row]
@@ -142,7 +156,7 @@ def test_features_that_are_not_finite_are_refused(which: str, value: float) -> N
     features[which][1, 1] = value
     people = np.arange(3)
     with pytest.raises(ValueError, match=f"{which} features hold numbers that are not finite"):
-        rank(features["query"], features["gallery"], people, people)
+        rank(features["query"], features["gallery"], Labels(people), Labels(people))
 
 
 # ---------------------------------------------------------------- against sorting
@@ -286,7 +300,7 @@ def test_a_gallery_of_one_vector_ranks_in_its_order(queries: int, size: int) -> 
         for at in set(place.tolist()):
             people[:] = 0
             people[at] = 1
-            ranking = rank(query, gallery, np.ones(queries, int), people)
+            ranking = rank(query, gallery, Labels(np.ones(queries, int)), Labels(people))
             assert [r.tolist() for r in ranking.ranks] == [[at + 1]] * queries
 
 
@@ -301,7 +315,8 @@ def test_copies_in_the_gallery_and_among_the_queries_rank_as_a_stable_sort(
     persons = rng.integers(0, 3, len(gallery))
     asked = unit_rows(rng, 3, size)
     which = rng.integers(0, 3, rng.choice([2, 4, 65, 67]))  # in a first and in a short last block
-    found = rank(*map(torch.from_numpy, (asked[which], gallery)), which, persons).ranks
+    vectors = map(torch.from_numpy, (asked[which], gallery))
+    found = rank(*vectors, Labels(which), Labels(persons)).ranks
     wanted = [stable_ranks(asked[q], gallery, persons == q) for q in range(3)]
     assert [r.tolist() for r in found] == [wanted[q] for q in which]
 
@@ -344,7 +359,7 @@ def test_curves_of_the_official_scripts(protocol: str, probes: str) -> None:
     curves = []
     for trial in range(1, 11):
         template = official_templates(golden, trial)
-        people = np.arange(len(template[1]))
+        people = Labels(np.arange(len(template[1])))
         found = rank_two_cameras(template[1], template[2], people, people, probes)
         curves.append(found.cmc())
     np.testing.assert_allclose(curves, golden[f"{protocol}_cmc_per_split"], rtol=0, atol=1e-9)

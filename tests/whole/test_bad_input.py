@@ -768,7 +768,7 @@ def test_a_learning_rate_that_breaks_the_training_leaves_no_result(
 def test_features_that_are_no_numbers_are_not_ranked() -> None:
     good, bad = torch.eye(3), torch.eye(3)
     bad[1, 2] = torch.nan
-    people = np.arange(3)
+    people = evaluation.Labels(np.arange(3))
     for pair, name in (((bad, good), "query"), ((good, bad), "gallery")):
         text = sentence(
             lambda p=pair: evaluation.rank_two_cameras(*p, people, people, "both"), ValueError

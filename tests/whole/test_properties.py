@@ -19,8 +19,9 @@ from upm_lib.config import Config, UserError, official
 from upm_lib.data.readers.sequences import prid2011
 from upm_lib.data.tracklets import IMAGE_SUFFIXES
 from upm_lib.learning.association import Association, unit
-from upm_lib.retrieval.evaluation import Ranking, match_ranks, rank
-from upm_lib.retrieval.features import TrackletPool, fuse, pool_tracklets
+from upm_lib.retrieval import features as pooling
+from upm_lib.retrieval.evaluation import Labels, Ranking, match_ranks, rank
+from upm_lib.retrieval.features import fuse, pool_into, pool_tracklets
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -358,11 +359,11 @@ def test_the_length_of_the_features_does_not_reach_the_vectors(
 def test_the_pieces_in_which_frames_come_do_not_matter(drawn: Clips, pool: str, size: int) -> None:
     features = fuse(*drawn.branches)
     whole = pool_tracklets(features, drawn.tracklet, pool)
-    _, number, counts = np.unique(drawn.tracklet, return_inverse=True, return_counts=True)
-    pooled = TrackletPool(counts, features.shape[1], pool)
+    number = np.unique(drawn.tracklet, return_inverse=True)[1]
+    found = torch.full_like(whole, pooling.POOLS[pool][1])
     for start in range(0, len(features), size):
-        pooled.add(features[start : start + size], number[start : start + size])
-    found = pooled.result()
+        pool_into(found, features[start : start + size], number[start : start + size], pool)
+    found = unit(found)
     assert torch.equal(found, whole) if pool == "max" else torch.allclose(found, whole, atol=1e-6)
 
 
@@ -453,13 +454,12 @@ def test_the_order_of_the_gallery_does_not_reach_the_metrics(seed: int) -> None:
     rng = np.random.default_rng(seed)
     queries, gallery = rng.integers(1, 7), rng.integers(1, 15)
     q, g = (unit(torch.from_numpy(rng.normal(size=(n, 4)))) for n in (queries, gallery))
-    people = rng.integers(0, 4, queries), rng.integers(-1, 4, gallery)
-    cameras = rng.integers(0, 2, queries), rng.integers(0, 2, gallery)
-    one = rank(q, g, *people, *cameras)
+    asked = Labels(rng.integers(0, 4, queries), rng.integers(0, 2, queries))
+    kept = Labels(rng.integers(-1, 4, gallery), rng.integers(0, 2, gallery))
+    one = rank(q, g, asked, kept)
     order, turn = rng.permutation(gallery), rng.permutation(queries)
-    other = rank(
-        q[turn], g[order], people[0][turn], people[1][order], cameras[0][turn], cameras[1][order]
-    )
+    turned, ordered = Labels(*(x[turn] for x in asked)), Labels(*(x[order] for x in kept))
+    other = rank(q[turn], g[order], turned, ordered)
     assert [one.ranks[t].tolist() for t in turn] == [r.tolist() for r in other.ranks]
     np.testing.assert_allclose(other.cmc(), one.cmc())
 

@@ -9,6 +9,7 @@ from upm_lib.config import Config
 from upm_lib.data.packing import Source
 from upm_lib.experiments import measuring, networks
 from upm_lib.experiments.bench import Bench
+from upm_lib.learning.association import unit
 from upm_lib.learning.model import UPMNet
 from upm_lib.retrieval import features
 from upm_lib.retrieval.offsets import vertical_offsets
@@ -110,11 +111,10 @@ def _vectors(
     found: list[UPMNet], source: Source, tracklets: np.ndarray, config: Config
 ) -> list[Tensor]:
     """Return each network's own vectors of some tracklets [T, D]; frames are read once for all."""
-    counts = np.bincount(source.tracklet)[tracklets]
-    row = np.repeat(np.arange(len(tracklets)), counts)
-    dims = [network.k * network.dim for network in found]
-    pools = [features.TrackletPool(counts, dim, config.tracklet_pool) for dim in dims]
+    row = np.repeat(np.arange(len(tracklets)), np.bincount(source.tracklet)[tracklets])
+    pool, sizes = config.tracklet_pool, [network.k * network.dim for network in found]
+    vectors = [torch.full((len(tracklets), size), features.POOLS[pool][1]) for size in sizes]
     for place, parts in features.blocks(found, source, source.of(tracklets), config):
-        for pool, features_of_one in zip(pools, parts, strict=True):
-            pool.add(features.fuse(features_of_one), row[place])
-    return [pool.result() for pool in pools]
+        for own, part in zip(vectors, parts, strict=True):
+            features.pool_into(own, features.fuse(part), row[place], pool)
+    return [unit(own) for own in vectors]

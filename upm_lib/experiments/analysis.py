@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from scipy import stats
 from torch import Tensor
 
 from upm_lib.config import MAP_ROWS, PARTS, Config, UserError
@@ -57,11 +56,9 @@ def pair_shares(
 ) -> pd.DataFrame:
     """Pair the training tracklets of a finished network by k stripes, for several k.
 
-    The network stays the same; only the stripes over which its map is averaged change.
-
-    Returns:
-        Columns k, consistent and correct: in percent, the share of tracklets and parts that find a
-        partner, and the share of these partners that are the same person, where both are known.
+    The network stays the same; only the stripes over which its map is averaged change. Columns k,
+    consistent and correct: in percent, the share of tracklets and parts that find a partner, and
+    the share of these partners that are the same person, where both are known.
     """
     tracklets = splits.split(bench.dataset, trial).train
     people, cameras = bench.people(tracklets), bench.cameras(tracklets)
@@ -99,11 +96,9 @@ def lookalikes(bench: Bench, method: str, trial: int = 1) -> pd.DataFrame:
     """Return, for each part, two different test people whose part is most alike.
 
     A person appears once: parts are served in the order in which their nearest pair is found, and
-    some get none where there are fewer people than two a part.
-
-    Returns:
-        One row a part, top part first, columns part (from 1), probe and gallery (tracklets),
-        distance (of the part) and whole (of all parts together), both in 0..2.
+    some get none where there are fewer people than two a part. One row a part, top part first;
+    columns part (from 1), probe and gallery (tracklets), distance (of the part) and whole (of all
+    parts together), both in 0..2.
     """
     halves = splits.split(bench.dataset, trial)
     pairs = zip(*part_vectors(bench, method, trial), strict=True)
@@ -143,13 +138,10 @@ def activation_by_region(
 ) -> pd.DataFrame:
     """Say in numbers where activation maps respond, for the test people of a trial (section 4.6).
 
-    Each number is the mean over all frames of a person's probe and gallery tracklets.
-
-    Returns:
-        Index method and person. One column for each of REGIONS: its share of the activation over
-        its share of the area, 1 for an even map, over the frames that show it; above_half: share of
-        the picture whose activation is at least half of the maximum; breadth:
-        :func:`upm_lib.retrieval.activation.breadth`; both in percent.
+    Each number is the mean over all frames of a person's probe and gallery tracklets. Index method
+    and person. One column for each of REGIONS: its share of the activation over its share of the
+    area, 1 for an even map, over the frames that show it; above_half: share of the picture whose
+    activation is at least half of the maximum; breadth: as in ``activation``; both in percent.
 
     Raises UserError unless the people were drawn here.
     """
@@ -170,20 +162,16 @@ def activation_by_region(
     return pd.concat(rows).groupby(["method", "person"], sort=False).mean()
 
 
-def paired_differences(found: pd.DataFrame, base: str = "baseline") -> pd.DataFrame:
-    """Compare the methods of :func:`activation_by_region` with one of them, person by person.
+def paired_differences(found: pd.DataFrame) -> pd.DataFrame:
+    """Compare the methods of :func:`activation_by_region` with the baseline, person by person.
 
-    Returns:
-        Index method and measure; columns mean, low and high: the mean difference to the base and
-        its 95 % interval by Student's t, over people, for these networks.
+    Index method and measure; columns mean, low and high: the mean difference and its 95 % interval
+    by Student's t, over people, for these networks.
     """
     made = {}
-    for method in found.index.unique("method").drop(base):
-        gap = found.loc[method] - found.loc[base]
-        half = stats.t.ppf(0.975, gap.count() - 1) * gap.sem()
-        made[method] = pd.DataFrame(
-            {"mean": gap.mean(), "low": gap.mean() - half, "high": gap.mean() + half}
-        )
+    for method in found.index.unique("method").drop("baseline"):
+        gap = measuring.mean_interval(found.loc[method] - found.loc["baseline"])
+        made[method] = pd.DataFrame(dict(zip(("mean", "low", "high"), gap, strict=True)))
     return pd.concat(made, names=["method", "measure"])
 
 

@@ -8,12 +8,12 @@ import time
 from collections.abc import Sequence
 from itertools import permutations
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
+from scipy import stats
 from torch import Tensor
 
 from upm_lib import runs
@@ -61,39 +61,47 @@ def searched(bench: Bench, trial: int) -> splits.Trial:
     return halves
 
 
+def _labels(bench: Bench, tracklets: NDArray[np.int64]) -> evaluation.Labels:
+    return evaluation.Labels(bench.people(tracklets), bench.cameras(tracklets))
+
+
 def rank(
     bench: Bench, halves: splits.Trial, pair: tuple[Tensor, Tensor], probes: str
 ) -> evaluation.Ranking:
     """Rank by the protocol of the data set: two cameras, or query and gallery with junk."""
-    people = bench.people(halves.probe), bench.people(halves.gallery)
+    labels = _labels(bench, halves.probe), _labels(bench, halves.gallery)
     if bench.dataset.protocol == "two cameras":
-        return evaluation.rank_two_cameras(*pair, *people, probes)
-    cameras = bench.cameras(halves.probe), bench.cameras(halves.gallery)
-    return evaluation.rank(*pair, *people, *cameras)
+        return evaluation.rank_two_cameras(*pair, *labels, probes)
+    return evaluation.rank(*pair, *labels)
 
 
-def ranked(
-    bench: Bench, measurement: Measurement, probes: Sequence[int], top: int = TOP
-) -> tuple[list[list[NDArray[np.uint8]]], list[list[bool]]]:
-    """Return, for some probes of a trial, the images that rank first and whether they are correct.
+class Ranked(NamedTuple):
+    """The gallery that ranks first for some probes, a list each, nearest first."""
 
-    Probes are places in the trial's list. Junk (section 4.1: the same person in the same camera,
-    where queries are searched in a gallery) ranks last.
+    images: list[list[NDArray[np.uint8]]]
+    correct: list[list[bool]]
+    distances: list[list[float]]
+
+
+def ranked(bench: Bench, measurement: Measurement, probes: Sequence[int]) -> Ranked:
+    """Return what ranks first for some probes of a trial, which are places in the trial's list.
+
+    Junk (section 4.1: the same person in the same camera, where queries are searched in a gallery)
+    ranks last, at infinity.
     """
     halves = searched(bench, measurement.config.trial)
     probe, gallery = trial_vectors(bench, measurement)
-    distances = evaluation.distances(probe[list(probes)], gallery)
-    if bench.dataset.protocol == "query and gallery":
-        chosen = halves.probe[list(probes)]
-        same = [bench.people(side) for side in (chosen, halves.gallery)]
-        seen = [bench.cameras(side) for side in (chosen, halves.gallery)]
-        junk = (same[0][:, None] == same[1]) & (seen[0][:, None] == seen[1])
-        distances[torch.from_numpy(junk)] = torch.inf
-    order = torch.argsort(distances, dim=1, stable=True)[:, :top]
-    found = [halves.gallery[row] for row in order.numpy()]
-    people = bench.people(halves.probe[list(probes)])
-    correct = [(bench.people(f) == p).tolist() for f, p in zip(found, people, strict=True)]
-    return [bench.images(f) for f in found], correct
+    chosen = halves.probe[list(probes)]
+    same = bench.people(chosen)[:, None] == bench.people(halves.gallery)
+    seen = bench.cameras(chosen)[:, None] == bench.cameras(halves.gallery)
+    distances = evaluation.distances(probe[list(probes)], gallery).numpy()
+    distances[same & seen] = np.inf
+    order = distances.argsort(1, kind="stable")[:, :TOP]
+    return Ranked(
+        [bench.images(halves.gallery[row]) for row in order],
+        np.take_along_axis(same, order, 1).tolist(),
+        np.take_along_axis(distances, order, 1).tolist(),
+    )
 
 
 def measure(bench: Bench, measurement: Measurement) -> dict[str, Any]:
@@ -141,11 +149,10 @@ def by_camera_pair(bench: Bench, measurement: Measurement) -> pd.DataFrame:
     trial, names = measurement.config.trial, bench.dataset.cameras
     halves = searched(bench, trial)
     both = trial_vectors(bench, measurement)
-    sides = (halves.probe, halves.gallery)
-    said = [*map(bench.people, sides), *map(bench.cameras, sides)]
+    labels = _labels(bench, halves.probe), _labels(bench, halves.gallery)
     rows = []
     for probe, gallery in permutations(range(len(names)), 2):
-        found = evaluation.rank_camera_pair(*both, *said, pair=(probe, gallery))
+        found = evaluation.rank_camera_pair(*both, *labels, (probe, gallery))
         if not found.ranks:
             continue
         cmc = 100 * found.cmc(20)
@@ -199,7 +206,20 @@ def summary(rows: pd.DataFrame, by: str = "method") -> pd.DataFrame:
 
     The column ``by`` names the lines; they keep the order in which they first appear.
     """
-    groups = rows.groupby(by, sort=False)[list(METRICS)]
-    mean, spread, several = groups.mean(), groups.std(), groups.size() > 1
-    table = mean.map("{:.1f}".format)
-    return table.where(~several, table + " ± " + spread.map("{:.1f}".format), axis=0)
+    return rows.groupby(by, sort=False)[list(METRICS)].agg(spread)
+
+
+def spread(values: "pd.Series[float]", digits: int = 1) -> str:
+    """Return the mean and, of several values, the standard deviation as text."""
+    several = f" ± {values.std():.{digits}f}" if len(values) > 1 else ""
+    return f"{values.mean():.{digits}f}{several}"
+
+
+def mean_interval(differences: Any) -> tuple[Any, Any, Any]:
+    """Return the mean of paired differences and its 95 % interval (low, high) by Student's t.
+
+    A series gives numbers, a table a series each, by column.
+    """
+    mean = differences.mean()
+    half = stats.t.ppf(0.975, differences.count() - 1) * differences.sem()
+    return mean, mean - half, mean + half

@@ -12,18 +12,14 @@ from upm_lib.experiments import analysis, measuring
 from upm_lib.experiments.bench import Bench
 from upm_lib.pictures import photos, toyworld
 from upm_lib.pictures.canvas import Picture
-from upm_lib.retrieval import evaluation
 
 
 class Explorer:
-    """A picture that follows sliders.
+    """A picture that follows sliders: what ``draw`` makes of one value of every choice, by name.
 
-    Jupyter gets both: the widget, and the first picture for where no widget can be shown (a page
-    without kernel, a converted notebook, an environment without ipywidgets).
-
-    Args:
-        draw: takes one value of every choice by name and returns a picture.
-        choices: name -> the values of its slider, the first one is where it begins.
+    A slider begins at the first of its values. Jupyter gets both: the widget, and the first picture
+    for where no widget can be shown (a page without kernel, a converted notebook, an environment
+    without ipywidgets).
     """
 
     def __init__(self, draw: Callable[..., Picture], **choices: Sequence[Any]) -> None:
@@ -53,22 +49,16 @@ class Explorer:
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         picture = self.first()
-        mime, content, about = _encoded(picture)
+        shown, about = picture._repr_mimebundle_()
         try:
             live = self.widget()._repr_mimebundle_()
         except ImportError:
             live = {}
-        return live | {"text/plain": repr(picture), mime: content}, {mime: about}
-
-
-def _encoded(picture: Picture) -> tuple[str, bytes, dict[str, str]]:
-    """Return a picture's mime type, its bytes, and what Jupyter is told of it."""
-    made = {"image/jpeg": picture._repr_jpeg_(), "image/png": picture._repr_png_()}
-    return next((mime, *found) for mime, found in made.items() if found)
+        return live | {"text/plain": repr(picture)} | shown, about
 
 
 def _as_html(picture: Picture) -> str:
-    mime, content, _ = _encoded(picture)
+    ((mime, content),) = picture._repr_mimebundle_()[0].items()
     source = f"data:{mime};base64,{base64.b64encode(content).decode()}"
     return f'<img alt="{html.escape(picture.alt)}" src="{source}">'
 
@@ -80,22 +70,19 @@ def ranked_list(
 
     The probe at place ``first`` of the trial's list is shown first.
     """
-    halves = measuring.searched(bench, trial)
+    probes = measuring.searched(bench, trial).probe
+    places = list(range(len(probes)))
     asked = {method: bench.measurement(method, trial) for method in methods}
-    apart = {m: evaluation.distances(*measuring.trial_vectors(bench, a)) for m, a in asked.items()}
-    person, people = bench.people(halves.probe), bench.people(halves.gallery)
+    found = {method: measuring.ranked(bench, a, places) for method, a in asked.items()}
 
     def draw(probe: int) -> Picture:
-        lists, correct, shown = {}, {}, {}
-        for method, distances in apart.items():
-            order = np.argsort(distances[probe].numpy(), kind="stable")[: measuring.TOP]
-            lists[method] = [bench.images(halves.gallery[order])]
-            correct[method] = [(people[order] == person[probe]).tolist()]
-            shown[method] = [distances[probe][order].tolist()]
-        image = bench.images(halves.probe[[probe]])
-        return photos.ranked_lists(image, lists, correct, distances=shown)
+        lists, correct, distances = (
+            {method: [side[probe]] for method, side in zip(found, sides, strict=True)}
+            for sides in zip(*found.values(), strict=True)
+        )
+        image = bench.images(probes[[probe]])
+        return photos.ranked_lists(image, lists, correct, distances=distances)
 
-    places = list(range(len(halves.probe)))
     return Explorer(draw, probe=places[first:] + places[:first])
 
 

@@ -33,21 +33,15 @@ def distance(x: Tensor, y: Tensor, kind: str = "euclidean") -> Tensor:
 def nearest(
     queries: Tensor, anchors: Tensor, scale: Tensor, offset: Tensor, allowed: Tensor
 ) -> Tensor:
-    """Index of the nearest allowed anchor of each query, of each part.
+    """Index of the nearest allowed anchor of each query, of each part: [k, B], -1 if none competes.
 
     The squared distance of a query q and an anchor a is |q|^2 + 1 - 2 (q.a + (1 - |a|^2) / 2), so
     the nearest anchor is that with the largest q.a + (1 - |a|^2) / 2. Equal scores go to the lowest
     index.
 
-    Args:
-        queries: [k, B, d].
-        anchors: stored anchors [k, N, d].
-        scale: what a stored anchor is multiplied by to give a [k, N].
-        offset: (1 - |a|^2) / 2 [k, N]: 0 for a unit vector, 1/2 for a zero vector; -inf: never.
-        allowed: which anchors compete [B, N], bool.
-
-    Returns:
-        [k, B], int64; -1 where no anchor competes.
+    Queries [k, B, d], stored anchors [k, N, d] and what each is multiplied by to give a (``scale``
+    [k, N]); ``offset`` [k, N] is (1 - |a|^2) / 2: 0 for a unit vector, 1/2 for a zero vector, -inf:
+    never. Which anchors compete is ``allowed`` [B, N], bool.
     """
     score = torch.bmm(queries, anchors.transpose(1, 2))  # [k, B, N], the only copy
     torch.addcmul(offset[:, None], score, scale[:, None], out=score)
@@ -57,8 +51,6 @@ def nearest(
 
 def gather(anchors: Tensor, index: Tensor) -> Tensor:
     """Rows of anchors [k, N, d] at index [B] (the same for all parts) or [k, B]: [k, B, d]."""
-    if index.ndim == 1:
-        return anchors[:, index]
     return anchors[torch.arange(len(anchors), device=index.device)[:, None], index]
 
 
@@ -72,7 +64,7 @@ def top_push_loss(
     d_intra: Tensor, d_cross: Tensor, d_first: Tensor, own_first: Tensor, camera: Tensor,
     margin: float, lam: float, cross_first: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
-    """Top-push hinge of Eqs. (5)-(8), averaged over parts and frames.
+    """Top-push hinge of Eqs. (5)-(8), averaged over parts and frames: a scalar.
 
     A frame whose own tracklet does not rank first is pushed from the one that does, at distance
     d_first. When its own ranks first there is no such rival; then the distance to beat is the mean
@@ -87,9 +79,6 @@ def top_push_loss(
         margin: m, in the units of the distance.
         lam: weight of the cross-camera term.
         cross_first: the case of Eq. (6) [k, B], bool; None: the same as that of Eq. (5).
-
-    Returns:
-        A scalar.
     """
     d_mean = camera_mean(d_first, camera)
     cross_first = own_first if cross_first is None else cross_first
@@ -104,13 +93,10 @@ class Association(nn.Module):
     Buffers: ``intra``, ``cross`` [k, N, d] stored anchors, ``intra_scale`` [k, N] what a stored
     intra anchor is multiplied by before it is compared (1 / length, or 1; 0: never visited),
     ``camera_of`` [N], ``match`` [k, N] the cyclic match at the last visit (-1: none). All are part
-    of the state dict.
+    of the state dict. The cameras are integers from 0. Eta, margin, lam and the switches between
+    paper and published code are the config's.
 
-    Args:
-        k: number of parts.
-        dim: d, length of a part feature.
-        camera_of: camera of each tracklet [N], integers from 0.
-        config: eta, margin, lam and the switches between paper and published code.
+    Raises UserError for tracklets of a single camera.
     """
 
     intra: Tensor
@@ -121,11 +107,9 @@ class Association(nn.Module):
 
     def __init__(self, k: int, dim: int, camera_of: Tensor, config: Config) -> None:
         super().__init__()
-        if len(torch.unique(camera_of)) < 2:
-            raise UserError(
-                "association learning needs tracklets of at least two cameras; the training set "
-                f"has {len(torch.unique(camera_of))}"
-            )
+        if (cameras := len(camera_of.unique())) < 2:
+            what = "association learning needs tracklets of at least two cameras"
+            raise UserError(f"{what}; the training set has {cameras}")
         n = len(camera_of)
         self.config = config
         self.register_buffer("intra", torch.zeros(k, n, dim))
@@ -137,12 +121,8 @@ class Association(nn.Module):
     def forward(self, features: Tensor, tracklet: Tensor) -> tuple[Tensor, Tensor]:
         """Loss of a batch, Eqs. (5)-(8), from the anchors as they stand.
 
-        Args:
-            features: part features [B, k, d], of any length.
-            tracklet: index of each frame's tracklet [B], from 0 over all cameras.
-
-        Returns:
-            The loss (scalar), and the share of frames whose own tracklet ranks first (scalar).
+        Part features [B, k, d], of any length, and the index of each frame's tracklet [B], from 0
+        over all cameras, give the loss and the share of frames whose own tracklet ranks first.
         """
         return self.loss(unit(features.transpose(0, 1)), tracklet)
 
@@ -191,13 +171,9 @@ class Association(nn.Module):
         those before it (t), as Eq. (4) has the partner's, or after it (``partner_anchor``): the
         partner is searched among the same anchors of which one is averaged.
 
-        Args:
-            features: part features [B, k, d].
-            tracklet: [B].
-            warm: True during the warm-up: the cross anchors follow the intra anchors.
-
-        Returns:
-            Share of the batch's tracklets that are cyclically consistent (scalar).
+        Features and tracklets are those of :meth:`forward`. While ``warm``, the cross anchors
+        follow the intra anchors. Returns the share of the batch's tracklets that are cyclically
+        consistent.
         """
         x = unit(features.detach().transpose(0, 1)).to(self.intra.dtype)
         moved = self._moved(x, tracklet)

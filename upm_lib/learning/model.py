@@ -8,6 +8,7 @@ import logging
 import urllib.request
 from collections import OrderedDict
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,19 +61,11 @@ class GlobalAware(nn.Module):
 
     x^_0 .. x^_k are the whole-map and part features reduced to c' channels by 1x1 convolutions.
     Every part has weights of its own, so the k convolutions on 1x1 maps are one batched product.
-    Maps [B, c, 8, 4] to [B, k, c']. The activation is "relu" (paper) or "relu6" (published code);
-    a momentum of 0 freezes the moving statistics of the batch normalisation.
+    Maps [B, c, 8, 4] to [B, k, c']. The activation is "relu" (paper) or "relu6" (published code).
     """
 
     def __init__(
-        self,
-        c: int,
-        k: int,
-        c_reduced: int = 256,
-        pool: str = "gap",
-        activation: str = "relu",
-        bn_eps: float = 1e-5,
-        bn_momentum: float = 0.1,
+        self, c: int, k: int, c_reduced: int = 256, pool: str = "gap", activation: str = "relu"
     ) -> None:
         super().__init__()
         self.k, self.pool, self.dim = k, pool, c_reduced
@@ -81,7 +74,7 @@ class GlobalAware(nn.Module):
         self.relate_weight = nn.Parameter(torch.empty(k, c_reduced, 2 * c_reduced))
         for weight in (self.reduce_weight, self.relate_weight):
             nn.init.trunc_normal_(weight, std=weight.shape[-1] ** -0.5)
-        self.bn = nn.BatchNorm1d(k * c_reduced, eps=bn_eps, momentum=bn_momentum)
+        self.bn = nn.BatchNorm1d(k * c_reduced)
         self.activation = F.relu if activation == "relu" else F.relu6
 
     def forward(self, f: Tensor) -> Tensor:
@@ -175,19 +168,14 @@ def _resnet50_slim(stride: int) -> tuple[nn.Module, int]:
     return backbone, c
 
 
-def _convolution(c_in: int, c_out: int, size: int, stride: int = 1, groups: int = 1) -> list[Any]:
-    convolution = nn.Conv2d(c_in, c_out, size, stride, size // 2, groups=groups, bias=False)
-    return [convolution, nn.BatchNorm2d(c_out), nn.ReLU6(inplace=True)]
-
-
 def _small(stride: int) -> tuple[nn.Module, int]:
     """The first seven blocks of MobileNetV1 at half width: deeper ones do not learn in minutes."""
     if stride != 16:
         raise UserError("the small backbone takes 128x64 frames: set height = 128 and width = 64")
-    stem, blocks, c = nn.Sequential(*_convolution(3, 16, 3, 2)), nn.Sequential(), 16
+    layer = partial(torchvision.ops.Conv2dNormActivation, activation_layer=nn.ReLU6)
+    stem, blocks, c = layer(3, 16, 3, 2), nn.Sequential(), 16
     for c_out, down in ((32, 1), (64, 2), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1)):
-        layers = *_convolution(c, c, 3, down, groups=c), *_convolution(c, c_out, 1)
-        blocks.append(nn.Sequential(*layers))  # depthwise, then pointwise
+        blocks.append(nn.Sequential(layer(c, c, 3, down, groups=c), layer(c, c_out, 1)))
         c = c_out
     return nn.Sequential(OrderedDict(stem=stem, blocks=blocks)), c
 
@@ -201,24 +189,24 @@ _BACKBONES = {
 }
 
 
-def _batch_norm(config: Config) -> tuple[float, float]:
-    _, eps, momentum = _BACKBONES[config.backbone]
-    return eps, momentum if config.bn_momentum is None else config.bn_momentum
-
-
 def build(config: Config) -> UPMNet:
     """Build the network of a config, with its weights loaded; random parts follow ``config.seed``.
 
     Raises UserError for an input the backbone does not take, and for weights that are missing or
     belong to another architecture.
     """
+    make, eps, momentum = _BACKBONES[config.backbone]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        backbone, c = _BACKBONES[config.backbone][0](config.height // MAP_ROWS)
+        backbone, c = make(config.height // MAP_ROWS)
         head = _head(config, c)
-    for module in backbone.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.eps, module.momentum = _batch_norm(config)
+    for module in (*backbone.modules(), *head.modules()):
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.eps = eps
+            module.momentum = momentum if config.bn_momentum is None else config.bn_momentum
+    if isinstance(head, GlobalAware) and not config.train_global_head:
+        # The published code leaves the head as it was drawn, its moving statistics too.
+        head.requires_grad_(False).bn.momentum = 0.0
     if config.weights is not None:
         _load(backbone, config, config.weights)
     frozen = None
@@ -260,12 +248,7 @@ def divide(backbone: nn.Module, architecture: str, freeze: int) -> list[nn.Seque
 def _head(config: Config, c: int) -> LocalAware | GlobalAware:
     if config.branch == "local":
         return LocalAware(c, config.k, config.pool)
-    eps, momentum = _batch_norm(config)
-    # The published code leaves the head as it was drawn, its moving statistics too.
-    momentum = momentum if config.train_global_head else 0.0
-    shape = (c, config.k, config.c_reduced, config.pool)
-    head = GlobalAware(*shape, config.head_activation, bn_eps=eps, bn_momentum=momentum)
-    return head.requires_grad_(config.train_global_head)
+    return GlobalAware(c, config.k, config.c_reduced, config.pool, config.head_activation)
 
 
 def _load(backbone: nn.Module, config: Config, weights: str) -> None:

@@ -48,13 +48,6 @@ class Complexity(NamedTuple):
     params: int
 
 
-class Honest(NamedTuple):
-    """Multiply-adds of one frame at inference, and parameters that can receive a gradient."""
-
-    multiply_adds: int
-    trainable_params: int
-
-
 class _Backbone(NamedTuple):
     """What a backbone contributes; all are counts at 256x128."""
 
@@ -83,8 +76,9 @@ _BACKBONES = {
 }
 
 
-def _part(costs: _Backbone, d: int, tracklets: int, cameras: int) -> Complexity:
+def _part(costs: _Backbone, d: int, size: TrainingSet) -> Complexity:
     """Count what every part adds: its unused classifier, its share of the association graph."""
+    tracklets, cameras = size
     classes = tracklets + 1
     # Per weight 2 (the 1x1 convolution) + 3 (weight decay) + 2 (initialiser); per class 1 (bias)
     # + 5 (softmax). No loss reads these outputs.
@@ -113,9 +107,7 @@ def _global_head(costs: _Backbone, k: int) -> Complexity:
     return Complexity(flops, params + k * (2 * REDUCED * REDUCED + 2 * REDUCED))
 
 
-def published_convention(
-    backbone: str, branch: str, k: int, num_tracklets: int, num_cameras: int
-) -> Complexity:
+def published_convention(backbone: str, branch: str, k: int, size: TrainingSet) -> Complexity:
     """Count one network the way Tables 5 and 6 do, exactly.
 
     The backbone is mobilenet_v1 or resnet50, the branch local (k = 1 is the baseline, DAL) or
@@ -135,7 +127,7 @@ def published_convention(
         )
     costs = _BACKBONES[backbone]
     d = costs.channels if branch == "local" else REDUCED
-    counts = [costs.total(), *[_part(costs, d, num_tracklets, num_cameras)] * k]
+    counts = [costs.total(), *[_part(costs, d, size)] * k]
     return _total([*counts, *[_global_head(costs, k)] * (branch == "global")])
 
 
@@ -151,30 +143,24 @@ def table_row(backbone: str, row: str, dataset: str) -> Complexity:
     known(ROWS, row, "row")
     known(TRAINING_SETS, dataset, "data set")
     size = TRAINING_SETS[dataset]
-    return _total(published_convention(backbone, branch, k, *size) for branch, k in ROWS[row])
+    return _total(published_convention(backbone, branch, k, size) for branch, k in ROWS[row])
 
 
-def as_printed(value: float, digits: int) -> float:
-    """Cut a value to some decimals as Tables 5 and 6 print it: 4.673 to 4.6, it is not rounded."""
-    # Decimal of the shortest text of a float: 4.35 stays 4.35, where 4.35 * 100 is 434.99...
-    return float(Decimal(str(value)).quantize(Decimal(1).scaleb(-digits), rounding=ROUND_DOWN))
+def as_printed(value: float, printed: str) -> float:
+    """Cut a value to the decimals of a printed one, as Tables 5 and 6 do: 4.673 to 4.6 beside 4.5.
 
-
-def printed_row(backbone: str, row: str, dataset: str) -> tuple[float, float]:
-    """FLOPs in G and parameters in M of :func:`table_row`, as the paper prints them.
-
-    Both have one decimal, only the parameters of DAL with MobileNet (Table 6) have two.
+    It is not rounded.
     """
-    count = table_row(backbone, row, dataset)
-    digits = 2 if (row, backbone) == ("DAL", "mobilenet_v1") else 1
-    return as_printed(count.flops / 1e9, 1), as_printed(count.params / 1e6, digits)
+    # Decimal of the shortest text of a float: 4.35 stays 4.35, where 4.35 * 100 is 434.99...
+    return float(Decimal(str(value)).quantize(Decimal(printed), rounding=ROUND_DOWN))
 
 
-def honest_count(network: nn.Module, height: int = 256, width: int = 128) -> Honest:
+def honest_count(network: nn.Module, height: int = 256, width: int = 128) -> Complexity:
     """Count what a network computes for one frame [1, 3, height, width] at inference.
 
-    Convolutions and matrix products are counted (PyTorch's counter gives 2 FLOPs a multiply-add);
-    normalisation, activations and pooling are not. The network is left as it is.
+    Convolutions and matrix products are counted, 2 FLOPs a multiply-add; normalisation, activations
+    and pooling are not. The parameters are those that can receive a gradient. The network is left
+    as it is.
     """
     copied = copy.deepcopy(network).eval()
     like = next(copied.parameters())
@@ -182,7 +168,7 @@ def honest_count(network: nn.Module, height: int = 256, width: int = 128) -> Hon
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         copied(frame)
     trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
-    return Honest(counter.get_total_flops() // 2, trainable)
+    return Complexity(counter.get_total_flops(), trainable)
 
 
 def anchor_bytes(k: int, num_tracklets: int, c: int) -> int:

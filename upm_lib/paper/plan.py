@@ -9,12 +9,13 @@ import logging
 import time
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import attrgetter
 from statistics import median
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -31,24 +32,12 @@ logger = logging.getLogger(__name__)
 
 # What a step's time depends on, beside the device; the parts and the data cost next to nothing.
 cost = attrgetter("backbone", "branch", "freeze", "height", "width", "batch")
+Speeds = dict[tuple[object, ...], tuple[float, str]]  # cost -> seconds a step, where they come from
 # Forward and backward of a frame cost about three times the forward alone.
 PASSES = 3
 # Assumed, not measured: what a large GPU sustains in float32 training, in FLOPs a second. The
 # depthwise convolutions of MobileNetV1 wait for memory most of the time.
 SUSTAINED = {"mobilenet_v1": 2e12, "resnet50": 8e12, "resnet50_slim": 8e12}
-
-
-@dataclass(frozen=True)
-class Task:
-    """A network that has to be trained, or trained further."""
-
-    config: Config
-    done: int  # steps that are safe in a checkpoint
-
-    @property
-    def left(self) -> int:
-        """Steps still to do."""
-        return self.config.steps - self.done
 
 
 @dataclass(frozen=True)
@@ -58,12 +47,12 @@ class Plan:
     bench: Bench
     wanted: tuple[Measurement, ...]
     missing: tuple[Measurement, ...]
-    tasks: tuple[Task, ...]  # every network of the missing measurements, finished ones too
+    networks: dict[Config, int]  # of the missing ones: steps that are safe in a checkpoint
 
     @property
-    def unfinished(self) -> tuple[Task, ...]:
-        """The networks that still have steps to do."""
-        return tuple(task for task in self.tasks if task.left)
+    def left(self) -> dict[Config, int]:
+        """The networks that are not finished, with the steps they still have to do."""
+        return {c: c.steps - done for c, done in self.networks.items() if done < c.steps}
 
 
 def of(bench: Bench, table: str, trials: int | str = 1) -> Plan:
@@ -77,8 +66,8 @@ def of(bench: Bench, table: str, trials: int | str = 1) -> Plan:
         measuring.searched(bench, trial)
     missing = tuple(m for m in wanted if not measuring.find(bench, m))
     configs = dict.fromkeys(config for m in missing for config in m.networks)
-    tasks = tuple(Task(config, networks.steps_done(bench, config)) for config in configs)
-    return Plan(bench, wanted, missing, tasks)
+    made = {config: networks.steps_done(bench, config) for config in configs}
+    return Plan(bench, wanted, missing, made)
 
 
 def run(plan: Plan) -> None:
@@ -86,55 +75,50 @@ def run(plan: Plan) -> None:
 
     It may be stopped at any time; a new plan of the same table then goes on where it ended.
     """
-    left = {task.config: task for task in plan.unfinished}
-    speeds, begun = Speeds(plan.bench), len(plan.tasks) - len(left)
+    left, known = plan.left, speeds(plan)
+    begun = len(plan.networks) - len(left)
     for number, measurement in enumerate(plan.missing):
         for config in measurement.networks:
             if config not in left:
                 continue
             begun += 1
-            rest = seconds_left(plan.bench, [*left.values()], plan.missing[number:], speeds)
-            place = f"network {begun} of {len(plan.tasks)}"
+            rest = seconds_left(plan.bench, left, plan.missing[number:], known)
+            place = f"network {begun} of {len(plan.networks)}"
             print(f"{place}: {name_of(config)}, trial {config.trial}; about {duration(rest)} left")
             networks.find_or_train(plan.bench, config)
             del left[config]
-            speeds.look()
+            known |= finished_speeds(plan.bench)
         measuring.measure(plan.bench, measurement)
 
 
-class Speeds:
-    """Seconds that a training step takes on the bench's device: measured, never looked up.
+def finished_speeds(bench: Bench) -> Speeds:
+    """Return the seconds that a step took in the finished runs of the store, on such a device."""
+    kept: dict[tuple[object, ...], list[float]] = defaultdict(list)
+    here = networks.device_name(bench.device)
+    for file in (runs.store() / "training").glob("*/*/speed.json"):
+        try:
+            config, speed = (
+                from_json(runs.read_json(file.with_name("config.json"))),
+                runs.read_json(file),
+            )
+            if speed["device"] == here:
+                kept[cost(config)].append(speed["seconds"] / speed["steps"])
+        except (UserError, OSError) as error:  # it only makes an estimate better
+            warnings.warn(f"{error}: {file} is removed", Caution, stacklevel=2)
+            runs.remove(file)
+    return {kind: (median(seconds), "finished runs") for kind, seconds in kept.items()}
 
-    From the finished runs in the store that cost the same; without one, a step is timed.
+
+def speeds(plan: Plan) -> Speeds:
+    """Return the seconds that a step of each network of a plan takes: measured, never looked up.
+
+    Where no finished run has cost the same, a step is timed.
     """
-
-    def __init__(self, bench: Bench) -> None:
-        self.bench = bench
-        self.timed: dict[tuple[object, ...], float] = {}
-        self.look()
-
-    def look(self) -> None:
-        """Take note of the runs that this kind of device has finished meanwhile."""
-        self.kept: dict[tuple[object, ...], list[float]] = defaultdict(list)
-        here = networks.device_name(self.bench.device)
-        for file in (runs.store() / "training").glob("*/*/speed.json"):
-            try:
-                config = from_json(runs.read_json(file.with_name("config.json")))
-                speed = runs.read_json(file)
-                if speed["device"] == here:
-                    self.kept[cost(config)].append(speed["seconds"] / speed["steps"])
-            except (UserError, OSError) as error:  # it only makes an estimate better
-                warnings.warn(f"{error}: {file} is removed", Caution, stacklevel=2)
-                runs.remove(file)
-
-    def __call__(self, config: Config) -> tuple[float, str]:
-        """Return seconds a step and where they come from."""
-        kind = cost(config)
-        if kind in self.kept:
-            return median(self.kept[kind]), "finished runs"
-        if kind not in self.timed:
-            self.timed[kind] = timed_step(self.bench, config)
-        return self.timed[kind], "a timed step"
+    known = finished_speeds(plan.bench)
+    for config in plan.networks:
+        if cost(config) not in known:
+            known[cost(config)] = timed_step(plan.bench, config), "a timed step"
+    return known
 
 
 @lru_cache
@@ -161,16 +145,15 @@ def timed_step(bench: Bench, config: Config) -> float:
 
 
 def seconds_left(
-    bench: Bench, tasks: Sequence[Task], missing: Sequence[Measurement], speeds: Speeds
+    bench: Bench, left: dict[Config, int], missing: Iterable[Measurement], known: Speeds
 ) -> float:
-    """Return the estimated seconds of training some networks and of some measurements."""
-    total = sum(task.left * speeds(task.config)[0] for task in tasks)
+    """Return the estimated seconds of the steps left of networks and of some measurements."""
+    total = sum(steps * known[cost(config)][0] for config, steps in left.items())
     for measurement in missing:
         _, probe, gallery = splits.split(bench.dataset, measurement.config.trial)
-        shown = [bench.dataset.tracklets[t] for t in (*probe.tolist(), *gallery.tolist())]
-        frames = sum(len(tracklet.frames) for tracklet in shown)
+        frames = len(bench.frames.of(np.r_[probe, gallery]))
         for config in measurement.networks:
-            total += frames * speeds(config)[0] / config.batch / PASSES
+            total += frames * known[cost(config)][0] / config.batch / PASSES
     return total
 
 
@@ -190,8 +173,8 @@ def checkpoint_bytes(bench: Bench, config: Config) -> int:
     Network, moving average, the optimiser's slots, anchors and history.
     """
     network = _shapes(config.replace(trial=1))
-    state = _bytes(network.state_dict().values())
-    trained = _bytes(p for p in network.parameters() if p.requires_grad)
+    state = sum(tensor.nbytes for tensor in network.state_dict().values())
+    trained = sum(weight.nbytes for weight in network.parameters() if weight.requires_grad)
     slots = 1 if config.optimiser == "sgd" else 2
     state += (state if config.ema else 0) + slots * trained
     tracklets = len(splits.split(bench.dataset, config.trial).train)
@@ -211,19 +194,15 @@ def _shapes(config: Config) -> model.UPMNet:
         return network
 
 
-def _bytes(tensors: Iterable[torch.Tensor]) -> int:
-    return sum(t.numel() * t.element_size() for t in tensors)
-
-
 def size(count: float) -> str:
     """Return a number of bytes as people say it."""
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
-def _takes(plan: Plan, speeds: Speeds) -> tuple[str, str]:
+def _takes(plan: Plan, known: Speeds) -> tuple[str, str]:
     """Say how much time a plan still takes, and how much disk its new networks."""
-    new = [task.config for task in plan.tasks if not task.done]
-    seconds = seconds_left(plan.bench, plan.unfinished, plan.missing, speeds)
+    new = [config for config, done in plan.networks.items() if not done]
+    seconds = seconds_left(plan.bench, plan.left, plan.missing, known)
     return duration(seconds), size(sum(checkpoint_bytes(plan.bench, config) for config in new))
 
 
@@ -238,32 +217,31 @@ def listing(plan: Plan) -> pd.DataFrame:
 
     Columns: trials, how many of them are finished and begun, steps left, estimated time and disk.
     """
-    speeds, lines = Speeds(plan.bench), {}
-    for name in dict.fromkeys(name_of(t.config) for t in plan.tasks):
-        tasks = [t for t in plan.tasks if name_of(t.config) == name]
-        steps = sum(t.left for t in tasks)
+    known, lines = speeds(plan), {}
+    for name in dict.fromkeys(map(name_of, plan.networks)):
+        own = {c: done for c, done in plan.networks.items() if name_of(c) == name}
+        left = [plan.left.get(config, 0) for config in own]
         lines[name] = {
-            "trials": trials_text(sorted({t.config.trial for t in tasks})),
-            "finished": sum(not t.left for t in tasks),
-            "begun": sum(0 < t.done < t.config.steps for t in tasks),
-            "steps left": steps,
-            "time": duration(steps * speeds(tasks[0].config)[0]) if steps else "",
-            "disk": size(sum(checkpoint_bytes(plan.bench, t.config) for t in tasks)),
+            "trials": trials_text(sorted({config.trial for config in own})),
+            "finished": left.count(0),
+            "begun": sum(0 < done < config.steps for config, done in own.items()),
+            "steps left": sum(left),
+            "time": duration(sum(left) * known[cost(next(iter(own)))][0]) if any(left) else "",
+            "disk": size(sum(checkpoint_bytes(plan.bench, config) for config in own)),
         }
     return pd.DataFrame.from_dict(lines, orient="index").rename_axis("network")
 
 
 def summary(plan: Plan) -> list[str]:
     """Return the plan in words: what is left, how long it takes, what to expect of it."""
-    left = plan.unfinished
     done = len(plan.wanted) - len(plan.missing)
     lines = [f"{len(plan.wanted)} measurements, {done} of them done"]
-    if plan.missing:
-        speeds, device = Speeds(plan.bench), networks.device_name(plan.bench.device)
-        seconds, disk = _takes(plan, speeds)
-        source = speeds((left or plan.tasks)[0].config)[1]
+    if plan.networks:
+        known, device = speeds(plan), networks.device_name(plan.bench.device)
+        seconds, disk = _takes(plan, known)
+        _, source = known[cost(next(iter(plan.left or plan.networks)))]
         lines.append(
-            f"{len(left)} networks to train: about {seconds} on this machine's {device} "
+            f"{len(plan.left)} networks to train: about {seconds} on this machine's {device} "
             f"(from {source}) and {disk} of disk"
         )
     return [*lines, *expectation(plan.bench)]
@@ -274,16 +252,16 @@ def overview(bench: Bench, trials: int | str = 1) -> pd.DataFrame:
 
     Columns: measurements, how many of them are done, networks to train, estimated time and disk.
     """
-    speeds, lines = Speeds(bench), {}
+    known, lines = speeds(of(bench, "all", trials)), {}
     for table in (*tables.ACCURACY, "all"):
         job = of(bench, table, trials)
-        seconds, disk = _takes(job, speeds)
+        seconds, disk = _takes(job, known)
         lines[tables.TITLES.get(table, "all of these")] = {
             "measurements": len(job.wanted),
             "done": len(job.wanted) - len(job.missing),
-            "networks to train": len(job.unfinished),
+            "networks to train": len(job.left),
             "time": seconds if job.missing else "",
-            "disk": disk if job.unfinished else "",
+            "disk": disk if job.left else "",
         }
     return pd.DataFrame.from_dict(lines, orient="index")
 
@@ -298,7 +276,7 @@ def expectation(bench: Bench) -> list[str]:
         return []
     config = bench.measurement("fusion", bench.config.trial).config
     network = model.build(config.replace(weights=None, freeze=0))
-    flops = 2 * complexity.honest_count(network, config.height, config.width).multiply_adds
+    flops = complexity.honest_count(network, config.height, config.width).flops
     rate = SUSTAINED[config.backbone]
     seconds = config.steps * config.batch * PASSES * flops / rate
     line = (

@@ -1,9 +1,10 @@
-"""The committed study of the synthetic worlds: baseline, parts and fusion, trial by trial.
+"""The committed study of WARD and the synthetic worlds: baseline, parts and fusion, by trial.
 
 ``data_scripts/study.py`` measured it and wrote ``study.csv`` (one line a measurement) and
-``study.json`` (configs and versions). All of it is synthetic. Differences are paired: two methods
-are compared on the same trial, which has the same people, and then averaged. A table writes mean ±
-standard deviation over the trials; of a single trial it writes the value alone.
+``study.json`` (configs and versions). WARD's people are real, all others synthetic. Differences
+are paired: two methods are compared on the same trial, which has the same people, and then
+averaged. A table writes mean ± standard deviation over the trials; of a single trial it writes the
+value alone.
 """
 
 from collections.abc import Mapping
@@ -12,11 +13,11 @@ from importlib import resources
 from itertools import product
 from typing import Any
 
+import numpy as np
 import pandas as pd
-from scipy import stats
 
 from upm_lib.config import PARTS, UserError, known
-from upm_lib.paper.tables import spread
+from upm_lib.experiments.measuring import mean_interval, spread
 from upm_lib.synthetic.world import WORLDS
 
 Where = Mapping[str, Any]  # column of the study -> its value
@@ -24,6 +25,7 @@ Where = Mapping[str, Any]  # column of the study -> its value
 METHODS: dict[str, Where] = {m: {"method": m} for m in ("untrained", "baseline", "local", "global")}
 METHODS["fusion"] = {"method": "fusion"}
 METHODS["fusion, scaled first"] = {"method": "fusion", "variant": "normalise_branches=True"}
+METRICS = {"Rank-1": "rank1", "Rank-5": "rank5", "Rank-20": "rank20", "mAP": "mAP"}
 # What the clean world was also measured with.
 BACKBONES: dict[str, Where] = {
     "MobileNetV1, ImageNet weights": {"scale": "frozen"},
@@ -49,13 +51,8 @@ def rows(**wanted: Any) -> pd.DataFrame:
     found = _rows()
     for name, value in wanted.items():
         known(found.columns, name, "column of the study")
-        kept = found[found[name] == value]
-        if kept.empty:
-            raise UserError(
-                f"the study has no line with {name} = {value!r} among those asked for: it has "
-                f"{', '.join(map(str, found[name].unique()))}"
-            )
-        found = kept
+        known(found[name].unique(), str(value), f"{name} beside what else is asked of the study")
+        found = found[found[name] == value]
     return found.copy()
 
 
@@ -65,10 +62,20 @@ def trials(metric: str = "rank1", **wanted: Any) -> pd.Series:
     What is not given is the usual: k = 8, no variant, no knob turned. The baseline has one part,
     and the local-aware network of one part is the baseline.
     """
-    usual = {"scale": "frozen", "k": 8, "variant": "", "knob": ""} | wanted
+    return rows(**_usual(wanted)).set_index("trial")[metric].sort_index()
+
+
+def found(metric: str = "rank1", **wanted: Any) -> pd.Series:
+    """Return what :func:`trials` does, or an empty series of a setting that nobody measured."""
+    same = [_rows()[name] == value for name, value in _usual(wanted).items()]
+    return _rows()[np.logical_and.reduce(same)].set_index("trial")[metric].sort_index()
+
+
+def _usual(wanted: Where) -> dict[str, Any]:
+    usual = {"scale": "frozen", "k": 8, "variant": "", "knob": ""} | dict(wanted)
     if usual.get("method") == "baseline" or (usual.get("method"), usual["k"]) == ("local", 1):
         usual |= {"method": "baseline", "k": 1}
-    return rows(**usual).set_index("trial")[metric].sort_index()
+    return usual
 
 
 def difference(first: pd.Series, second: pd.Series) -> dict[str, float]:
@@ -80,9 +87,8 @@ def difference(first: pd.Series, second: pd.Series) -> dict[str, float]:
     if list(first.index) != list(second.index) or len(first) < 2:
         raise UserError("a paired difference needs the same trials on both sides, at least two")
     gap = first - second
-    mean, sd, count = float(gap.mean()), float(gap.std()), len(gap)
-    half = float(stats.t.ppf(0.975, count - 1)) * sd / count**0.5
-    return {"mean": mean, "sd": sd, "trials": count, "low": mean - half, "high": mean + half}
+    mean, low, high = map(float, mean_interval(gap))
+    return {"mean": mean, "sd": float(gap.std()), "trials": len(gap), "low": low, "high": high}
 
 
 def table(
@@ -116,6 +122,27 @@ def comparison(metric: str = "rank1") -> pd.DataFrame:
     return table(worlds, METHODS, metric).rename_axis("method")
 
 
+def people(variant: str = "") -> pd.DataFrame:
+    """Return the main comparison on WARD, real people: mean ± standard deviation over ten trials.
+
+    Columns Rank-1, Rank-5, Rank-20 and mAP in percent, and the paired difference of Rank-1 to the
+    baseline in points with its 95 % interval. The variant "tracklet_pool=max" has the maximum over
+    a tracklet's frames in place of the mean.
+    """
+    lines = {}
+    base = trials(dataset="ward", method="baseline", variant=variant)
+    for name, where in METHODS.items():
+        both = [v for v in (where.get("variant", ""), variant if name != "untrained" else "") if v]
+        setting = {"dataset": "ward", **where, "variant": ", ".join(both)}
+        lines[name] = {
+            title: spread(trials(metric, **setting)) for title, metric in METRICS.items()
+        }
+        gap = difference(trials(**setting), base)
+        apart = "{mean:+.1f} [{low:+.1f}, {high:+.1f}]".format(**gap)
+        lines[name]["over the baseline"] = "" if name == "baseline" else apart
+    return pd.DataFrame.from_dict(lines, orient="index").rename_axis("method")
+
+
 def by_parts(dataset: str) -> pd.DataFrame:
     """Return Rank-1 by k (rows) and method; k = 1 of "local" is the baseline."""
     trained = {name: {"dataset": dataset, **METHODS[name]} for name in list(METHODS)[2:]}
@@ -144,12 +171,15 @@ def gains() -> pd.DataFrame:
 
     Columns: dataset, method, mean, sd, trials, low, high (points; 95 % interval of the mean).
     """
-    lines = []
-    for dataset, name in product(WORLDS, list(METHODS)[2:]):
-        base = trials(dataset=dataset, method="baseline")
-        gap = difference(trials(dataset=dataset, **METHODS[name]), base)
-        lines.append({"dataset": dataset, "method": name, **gap})
-    return pd.DataFrame(lines)
+    return pd.DataFrame(
+        {"dataset": dataset, "method": name, **gain(name, dataset=dataset)}
+        for dataset, name in product(WORLDS, list(METHODS)[2:])
+    )
+
+
+def gain(name: str, **where: Any) -> dict[str, float]:
+    """Return the paired difference of Rank-1 between a line of METHODS and the baseline."""
+    return difference(trials(**METHODS[name], **where), trials(method="baseline", **where))
 
 
 def turned(knob: str) -> pd.DataFrame:
@@ -169,16 +199,13 @@ def turned_gains() -> pd.DataFrame:
     Index: knob and its value; first the clean world. Columns: local, global, fusion, each the mean
     of the paired differences and its 95 % interval, in points, as text.
     """
-    made = {}
+    made: dict[tuple[str, float], dict[str, str]] = {}
     cell = "{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
     clean = rows(dataset="synthetic_clean", scale="frozen")
-    for knob, value in sorted(set(zip(clean["knob"], clean["value"], strict=True))):
-        where = {"dataset": "synthetic_clean", "knob": knob, "value": value}
-        base = trials(method="baseline", **where)
-        made[knob or "none", value] = {
-            method: cell.format(**difference(trials(method=method, **where), base))
-            for method in ("local", "global", "fusion")
-        }
+    settings = sorted(set(zip(clean["knob"], clean["value"], strict=True)))
+    for (knob, value), name in product(settings, ("local", "global", "fusion")):
+        found = gain(name, dataset="synthetic_clean", knob=knob, value=value)
+        made.setdefault((knob or "none", value), {})[name] = cell.format(**found)
     return pd.DataFrame.from_dict(made, orient="index").rename_axis(["knob", "value"])
 
 

@@ -59,9 +59,9 @@ class Row:
     changes: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def label(self) -> str:
-        """The name with the backbone, for tables that have several."""
-        return f"{self.name}, {BACKBONE_NAMES.get(self.backbone, 'supervised')}"
+    def key(self) -> tuple[str, str]:
+        """The name with that of the backbone, as in :func:`printed`."""
+        return self.name, BACKBONE_NAMES.get(self.backbone, "supervised")
 
     def is_of(self, bench: Bench) -> bool:
         """Whether the row can be measured on the bench; all but ResNet50 count as MobileNet."""
@@ -136,16 +136,16 @@ def accuracy(table: str, bench: Bench, trials: int | str = 1) -> pd.DataFrame:
     standard errors of the measured mean; the number of trials.
     """
     compared = not incomparable(bench, table)
-    lines = {}
+    lines, cells = {}, _published(table, bench.config.dataset)
     for row in rows(table):
         records = found(bench, row, trials)
-        line = _published(table, row, bench.config.dataset) | _measured(bench, row, records)
+        line = cells.get(row.key, {}) | _measured(bench, row, records)
         if compared:
             name = COUNTERPART[bench.config.dataset]
             cell = published.value(int(table), row.name, row.backbone, name, "rank1")
             line["difference", ""], line["within 2 SE", ""] = difference(cell, records)
         line["trials", ""] = str(len(records)) if row.is_of(bench) else ""
-        lines[row.label if table in ("1", "2") else row.name] = line
+        lines[", ".join(row.key) if table in ("1", "2") else row.name] = line
     return pd.DataFrame.from_dict(lines, orient="index").rename_axis("row")
 
 
@@ -168,24 +168,23 @@ def single_parts(bench: Bench, trials: int | str = 1) -> pd.DataFrame:
         made = [bench.network(method, trial) for trial in trial_numbers(trials)]
         done = [c.trial for c in made if networks.steps_done(bench, c) == c.steps]
         alone = pd.DataFrame([analysis.part_rank1(bench, method, trial) for trial in done])
-        columns[method] = [spread(alone[part]) for part in alone] or [NOT_RUN] * bench.config.k
+        columns[method] = [measuring.spread(alone[part]) for part in alone] or [
+            NOT_RUN
+        ] * bench.config.k
     return pd.DataFrame(columns, index=range(1, bench.config.k + 1)).rename_axis("part")
 
 
-def _published(table: str, row: Row, dataset: str) -> dict[tuple[str, str], str]:
+def _published(table: str, dataset: str) -> dict[tuple[str, str], dict[tuple[str, str], str]]:
+    """Return the cells beside ours by row: of the counterpart, or Rank-1 of the paper's three."""
     if table == "beyond":
         return {}
-    key = (int(table), row.name, row.backbone)
+    # A table may print 100 beside 100.0; here all have a decimal, as what is measured.
+    cells = printed(table).fillna(Absent.NOT_IN_PAPER.value).replace("100", "100.0")
     if name := COUNTERPART.get(dataset):
-        metrics = ["rank1", "rank5", "rank20", *["mAP"] * (name == "DukeMTMC-VideoReID")]
-        top = f"published, {name}"
-        return {(top, METRIC_NAMES[m]): _cell(published.value(*key, name, m)) for m in metrics}
-    ranks = {name: published.value(*key, name, "rank1") for name in published.DATASETS}
-    return {("published, Rank-1", name): _cell(value) for name, value in ranks.items()}
-
-
-def _cell(value: float | Absent) -> str:
-    return value.value if isinstance(value, Absent) else f"{value:.1f}"
+        beside = cells[[name]].rename(columns={name: f"published, {name}"}, level=0)
+    else:
+        beside = pd.concat({"published, Rank-1": cells.xs("Rank-1", axis=1, level=1)}, axis=1)
+    return beside.to_dict("index")
 
 
 def _measured(bench: Bench, row: Row, records: pd.DataFrame) -> dict[tuple[str, str], str]:
@@ -194,15 +193,9 @@ def _measured(bench: Bench, row: Row, records: pd.DataFrame) -> dict[tuple[str, 
     if records.empty:
         cells = [NOT_RUN if row.is_of(bench) else "", *[""] * (len(metrics) - 1)]
     else:
-        cells = [spread(records[metric]) for metric in metrics]
+        cells = [measuring.spread(records[metric]) for metric in metrics]
     top = f"measured, {bench.config.dataset}, {bench.config.backbone}"
     return {(top, METRIC_NAMES[m]): cell for m, cell in zip(metrics, cells, strict=True)}
-
-
-def spread(values: "pd.Series[float]", digits: int = 1) -> str:
-    """Return the mean and, of several values, the standard deviation as text."""
-    several = f" ± {values.std():.{digits}f}" if len(values) > 1 else ""
-    return f"{values.mean():.{digits}f}{several}"
 
 
 def incomparable(bench: Bench, table: str = "2") -> str:
@@ -287,15 +280,15 @@ def gains(bench: Bench, trials: int | str = 1) -> pd.DataFrame:
     Columns method, dataset, gain (points; NaN where not run) and kind, for
     :func:`upm_lib.pictures.charts.gain`.
     """
-    ours = [row for row in rows("2") if row.is_of(bench)]
-    measured = {row.method: _mean(bench, row, trials) for row in ours}
+    base, *ours = [row for row in rows("2") if row.is_of(bench)]
     own, name = bench.config.dataset, COUNTERPART.get(bench.config.dataset, "PRID2011")
-    lines = [(m, own, mean - measured["baseline"], _kind(bench)) for m, mean in measured.items()]
+    lines = []
     for row in ours:
-        gain = _number(row.name, row.backbone, name) - _number("baseline", row.backbone, name)
-        lines.append((row.method, f"{name}, {BACKBONE_NAMES[row.backbone]}", gain, "published"))
-    table = pd.DataFrame(lines, columns=["method", "dataset", "gain", "kind"])
-    return table[table["method"] != "baseline"]
+        measured = _mean(bench, row, trials) - _mean(bench, base, trials)
+        printed = _number(row, name) - _number(base, name)
+        lines.append((row.method, own, measured, _kind(bench)))
+        lines.append((row.method, f"{name}, {row.key[1]}", printed, "published"))
+    return pd.DataFrame(lines, columns=["method", "dataset", "gain", "kind"])
 
 
 def by_parts(bench: Bench, trials: int | str = 1) -> pd.DataFrame:
@@ -311,7 +304,7 @@ def by_parts(bench: Bench, trials: int | str = 1) -> pd.DataFrame:
         if row.method == "local"
     ]
     for name in published.DATASETS:
-        local, base = (_number(row, "mobilenet_v1", name) for row in ("local", "baseline"))
+        local, base = (_number(Row(n, "mobilenet_v1"), name) for n in ("local", "baseline"))
         found.append((name, PAPER_K, local / base, "published"))
     table = pd.DataFrame(found, columns=["dataset", "k", "change", "kind"])
     return table.assign(change=100 * (table["change"] - 1))
@@ -326,8 +319,8 @@ def _mean(bench: Bench, row: Row, trials: int | str) -> float:
     return float("nan") if records.empty else float(records["rank1"].mean())
 
 
-def _number(row: str, backbone: str, dataset: str) -> float:
-    value = published.value(2, row, backbone, dataset, "rank1")
+def _number(row: Row, dataset: str) -> float:
+    value = published.value(2, row.name, row.backbone, dataset, "rank1")
     assert isinstance(value, float), "Table 2 has no empty cell"
     return value
 
@@ -343,13 +336,14 @@ def counts(table: str) -> pd.DataFrame:
     cells = cells[cells["row"].isin(complexity.ROWS)]
     lines = {}
     for (dataset, row, backbone), own in cells.groupby(["dataset", "row", "backbone"], sort=False):
-        as_printed = own.set_index("metric")["value"]
-        flops, params = complexity.printed_row(backbone, row, dataset)
+        printed = own.set_index("metric")["printed"]
+        count = complexity.table_row(backbone, row, dataset)
+        flops, params = printed["flops_G"], printed["params_M"]
         lines[dataset, row, BACKBONE_NAMES[backbone]] = {
-            "FLOPs (G), printed": as_printed["flops_G"],
-            "FLOPs (G), convention": flops,
-            "params (M), printed": as_printed["params_M"],
-            "params (M), convention": params,
+            "FLOPs (G), printed": float(flops),
+            "FLOPs (G), convention": complexity.as_printed(count.flops / 1e9, flops),
+            "params (M), printed": float(params),
+            "params (M), convention": complexity.as_printed(count.params / 1e6, params),
             **_honest(backbone, row, dataset),
         }
     index = ["data set", "row", "backbone"]
@@ -361,14 +355,14 @@ def _honest(backbone: str, row: str, dataset: str) -> dict[str, float]:
     networks = [(k, *_network_count(backbone, branch, k)) for branch, k in complexity.ROWS[row]]
     anchors = sum(complexity.anchor_bytes(k, tracklets, dim) for k, _, dim in networks)
     return {
-        "multiply-adds (G)": round(sum(c.multiply_adds for _, c, _ in networks) / 1e9, 2),
-        "trainable (M)": round(sum(c.trainable_params for _, c, _ in networks) / 1e6, 2),
+        "multiply-adds (G)": round(sum(count.flops for _, count, _ in networks) / 2e9, 2),
+        "trainable (M)": round(sum(count.params for _, count, _ in networks) / 1e6, 2),
         "anchors (MB)": round(anchors / 1e6, 2),
     }
 
 
 @lru_cache
-def _network_count(backbone: str, branch: str, k: int) -> tuple[complexity.Honest, int]:
+def _network_count(backbone: str, branch: str, k: int) -> tuple[complexity.Complexity, int]:
     # The paper's ResNet50 is slim's arrangement, which costs less than torchvision's.
     backbone = "resnet50_slim" if backbone == "resnet50" else backbone
     network = model.build(Config().replace(backbone=backbone, branch=branch, k=k))

@@ -47,24 +47,18 @@ class Picture(Figure):
     def __repr__(self) -> str:
         return f"<Picture: {self.alt.strip()}>"
 
-    def _repr_png_(self) -> tuple[bytes, dict[str, str]] | None:
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, bytes], dict[str, dict[str, str]]]:
+        """Return its bytes and what is told of them, each under the mime type of the picture."""
+        drawn, shown = io.BytesIO(), io.BytesIO()
+        self.savefig(drawn, format="png")
+        pixels = Image.open(drawn).convert("RGB")
         if self.photographic:
-            return None
-        few = self._pixels().quantize(128, dither=Image.Dither.NONE)  # a third of the bytes
-        return self._file(few, "png", optimize=True)
-
-    def _repr_jpeg_(self) -> tuple[bytes, dict[str, str]] | None:
-        return self._file(self._pixels(), "jpeg", quality=88) if self.photographic else None
-
-    def _pixels(self) -> Image.Image:
-        buffer = io.BytesIO()
-        self.savefig(buffer, format="png")
-        return Image.open(buffer).convert("RGB")
-
-    def _file(self, image: Image.Image, kind: str, **options: Any) -> tuple[bytes, dict[str, str]]:
-        buffer = io.BytesIO()
-        image.save(buffer, kind, **options)
-        return buffer.getvalue(), {"alt": self.alt.strip()}
+            pixels.save(shown, "jpeg", quality=88)
+        else:  # with 128 colours a third of the bytes
+            few = pixels.quantize(128, dither=Image.Dither.NONE)
+            few.save(shown, "png", optimize=True)
+        mime = "image/jpeg" if self.photographic else "image/png"
+        return {mime: shown.getvalue()}, {mime: {"alt": self.alt.strip()}}
 
 
 def save(fig: Figure, name: str, folder: Path | None) -> Path | None:
@@ -116,15 +110,14 @@ def plain(text: str) -> str:
     return text.encode(errors="backslashreplace").decode().replace("$", r"\$")
 
 
-def methods_in(found: Iterable[str]) -> list[str]:
-    """Return the methods found, known ones first and in the order of METHOD_NAMES."""
-    found = list(dict.fromkeys(found))
-    return [m for m in METHOD_NAMES if m in found] + [m for m in found if m not in METHOD_NAMES]
+def methods_in(found: Iterable[str]) -> dict[str, Style]:
+    """Return colour and label of each method found, in the order of METHOD_NAMES.
 
-
-def look_of(method: str) -> Style:
-    """Return colour and label of a method; an unknown one is dark grey under its own name."""
-    return {"color": COLOURS.get(method, "#555555"), "label": METHOD_NAMES.get(method, method)}
+    Unknown ones come last, dark grey and under their own name.
+    """
+    found = dict.fromkeys(found)
+    names = [m for m in METHOD_NAMES if m in found] + [m for m in found if m not in METHOD_NAMES]
+    return {m: {"color": COLOURS.get(m, "#555555"), "label": METHOD_NAMES.get(m, m)} for m in names}
 
 
 def cameras_in(found: Iterable[Any]) -> dict[Any, Style]:

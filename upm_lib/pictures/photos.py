@@ -8,19 +8,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.patches import Patch, Rectangle
 
 from upm_lib.config import PARTS
-from upm_lib.pictures.canvas import (
-    CORRECT,
-    WIDTH,
-    WRONG,
-    Picture,
-    Style,
-    board,
-    look_of,
-    methods_in,
-    plain,
-    put,
-    say,
-)
+from upm_lib.pictures import canvas
+from upm_lib.pictures.canvas import Picture, Style, board, plain, put, say
 
 Images = Sequence[np.ndarray]
 Rows = Mapping[str, Sequence[Sequence[Any]]]  # method -> probe -> rank -> value
@@ -30,10 +19,10 @@ def contact_sheet(
     tracklets: Images, labels: Sequence[str], *, per_row: int = 2, frames: int = 8, title: str = ""
 ) -> Picture:
     """Draw tracklets, each uint8 RGB [T, H, W, 3], as labelled strips of a few frames."""
-    strip = (WIDTH - 0.15 * (per_row + 1)) / per_row
+    strip = (canvas.WIDTH - 0.15 * (per_row + 1)) / per_row
     w = min(0.8, strip / frames)
     h = w * tracklets[0].shape[1] / tracklets[0].shape[2]
-    with board(WIDTH, -(-len(tracklets) // per_row) * (h + 0.28) + 0.05, title) as (fig, ax):
+    with board(canvas.WIDTH, -(-len(tracklets) // per_row) * (h + 0.28) + 0.05, title) as (fig, ax):
         fig.photographic = True
         fig.alt = f"{len(tracklets)} tracklets as strips of frames: {', '.join(labels)}."
         for n, (tracklet, label) in enumerate(zip(tracklets, labels, strict=True)):
@@ -45,13 +34,15 @@ def contact_sheet(
     return fig
 
 
-def stripes(frame: np.ndarray, ks: Sequence[int] = PARTS) -> Picture:
+def stripes(frame: np.ndarray) -> Picture:
     """Cut one frame, uint8 RGB [H, W, 3], into k equal numbered stripes for each k (Eq. 1)."""
     h, w, gap = 2.6, 2.6 * frame.shape[1] / frame.shape[0], 0.035
-    with board(len(ks) * (w + 0.4) + 0.15, h + 0.35) as (fig, ax):
+    with board(len(PARTS) * (w + 0.4) + 0.15, h + 0.35) as (fig, ax):
         fig.photographic = True
-        fig.alt = f"One frame cut into equal horizontal stripes, for k = {', '.join(map(str, ks))}."
-        for n, k in enumerate(ks):
+        fig.alt = (
+            f"One frame cut into equal horizontal stripes, for k = {', '.join(map(str, PARTS))}."
+        )
+        for n, k in enumerate(PARTS):
             x, edges = n * (w + 0.4) + 0.4, np.linspace(0, len(frame), k + 1).round().astype(int)
             say(ax, x + w / 2, 0.13, f"$k = {k}$", fontsize=9)
             tall = (h - gap * (k - 1)) / k
@@ -67,9 +58,9 @@ def ranked_lists(
     probes: Images, galleries: Rows, correct: Rows, *, distances: Rows | None = None
 ) -> Picture:
     """Draw each probe [H, W, 3] and, by method, its first gallery images, as in Fig. 7."""
-    methods = methods_in(galleries)
-    top = max(len(images) for method in methods for images in galleries[method])
-    w = min(0.62, (WIDTH - 0.2 - 0.2 * len(methods)) / (1 + top * len(methods)))
+    methods = canvas.methods_in(galleries)
+    top = max(len(images) for lists in galleries.values() for images in lists)
+    w = min(0.62, (canvas.WIDTH - 0.2 - 0.2 * len(methods)) / (1 + top * len(methods)))
     h = w * probes[0].shape[0] / probes[0].shape[1]
     row, block, size = h + (0.2 if distances else 0.06), top * w + 0.2, (w - 0.08, h - 0.08)
     with board(0.2 + w + len(methods) * block, 0.55 + len(probes) * row) as (fig, ax):
@@ -79,19 +70,20 @@ def ranked_lists(
         for p, probe in enumerate(probes):
             y = 0.3 + p * row
             put(ax, probe, 0.1, y, *size)
-            for m, method in enumerate(methods):
+            for m, (method, look) in enumerate(methods.items()):
                 hits = (n for n, ok in enumerate(correct[method][p], 1) if ok)
-                shown = f"Probe {p + 1}, {look_of(method)['label']}"
-                fig.alt += f"{shown}: first correct one {next(hits, 'none')}. "
+                fig.alt += f"Probe {p + 1}, {look['label']}: "
+                fig.alt += f"first correct one {next(hits, 'none')}. "
                 left = 0.3 + w + m * block
-                say(ax, left, 0.15, look_of(method)["label"] if p == 0 else "", ha="left")
+                say(ax, left, 0.15, look["label"] if p == 0 else "", ha="left")
                 for r, image in enumerate(galleries[method][p]):
-                    x, style = left + r * w, CORRECT if correct[method][p][r] else WRONG
+                    style = canvas.CORRECT if correct[method][p][r] else canvas.WRONG
+                    x = left + r * w
                     put(ax, image, x, y, *size)
                     ax.add_patch(Rectangle((x, y), *size, fill=False, lw=2.2, **style))
                     if distances:
                         say(ax, x + size[0] / 2, y + h + 0.03, f"{distances[method][p][r]:.2f}")
-        handles = [Patch(fill=False, lw=2, **style) for style in (CORRECT, WRONG)]
+        handles = [Patch(fill=False, lw=2, **style) for style in (canvas.CORRECT, canvas.WRONG)]
         ax.legend(handles=handles, loc="lower center", ncols=2, borderaxespad=0.1)
     return fig
 
@@ -117,31 +109,26 @@ def best_matches(
 
 def activation_maps(frames: np.ndarray, maps: Mapping[str, np.ndarray]) -> Picture:
     """Draw frames [n, H, W, 3] and, by method, maps [n, h, w] in 0..1 over them (cf. Fig. 8)."""
-    methods, left = methods_in(maps), 1.2
-    w = min(0.65, (WIDTH - left - 0.7) / len(frames))
+    labels = {method: look["label"] for method, look in canvas.methods_in(maps).items()}
+    left, grey = 1.2, np.repeat(frames.mean(-1, keepdims=True).astype(np.uint8), 3, -1)
+    w = min(0.65, (canvas.WIDTH - left - 0.7) / len(frames))
     h = w * frames.shape[1] / frames.shape[2]
-    width, height = left + len(frames) * w + 0.7, (1 + len(methods)) * h + 0.05
-    heat: Style = {
-        "cmap": "inferno",
-        "vmin": 0,
-        "vmax": 1,
-        "alpha": 0.5,
-        "interpolation": "bilinear",
-    }
-    with board(width, height) as (fig, ax):
+    width, tall = left + len(frames) * w + 0.7, len(maps) * h
+    heat: Style = dict(cmap="inferno", vmin=0, vmax=1, alpha=0.5, interpolation="bilinear")
+    with board(width, h + tall + 0.05) as (fig, ax):
         fig.photographic = True
-        names = "; ".join(look_of(method)["label"].replace("\n", " ") for method in methods)
+        names = "; ".join(label.replace("\n", " ") for label in labels.values())
         fig.alt = f"Activation maps over {len(frames)} frames, a row each: {names}."
-        for row, method in enumerate(["frames", *methods]):
-            say(ax, left - 0.1, (row + 0.5) * h, look_of(method)["label"], ha="right")
-            for n, frame in enumerate(frames):
-                place = (left + n * w, row * h + 0.02, w - 0.04, h - 0.04)
-                grey = np.repeat(frame.mean(-1, keepdims=True).astype(np.uint8), 3, -1)
-                put(ax, grey if row else frame, *place)
-                if row:
-                    put(ax, maps[method][n], *place, **heat)
-        high, tall = fig.get_figheight(), h * len(methods) - 0.04
-        bar = fig.add_axes((1 - 0.6 / width, 0.07 / high, 0.12 / width, tall / high))
+        for row, label in enumerate(["frames", *labels.values()]):
+            say(ax, left - 0.1, (row + 0.5) * h, label, ha="right")
+        for n, frame in enumerate(frames):
+            x, size = left + n * w, (w - 0.04, h - 0.04)
+            put(ax, frame, x, 0.02, *size)
+            for row, method in enumerate(labels, 1):
+                put(ax, grey[n], x, row * h + 0.02, *size)
+                put(ax, maps[method][n], x, row * h + 0.02, *size, **heat)
+        high = fig.get_figheight()
+        bar = fig.add_axes((1 - 0.6 / width, 0.07 / high, 0.12 / width, (tall - 0.04) / high))
         fig.colorbar(ScalarMappable(cmap="inferno"), cax=bar, ticks=[0, 0.5, 1])
         say(ax, width - 0.66, h - 0.1, "activation", ha="left")
     return fig
@@ -155,15 +142,15 @@ def lookalikes(
 ) -> Picture:
     """Draw labelled pairs of frames [H, W, 3], the alike one of k parts framed (cf. Fig. 2)."""
     h, w, per_row = 1.5, 0.75, 4
-    with board(WIDTH, -(-len(pairs) // per_row) * (h + 0.4) + 0.1) as (fig, ax):
+    with board(canvas.WIDTH, -(-len(pairs) // per_row) * (h + 0.4) + 0.1) as (fig, ax):
         fig.photographic = True
         fig.alt = "Pairs of different people with one part alike. "
         for n, (pair, part, label) in enumerate(zip(pairs, parts, labels, strict=True)):
             x, y = 0.08 + n % per_row * 1.74, 0.06 + n // per_row * (h + 0.4)
-            for j, image in enumerate(pair):
-                put(ax, image, x + j * (w + 0.06), y, w, h)
-                place = (x + j * (w + 0.06), y + (part - 1) * h / k)
-                ax.add_patch(Rectangle(place, w, h / k, fill=False, lw=2.2, ec="#F0E442"))
+            for image, left in zip(pair, (x, x + w + 0.06), strict=True):
+                put(ax, image, left, y, w, h)
+                stripe = (left, y + (part - 1) * h / k), w, h / k
+                ax.add_patch(Rectangle(*stripe, fill=False, lw=2.2, ec="#F0E442"))
             say(ax, x + w + 0.03, y + h + 0.15, f"part {part}: {label}")
             fig.alt += f"Part {part}: {label}. "
     return fig

@@ -11,19 +11,8 @@ from matplotlib.patches import Circle
 from numpy.typing import ArrayLike
 from scipy.optimize import isotonic_regression
 
-from upm_lib.pictures.canvas import (
-    COLOURS,
-    CORRECT,
-    WIDTH,
-    WRONG,
-    Picture,
-    Style,
-    board,
-    cameras_in,
-    legend_below,
-    panels,
-    say,
-)
+from upm_lib.pictures import canvas
+from upm_lib.pictures.canvas import Picture, Style, board, panels, say
 
 _FRAMES: Style = {"s": 45, "c": "k", "marker": "x", "label": "feature of a frame"}
 
@@ -60,13 +49,13 @@ def _degrees(places: ArrayLike) -> list[str]:
 
 def toy_world(*scenes: Scene, titles: Sequence[str] = ("",)) -> Picture:
     """Draw one scene, or two or three side by side, each under its title."""
-    width = 4.4 if len(scenes) == 1 else WIDTH
+    width = 4.4 if len(scenes) == 1 else canvas.WIDTH
     with panels(width, 3.0 + 1.2 / len(scenes), len(scenes)) as (fig, axes):
         for ax, scene, title in zip(axes, scenes, titles, strict=True):
             _plane(ax, title)
             _draw_scene(ax, scene)
             fig.alt += f"{title or 'Toy world'}: {scene}. "
-        legend_below(fig)
+        canvas.legend_below(fig)
     return fig
 
 
@@ -79,7 +68,7 @@ def _plane(ax: Axes, title: str) -> None:
 
 
 def _draw_scene(ax: Axes, scene: Scene) -> None:
-    looks, edge = cameras_in(scene.cameras), Style(ec="black", lw=0.8)
+    looks, edge = canvas.cameras_in(scene.cameras), Style(ec="black", lw=0.8)
     for name, look in looks.items():
         ax.scatter([], [], s=50, label=f"camera {name}", **(edge | look))
     rows = zip(np.asarray(scene.anchors), scene.cameras, scene.labels, strict=True)
@@ -125,8 +114,8 @@ def anchor_paths(paths: Mapping[str, ArrayLike], features: ArrayLike) -> Picture
     walks, pulling = {name: np.asarray(p) for name, p in paths.items()}, np.asarray(features)
     seen = np.concatenate([pulling, [[0, 0]], *walks.values()])
     (left, low), (right, high) = seen.min(0) - 0.15, seen.max(0) + 0.15
-    dot = {"s": 40, "color": COLOURS["A"], "ec": "black", "lw": 0.8, "zorder": 3}
-    with panels(WIDTH, 2.6, len(paths)) as (fig, axes):
+    dot = {"s": 40, "color": canvas.COLOURS["A"], "ec": "black", "lw": 0.8, "zorder": 3}
+    with panels(canvas.WIDTH, 2.6, len(paths)) as (fig, axes):
         for ax, (title, path) in zip(axes, walks.items(), strict=True):
             _plane(ax, title)
             ax.set(xlim=(left, right), ylim=(low, high), adjustable="box")
@@ -137,7 +126,7 @@ def anchor_paths(paths: Mapping[str, ArrayLike], features: ArrayLike) -> Picture
                     _bent_arrow(ax, start, end, str(step))
             places = "; ".join(f"({x:.2f}, {y:.2f})" for x, y in path)
             fig.alt += f"{title}: the anchor goes through {places}. "
-        legend_below(fig)
+        canvas.legend_below(fig)
     return fig
 
 
@@ -152,8 +141,8 @@ def part_worlds(
     k, names, found = len(match), np.asarray(people), match >= 0
     correct = (names[match.clip(0)] == names) & found
     columns, (x, y) = min(k, 2), np.moveaxis(np.asarray(anchors), -1, 0)
-    width, degrees = (WIDTH - 0.3) / columns - 0.3, np.degrees(np.arctan2(y, x))
-    with board(WIDTH, 0.15 + 1.05 * (-(-k // columns)) + 0.3) as (fig, ax):
+    width, degrees = (canvas.WIDTH - 0.3) / columns - 0.3, np.degrees(np.arctan2(y, x))
+    with board(canvas.WIDTH, 0.15 + 1.05 * (-(-k // columns)) + 0.3) as (fig, ax):
         pairs = f"{correct.sum() // 2} of the {found.sum() // 2} cyclic pairs of all parts"
         fig.alt = f"k = {k}: {pairs} are correct."
         for i in range(k):
@@ -163,9 +152,9 @@ def part_worlds(
             for row in (top + 0.32, top + 0.77):
                 ax.plot([left, left + width], [row, row], color="0.85", lw=1, zorder=0)
             _strip(ax, left + width * (1 - degrees[i] / 180), top, cameras, names, match[i])
-        for name, look in cameras_in(cameras).items():
+        for name, look in canvas.cameras_in(cameras).items():
             ax.plot([], [], lw=0, mec="black", label=f"camera {name}", **look)
-        for kind in (CORRECT, WRONG):
+        for kind in (canvas.CORRECT, canvas.WRONG):
             ax.plot([], [], color=kind["ec"], ls=kind["ls"], label=f"{kind['label']} pair")
         ax.legend(loc="lower center", ncols=4, borderaxespad=0.1)
     return fig
@@ -180,12 +169,12 @@ def _strip(
     match: np.ndarray,
 ) -> None:
     """Draw one part: its anchors at x, a line a camera, and the pairs between the lines."""
-    looks = cameras_in(cameras)
+    looks = canvas.cameras_in(cameras)
     height = {name: top + 0.32 + 0.45 * row for row, name in enumerate(looks)}
     y = [height[camera] for camera in cameras]
     for j, other in enumerate(match):
         if j < other:
-            kind = CORRECT if people[j] == people[other] else WRONG
+            kind = canvas.CORRECT if people[j] == people[other] else canvas.WRONG
             ends = [x[j], x[other]], [y[j], y[other]]
             ax.plot(*ends, zorder=1, color=kind["ec"], ls=kind["ls"], lw=1.8)
     for row, (camera, look) in enumerate(looks.items()):
@@ -215,7 +204,7 @@ def hinge(margin: float, examples: Mapping[str, float] | None = None) -> Picture
         fig.alt = f"The hinge is zero up to a difference of -{margin:g} and rises with slope 1."
         for name, at in (examples or {}).items():
             value = max(at + margin, 0)
-            ax.scatter(at, value, s=36, color=COLOURS["B"], zorder=3)
+            ax.scatter(at, value, s=36, color=canvas.COLOURS["B"], zorder=3)
             ax.annotate(name, (at, value), (-7, 2), ha="right", textcoords="offset points")
             fig.alt += f" {name}: difference {at:.1f}, loss {value:.1f}."
         ax.set(xlabel="$d^+ - d^-$ (own minus the one to beat)", ylabel="loss", xlim=(-1, 1))

@@ -75,10 +75,7 @@ def region_shares(
     Maps are [n, h, w] of 0 and above; regions [n, h, w] are integers from 0 to count - 1.
     """
     inside = regions[..., None] == np.arange(count)
-    on_region = np.einsum("nhw,nhwr->nr", maps.astype(np.float64), inside)
-    total = on_region.sum(1, keepdims=True)
-    share = np.divide(on_region, total, out=np.full_like(on_region, np.nan), where=total > 0)
-    return share, inside.mean((1, 2))
+    return np.einsum("nhw,nhwr->nr", _shares(maps), inside), inside.mean((1, 2))
 
 
 def breadth(maps: np.ndarray) -> np.ndarray:
@@ -87,7 +84,10 @@ def breadth(maps: np.ndarray) -> np.ndarray:
     A map that is even on one part of the picture and zero elsewhere has the area of that part: 1
     if it is even everywhere. NaN for a map that is all zero.
     """
-    flat = maps.reshape(len(maps), -1).astype(np.float64)
-    total = flat.sum(1, keepdims=True)
-    p = np.divide(flat, total, out=np.full_like(flat, np.nan), where=total > 0)
-    return np.exp(special.entr(p).sum(1)) / flat.shape[1]
+    return np.exp(special.entr(_shares(maps)).sum((1, 2))) / maps[0].size
+
+
+def _shares(maps: np.ndarray) -> np.ndarray:
+    """Scale maps [n, h, w] to a sum of 1; NaN for a map that is all zero."""
+    total = maps.sum((1, 2), np.float64, keepdims=True)
+    return np.divide(maps, total, out=np.full(maps.shape, np.nan), where=total > 0)

@@ -14,12 +14,20 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
 # Queries whose distances are held at a time: 256 bytes for each gallery item, far less than its
 # feature. Fewer make the matrix product slower (by a tenth with 32), more do not make it faster.
 BLOCK = 64
+
+
+class Labels(NamedTuple):
+    """Who vectors are of, and which camera saw them: identities [n], cameras [n] or None."""
+
+    person: np.ndarray
+    camera: np.ndarray | None = None
 
 
 class Ranking(NamedTuple):
@@ -66,19 +74,13 @@ def distances(query: Tensor, gallery: Tensor) -> Tensor:
     return (2 - 2 * query @ gallery.T).clamp_min(0).sqrt()
 
 
-def rank(
-    query: Tensor,
-    gallery: Tensor,
-    query_person: np.ndarray,
-    gallery_person: np.ndarray,
-    query_camera: np.ndarray | None = None,
-    gallery_camera: np.ndarray | None = None,
-) -> Ranking:
+def rank(query: Tensor, gallery: Tensor, asked: Labels, kept: Labels) -> Ranking:
     """Rank the gallery for each query; copies of a vector rank in the order of the gallery.
 
-    Features are unit vectors [Q, D] and [G, D], both float32 or both float64; identities are [Q]
-    and [G], and -1 in the gallery is junk: neither a match nor a mistake. With cameras [Q] and [G]
-    the same identity in the same camera is junk too (section 4.1, DukeMTMC-VideoReID and MARS).
+    Features are unit vectors [Q, D] and [G, D], both float32 or both float64, labelled by ``asked``
+    and ``kept``. The identity -1 in the gallery is junk: neither a match nor a mistake. With
+    cameras the same identity in the same camera is junk too (section 4.1, DukeMTMC-VideoReID and
+    MARS).
 
     Beside the features it holds ``BLOCK`` queries, their distances, and the ranks.
     Raises ValueError if a feature is not finite.
@@ -86,32 +88,26 @@ def rank(
     for name, features in (("query", query), ("gallery", gallery)):
         if features.numel() and not torch.stack(features.aminmax()).isfinite().all():
             raise ValueError(f"{name} features hold numbers that are not finite")
-    people_and_cameras = (query_person, gallery_person, query_camera, gallery_camera)
-    return Ranking(rank_scores(_scores(query, gallery), *people_and_cameras), len(gallery))
+    return Ranking(rank_scores(_scores(query, gallery), asked, kept), len(gallery))
 
 
-def rank_scores(
-    blocks: Iterable[np.ndarray],
-    query_person: np.ndarray,
-    gallery_person: np.ndarray,
-    query_camera: np.ndarray | None = None,
-    gallery_camera: np.ndarray | None = None,
-) -> list[np.ndarray]:
+def rank_scores(blocks: Iterable[np.ndarray], asked: Labels, kept: Labels) -> list[np.ndarray]:
     """Ranks of the true matches of each query, from distances; all else is as in :func:`rank`.
 
     Blocks are the distances of the first, the next, ... queries [q, G], smaller is better; the
     entries of junk are overwritten with infinity.
     """
-    junk = np.flatnonzero(gallery_person == -1)
-    matches = _same_person(query_person, gallery_person)
+    nobody = np.empty(0, np.int64)
+    places_of = pd.Series(kept.person).groupby(kept.person).indices  # ascending
+    junk = places_of.pop(-1, nobody)
     ranks: list[np.ndarray] = []
     for block in blocks:
         block[:, junk] = np.inf
         for score in block:
             row = len(ranks)
-            places = matches[row]
-            if query_camera is not None and gallery_camera is not None:
-                same_camera = gallery_camera[places] == query_camera[row]
+            places = places_of.get(asked.person[row], nobody)
+            if asked.camera is not None and kept.camera is not None:
+                same_camera = kept.camera[places] == asked.camera[row]
                 score[places[same_camera]] = np.inf
                 places = places[~same_camera]
             ranks.append(_count(score, places))
@@ -154,54 +150,34 @@ def _copies(vectors: Tensor) -> tuple[Tensor, Tensor]:
     return copy, first
 
 
-def _same_person(query_person: np.ndarray, gallery_person: np.ndarray) -> list[np.ndarray]:
-    """Places of each query's person in the gallery, ascending; none for junk (-1)."""
-    known = np.flatnonzero(gallery_person != -1)
-    known = known[np.argsort(gallery_person[known], kind="stable")]
-    people = gallery_person[known]
-    begin, end = (np.searchsorted(people, query_person, side) for side in ("left", "right"))
-    return [known[b:e] for b, e in zip(begin, end, strict=True)]
-
-
 def rank_two_cameras(
-    first: Tensor,
-    second: Tensor,
-    first_person: np.ndarray,
-    second_person: np.ndarray,
-    probes: str = "first",
+    first: Tensor, second: Tensor, asked: Labels, kept: Labels, probes: str = "first"
 ) -> Ranking:
-    """Rank in the two-camera protocols of section 4.1: vectors [P, D] and [G, D], people [P], [G].
+    """Rank in the two-camera protocols of section 4.1: vectors [P, D] and [G, D].
 
     With probes "first" camera A searches camera B (PRID2011). With "both" each searches the other,
     and every search counts the same (iLIDS-VID; with equally many people on both sides this is the
     mean of the two CMCs).
     """
-    there = rank(first, second, first_person, second_person)
+    there = rank(first, second, asked, kept)
     if probes == "first":
         return there
-    back = rank(second, first, second_person, first_person)
+    back = rank(second, first, kept, asked)
     return Ranking(there.ranks + back.ranks, max(there.gallery_size, back.gallery_size))
 
 
 def rank_camera_pair(
-    query: Tensor,
-    gallery: Tensor,
-    query_person: np.ndarray,
-    gallery_person: np.ndarray,
-    query_camera: np.ndarray,
-    gallery_camera: np.ndarray,
-    *,
-    pair: tuple[int, int],
+    query: Tensor, gallery: Tensor, asked: Labels, kept: Labels, pair: tuple[int, int]
 ) -> Ranking:
     """Rank the gallery of one camera for the queries of another, as a set of these two cameras.
 
     The arguments are those of :func:`rank`, and the pair of cameras: of the queries, and of the
     gallery. A query whose person the second camera did not see is not asked.
     """
-    inside = gallery_camera == pair[1]
-    asked = (query_camera == pair[0]) & np.isin(query_person, gallery_person[inside])
-    vectors = query[torch.from_numpy(asked)], gallery[torch.from_numpy(inside)]
-    return rank(*vectors, query_person[asked], gallery_person[inside])
+    inside = kept.camera == pair[1]
+    wanted = (asked.camera == pair[0]) & np.isin(asked.person, kept.person[inside])
+    vectors = query[torch.from_numpy(wanted)], gallery[torch.from_numpy(inside)]
+    return rank(*vectors, Labels(asked.person[wanted]), Labels(kept.person[inside]))
 
 
 def match_ranks(score: np.ndarray, match: np.ndarray, junk: np.ndarray) -> np.ndarray:

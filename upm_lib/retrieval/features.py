@@ -22,6 +22,9 @@ from upm_lib.learning.association import unit
 from upm_lib.learning.model import UPMNet
 
 BLOCK = 64  # frames that go through the networks at a time
+# How frames are pooled over time, and what they are added to. Vectors get unit length in the end,
+# so a mean is a sum.
+POOLS = {"max": ("amax", -torch.inf), "mean": ("sum", 0.0)}
 
 
 def folded(network: UPMNet) -> UPMNet:
@@ -57,22 +60,20 @@ def blocks(
     device = next(networks[0].parameters()).device
     copies = [folded(network) for network in networks]
     starts = range(0, len(index), BLOCK)
-    for start in tqdm(starts, desc="features", disable=not progress, delay=2, leave=False):
-        place = slice(start, min(start + BLOCK, len(index)))
+    for start in tqdm(starts, "features", disable=not progress, delay=2, leave=False):
+        place = slice(start, start + BLOCK)
         images = frames.batch(index[place], config, device)
         yield place, [network(images).cpu() for network in copies]
 
 
-def extract(
-    network: UPMNet, frames: Source, index: np.ndarray, config: Config, progress: bool = False
-) -> Tensor:
+def extract(network: UPMNet, frames: Source, index: np.ndarray, config: Config) -> Tensor:
     """Return the part features [F, k, d] of some frames, as the network gives them, on the CPU.
 
     Several processes share the frames, and each returns all features in order.
     """
     own = index[distributed.share(len(index))]
     out = torch.empty(len(own), network.k, network.dim)
-    for place, (features,) in blocks([network], frames, own, config, progress):
+    for place, (features,) in blocks([network], frames, own, config):
         out[place] = features
     return distributed.merge(out, len(index))
 
@@ -93,43 +94,26 @@ def fuse(*branches: Tensor, normalise_branches: bool = False) -> Tensor:
     return joined.flatten(1) / joined.shape[1] ** 0.5
 
 
-class TrackletPool:
-    """Pool frame features over the frames of each tracklet as they come (section 3.5).
+def pool_into(vectors: Tensor, features: Tensor, tracklet: np.ndarray, pool: str) -> None:
+    """Pool the features [B, D] of some frames into the vectors [T, D] of their tracklets [B].
 
-    Only the tracklets' vectors [T, D] are held, never those of all frames. The frames may come in
-    any order and in pieces of any size; ``frames_of`` says how many each tracklet has in all [T],
-    at least 1. ``pool`` is "max" (element by element) or "mean".
+    Tracklets are numbered 0 .. T-1. The vectors begin as POOLS says; frames may come in any order
+    and in pieces of any size. ``pool`` is "max" (element by element) or "mean".
     """
-
-    def __init__(
-        self, frames_of: np.ndarray, dim: int, pool: str, dtype: torch.dtype = torch.float32
-    ) -> None:
-        self.frames_of, self.pool = torch.from_numpy(frames_of), pool
-        start = -torch.inf if pool == "max" else 0.0
-        self.vectors = torch.full((len(frames_of), dim), start, dtype=dtype)
-
-    def add(self, features: Tensor, tracklet: np.ndarray) -> None:
-        """Take in the features [B, D] of some frames of tracklets 0 .. T-1 [B]."""
-        rows = torch.from_numpy(tracklet)
-        how = "amax" if self.pool == "max" else "sum"
-        self.vectors.scatter_reduce_(0, rows[:, None].expand_as(features), features, how)
-
-    def result(self) -> Tensor:
-        """Return the pooled vectors [T, D], of unit length."""
-        if self.pool == "max":
-            return unit(self.vectors)
-        return unit(self.vectors / self.frames_of[:, None])
+    rows = torch.from_numpy(tracklet)[:, None].expand_as(features)
+    vectors.scatter_reduce_(0, rows, features, POOLS[pool][0])
 
 
 def pool_tracklets(features: Tensor, tracklet: np.ndarray, pool: str = "max") -> Tensor:
-    """Pool fused frame features [F, D] as :class:`TrackletPool` does, all at once: [T, D].
+    """Pool fused frame features [F, D] over the frames of each tracklet (section 3.5): [T, D].
 
-    ``tracklet`` [F] numbers each frame's tracklet; the result follows their sorted order.
+    ``tracklet`` [F] numbers each frame's tracklet; the result, of unit length, follows their sorted
+    order.
     """
-    _, number, counts = np.unique(tracklet, return_inverse=True, return_counts=True)
-    pooled = TrackletPool(counts, features.shape[1], pool, features.dtype)
-    pooled.add(features, number)
-    return pooled.result()
+    names, number = np.unique(tracklet, return_inverse=True)
+    vectors = features.new_full((len(names), features.shape[1]), POOLS[pool][1])
+    pool_into(vectors, features, number, pool)
+    return unit(vectors)
 
 
 def tracklet_features(
@@ -144,27 +128,25 @@ def tracklet_features(
     The memory needed grows with the tracklets, not with the frames. Several processes share the
     tracklets, and each returns all.
     """
-    own = tracklets[distributed.share(len(tracklets))]
-    index = frames.of(own)
-    counts = np.bincount(frames.tracklet)[own]
-    row = np.repeat(np.arange(len(own)), counts)
+    own, pool = tracklets[distributed.share(len(tracklets))], config.tracklet_pool
+    row = np.repeat(np.arange(len(own)), np.bincount(frames.tracklet)[own])
     dim = sum(network.k * network.dim for network in networks)
-    pooled = TrackletPool(counts, dim, config.tracklet_pool)
-    for place, parts in blocks(networks, frames, index, config, progress):
+    vectors = torch.full((len(own), dim), POOLS[pool][1])
+    for place, parts in blocks(networks, frames, frames.of(own), config, progress):
         fused = fuse(*parts, normalise_branches=config.normalise_branches)
-        pooled.add(fused, row[place])
-    return distributed.merge(pooled.result(), len(tracklets))
+        pool_into(vectors, fused, row[place], pool)
+    return distributed.merge(unit(vectors), len(tracklets))
 
 
-def colour_histogram(frames: Frames, tracklets: np.ndarray, stripes: int = 8) -> Tensor:
-    """Return the control that has learnt nothing: hue-saturation histograms of stripes [T, D].
+def colour_histogram(frames: Frames, tracklets: np.ndarray) -> Tensor:
+    """Return the control that has learnt nothing: hue-saturation histograms of 8 stripes [T, D].
 
     Averaged over the frames of a tracklet; the square root of the counts, scaled to unit length.
     """
     rows = []
     for tracklet in tracklets:
         beside = np.hstack(frames.pixels[frames.tracklet == tracklet])  # [h, T w, 3]
-        parts = np.array_split(cv2.cvtColor(beside, cv2.COLOR_RGB2HSV), stripes)
+        parts = np.array_split(cv2.cvtColor(beside, cv2.COLOR_RGB2HSV), 8)
         counts = [cv2.calcHist([p], [0, 1], None, [12, 4], [0, 180, 0, 256]) for p in parts]
         rows.append([np.sqrt(c / c.sum()).ravel() for c in counts])
     return unit(torch.from_numpy(np.array(rows)).flatten(1))

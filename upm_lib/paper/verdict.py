@@ -1,0 +1,88 @@
+"""What the paper claims, and what our own measurements say of it.
+
+A claim is that one setting has a higher Rank-1 than another. Beside the published difference stands
+the measured one, paired by trial, with the 95 % interval of its mean; the verdict on a data set
+follows from the interval alone.
+"""
+
+from typing import NamedTuple
+
+import pandas as pd
+
+from upm_lib.paper import published, study
+from upm_lib.paper.study import Where
+
+
+class Claim(NamedTuple):
+    """One setting is said to be better than another."""
+
+    text: str
+    table: int  # of the paper
+    rows: tuple[str, str]  # of that table, the better one first
+    settings: tuple[Where, Where]  # of the study, in the same order
+
+
+_BASELINE, _LOCAL, _GLOBAL, _FUSED = (
+    {"method": method} for method in ("baseline", "local", "global", "fusion")
+)
+_TWO = {"method": "fusion", "k": 2}
+CLAIMS = (
+    Claim("fusion beats the baseline", 2, ("both", "baseline"), (_FUSED, _BASELINE)),
+    Claim("local-aware parts beat the baseline", 2, ("local", "baseline"), (_LOCAL, _BASELINE)),
+    Claim("global-aware parts beat the baseline", 2, ("global", "baseline"), (_GLOBAL, _BASELINE)),
+    Claim("fusion beats local-aware parts alone", 2, ("both", "local"), (_FUSED, _LOCAL)),
+    Claim("fusion beats global-aware parts alone", 2, ("both", "global"), (_FUSED, _GLOBAL)),
+    Claim(
+        "average pooling beats maximum pooling (fusion, k = 2)",
+        3,
+        ("fusion, gap", "fusion, gmp"),
+        (_TWO, {**_TWO, "variant": "pool=gmp"}),
+    ),
+    Claim("8 parts beat 2 (fusion)", 4, ("fusion, k=8", "fusion, k=2"), (_FUSED, _TWO)),
+)
+
+
+def printed(claim: Claim) -> str:
+    """Return the published differences of a claim in points, MobileNet, in the sets' order."""
+    gaps = []
+    for data in published.DATASETS:
+        cells = [
+            published.value(claim.table, row, "mobilenet_v1", data, "rank1") for row in claim.rows
+        ]
+        numbers = [cell for cell in cells if isinstance(cell, float)]
+        gaps.append(f"{numbers[0] - numbers[1]:+.1f}" if len(numbers) == 2 else "-")
+    return " / ".join(gaps)
+
+
+def measured(claim: Claim, dataset: str) -> dict[str, float] | None:
+    """Return the paired difference of a claim on a data set; None if the study lacks it.
+
+    Only trials that both settings have count; see :func:`study.difference`.
+    """
+    sides = [study.found(dataset=dataset, **setting) for setting in claim.settings]
+    both = sides[0].index.intersection(sides[1].index)
+    if len(both) < 2:
+        return None
+    return study.difference(sides[0][both], sides[1][both])
+
+
+def judged(gap: dict[str, float]) -> str:
+    """Return what an interval says: "confirmed", "contradicted", or "not confirmed" (has zero)."""
+    if gap["low"] > 0:
+        return "confirmed"
+    return "contradicted" if gap["high"] < 0 else "not confirmed"
+
+
+def table(datasets: tuple[str, ...]) -> pd.DataFrame:
+    """Return all claims: published, then for each data set the difference and the verdict."""
+    lines = {}
+    for claim in CLAIMS:
+        line = {"published": printed(claim)}
+        for dataset in datasets:
+            gap = measured(claim, dataset)
+            line[dataset] = "not measured"
+            if gap:
+                interval = f"{gap['mean']:+.1f} [{gap['low']:+.1f}, {gap['high']:+.1f}]"
+                line[dataset] = f"{interval}, {judged(gap)}"
+        lines[claim.text] = line
+    return pd.DataFrame.from_dict(lines, orient="index").rename_axis("claim")
