@@ -48,6 +48,9 @@ def search(bench: Bench, query: str, top: int = 5, same_camera: bool = False) ->
         of = candidates if same_camera else bench.cameras(candidates)
         candidates = candidates[of != of[place]]
     if not len(candidates):
+        if len(bench.dataset.cameras) == 1:
+            what = f"{bench.dataset.root} has one camera, and the networks learn from two or more"
+            raise UserError(f"{what}: add the tracklets of another one")
         what = f"{bench.dataset.root} has no tracklet of another camera than that of {query}"
         raise UserError(f"{what}: give --same-camera to search that one")
     if place is None:
