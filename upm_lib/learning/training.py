@@ -321,9 +321,8 @@ def train(
     """Train to the last step, from the newest checkpoint in folder if there is one.
 
     Checkpoints go to the folder, if there is one, when :func:`due`; ``title`` is that of the bar,
-    None shows none. Who interrupts is told what is kept.
-    ``stop`` gets the number of steps done; True ends early, without a last checkpoint. Of several
-    processes, the first writes the checkpoints and shows the bar; all read them.
+    None shows none. Who interrupts is told what is kept. ``stop`` gets the number of steps done;
+    True ends early, without a last checkpoint. Of several processes, the first writes and speaks.
     """
     if folder is not None:
         load_checkpoint(trainer, folder)
