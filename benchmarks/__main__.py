@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks import timing
 
-ALL = ("step", "backbone", "extraction", "evaluation", "growth", "startup")
+ALL = ("step", "backbone", "extraction", "evaluation", "growth", "deploy", "index", "startup")
 
 
 def main() -> None:

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import matplotlib
 import pytest
+from tiny_model import bench_of, model_of
 from trees import both, write_prid
 
 from upm_lib.data.readers.sequences import prid2011
 from upm_lib.data.tracklets import Dataset
+from upm_lib.retrieval.model_file import Model
 from upm_lib.synthetic import world
 
 matplotlib.use("agg")  # in this process only: kernels started from here draw inline
@@ -56,3 +58,11 @@ def few(tmp_path: Path, run_store: Path) -> Dataset:
 def tiny(tiny_root: Path) -> Dataset:
     """The tiny synthetic world."""
     return prid2011(tiny_root, 1)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """Both networks, trained for four steps on all tracklets of the tiny world."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UPM_RUNS", str(tmp_path_factory.mktemp("model")))
+        return model_of(bench_of(tiny_root / "multi_shot"))

@@ -1,6 +1,7 @@
 """The commands as a user sees them: help, the plan, the table, the ranked list, and sentences."""
 
 import errno
+import json
 import re
 import shutil
 import signal
@@ -36,7 +37,7 @@ def said(capsys: pytest.CaptureFixture, run_store: Path, monkeypatch: pytest.Mon
     return run
 
 
-@pytest.mark.parametrize("command", ["demo", "table", "search"])
+@pytest.mark.parametrize("command", ["demo", "table", "index", "search", "export", "runs"])
 def test_every_command_explains_itself(said, command: str) -> None:
     code, out, _ = said(command, "--help")
     assert code == 0
@@ -234,26 +235,102 @@ def test_own_tracklets_without_identities_have_no_table(said, tiny_root: Path) -
     assert "has no identities" in err
 
 
-# ---------------------------------------------------------------- search
+# ---------------------------------------------------------------- a model, an index, a search
+
+SMALL = ["--scale", "demo", "--backbone", "small", "--k", "1", *FAST]
 
 
-def test_a_search_ends_in_a_list_and_a_picture(said, tiny_root: Path, tmp_path: Path) -> None:
-    gallery = tiny_root / "multi_shot"
-    picture = tmp_path / "ranked.png"
-    words = ["--scale", "demo", "--backbone", "small", "--k", "1", *FAST]
-    code, out, _ = said(
-        "search", "--query", "cam_b/person_0002", "--gallery", gallery, "--top", 3,
-        "--out", picture, *words,
-    )  # fmt: skip
-    assert code == 0
+def test_from_training_to_a_search(said, tiny_root: Path, tmp_path: Path) -> None:
+    gallery, model = tiny_root / "multi_shot", tmp_path / "shop.safetensors"
+    words = ("train", "both", "--dataset", "folder", "--root", gallery, "--save", model)
+    code, out, _ = said(*words, *SMALL)
+    assert code == 0 and out.endswith(f"model: {model}\n") and model.is_file()
+
+    index = tmp_path / "shop.lance"
+    assert "--model" not in said("index", "--to", index)[1]
+    code, out, _ = said("index", gallery, "--model", model, "--to", index)
+    assert (code, out.splitlines()[0]) == (0, "new: 16")
+    assert out.endswith("holds 16 tracklets\n")
+    vectors = tmp_path / "v.parquet"
+    gone = ("--remove", "cam_a/person_0001", "cam_b/person_0001", "--parquet", vectors)
+    code, out, _ = said("index", "--to", index, *gone)
+    assert code == 0 and "forgotten: 2" in out and "holds 14 tracklets" in out
+    assert vectors.is_file()
+
+    asked = ("search", "--index", index, "--query", "cam_b/person_0002", "--top", 3)
+    code, out, _ = said(*asked)
     first, _, *rows, last = out.splitlines()
-    assert first == "query cam_b/person_0002: the best of 8 tracklets searched"
+    assert first == "query cam_b/person_0002: the best of 7 tracklets searched"
     assert [row.split()[0] for row in rows] == ["1", "2", "3"]
     assert all(row.split()[1].startswith("cam_a/") for row in rows)
+    picture = runs.store() / "search" / "cam_b-person_0002.png"
     assert last == f"picture: {picture}" and picture.stat().st_size > 1000
 
+    (tmp_path / "many.txt").write_text("cam_b/person_0002\ncam_a/person_0003\n")
+    many = ("search", "--index", index, "--queries", tmp_path / "many.txt", "--top", 3)
+    code, out, _ = said(*many, "--json")
+    found = [json.loads(line) for line in out.splitlines()]
+    assert [one["query"] for one in found] == ["cam_b/person_0002", "cam_a/person_0003"]
+    ranked = [f"{row['camera']}/{row['tracklet']}" for row in found[0]["matches"]]
+    assert ranked == [row.split()[1] for row in rows]
+    assert len(said(*many, "--csv")[1].splitlines()) == 7
+    code, out, err = said(*asked, "--model", model)
+    assert (code, err) == (2, "error: an index holds its model: leave out --model\n")
 
-def test_a_search_that_does_not_fit_gets_one_sentence(said, tmp_path: Path) -> None:
-    code, out, err = said("search", "--query", "a", "--gallery", tmp_path, "--out", "a.gif")
+
+def test_a_search_in_a_gallery_trains_where_there_is_no_model(
+    said, tiny_root: Path, tmp_path: Path
+) -> None:
+    picture = tmp_path / "ranked.png"
+    words = ("--gallery", tiny_root / "multi_shot", "--top", 3, "--out", picture)
+    code, out, _ = said("search", "--query", "cam_b/person_0002", *words, *SMALL)
+    assert code == 0 and out.endswith(f"picture: {picture}\n")
+    assert len(list((runs.store() / "index").iterdir())) == 1
+
+
+def test_a_model_of_some_data_is_measured_on_others(said, tiny_root: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model.safetensors"
+    words = ("--dataset", "folder", "--root", tiny_root / "multi_shot", "--save", model)
+    assert said("train", "both", *words, *SMALL, "--k", 2)[0] == 0
+    words = ("table", "transfer", "--root", tiny_root, "--device", "cpu", "--trials", 2)
+    code, out, _ = said(*words, "--model", model)
+    assert code == 0
+    assert "trained on folder, trial 1 (16 tracklets of 2 cameras, 64 frames)" in out
+    rows = [line for line in out.splitlines() if "±" in line]
+    named = [re.split(r"  +", row)[0] for row in rows]
+    assert named == ["histogram", "local", "global", "fusion", "fusion, scaled first"]
+    for wrong in (words, ("table", "2", "--model", model)):
+        assert "error: a model file has a table of its own" in said(*wrong)[2]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("search --query a --gallery . --out a.gif", "give the name of a file that ends in .png"),
+        ("search --query a --index nowhere", "nowhere does not exist: make it with"),
+        ("search --queries nowhere --index .", "nowhere cannot be read"),
+        ("index . --to nowhere", "nowhere does not exist: make it with"),
+        ("index . --to nowhere --model nothing", "there is no model file nothing"),
+        ("export --model nothing --onnx a.onnx", "there is no model file nothing"),
+        ("train both --save model.pth", "give the name of a file in .safetensors"),
+        ("runs --remove nothing", "'nothing' fits nothing in"),
+    ],
+)
+def test_what_does_not_fit_the_road_gets_one_sentence(
+    said, tmp_path: Path, monkeypatch, words: str, sentence: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = said(*words.split())
     assert (code, out) == (2, "")
-    assert err == "error: a.gif cannot be the picture: give the name of a file that ends in .png\n"
+    assert err.startswith("error: ") and sentence in err and err.count("\n") == 1
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_the_store_is_listed_and_cleaned_after_a_plan(said, run_store: Path) -> None:
+    (run_store / "maps").mkdir(parents=True)
+    (run_store / "maps" / "ward-1.npy").write_bytes(b"x" * 2_000_000)
+    assert "maps/ward-1.npy" in said("runs")[1]
+    code, out, _ = said("runs", "--remove", "maps/*")
+    assert code == 0 and "1 things, 2.0 MB" in out and "nothing is removed yet: give --yes" in out
+    assert said("runs", "--remove", "maps/*", "--yes")[1].endswith("removed 1\n")
+    assert list((run_store / "maps").iterdir()) == []

@@ -1,10 +1,11 @@
-"""Command line: ``python -m upm_lib demo``, ``train``, ``table``, ``search``.
+"""Command line: ``python -m upm_lib demo``, ``train``, ``table``, ``index``, ``search`` and more.
 
 Each subcommand is one function that registers its arguments and another that does the work; what is
 heavy is imported only there, so that ``--help`` answers at once.
 """
 
 import argparse
+import json
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,8 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_demo, _add_train, _add_table, _add_search):
+    adds = (_add_demo, _add_train, _add_table, _add_index, _add_search, _add_export, _add_runs)
+    for add in adds:
         add(commands)
     for subparser in commands.choices.values():
         add_quiet(subparser)
@@ -106,11 +108,13 @@ def _open(arguments: argparse.Namespace, **more: Any) -> "Bench":
 def _add_train(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "train",
-        help="train a network, or go on with it, and measure it; also under torchrun",
-        description="Train a network on one trial, or go on with it, and measure it where people "
-        "are known. With several processes: torchrun --nproc-per-node 2 -m upm_lib train ...",
+        help="train a network or both, or go on, and measure; also under torchrun",
+        description="Train a network, or both of the fused feature, on one trial, or go on with "
+        "it, and measure it where people are known. With several processes: "
+        "torchrun --nproc-per-node 2 -m upm_lib train ...",
     )
-    parser.add_argument("method", choices=("baseline", "local", "global"))
+    parser.add_argument("method", choices=("baseline", "local", "global", "both"))
+    parser.add_argument("--save", metavar="FILE", help="write what was trained as a model file")
     _add_data(parser)
     parser.add_argument("--trial", type=int, default=1, metavar="N", help="default: %(default)s")
     _add_networks(parser)
@@ -124,20 +128,27 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
 def _train(arguments: argparse.Namespace) -> None:
     from upm_lib import distributed
     from upm_lib.experiments import measuring, networks
+    from upm_lib.retrieval import model_file
 
     fields = _fields(arguments)
+    if arguments.save:
+        model_file.check_name(arguments.save)  # before anything is trained
     with distributed.processes():
         first = distributed.rank() == 0
         bench = _open(arguments, progress=first and not arguments.quiet, **fields)
-        config = bench.network(arguments.method, arguments.trial)
-        networks.find_or_train(bench, config)
+        method = "fusion" if arguments.method == "both" else arguments.method
+        measurement = bench.measurement(method, arguments.trial)
+        made = networks.as_model(bench, measurement)
         if bench.dataset.identified:
-            found = measuring.measure(bench, bench.measurement(arguments.method, arguments.trial))
+            found = measuring.measure(bench, measurement)
             text = f"{bench.label}: Rank-1 {found['rank1']:.1f}, mAP {found['mAP']:.1f} %"
         else:
             text = f"{bench.dataset.name} has no identities: trained, not measured"
         if first:
-            print(text, networks.folder_of(bench, config), sep="\n")
+            folders = [networks.folder_of(bench, config) for config in measurement.networks]
+            print(text, *folders, sep="\n")
+            if arguments.save:
+                print(f"model: {made.save(arguments.save)}")
 
 
 def _fields(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -164,22 +175,32 @@ def _add_table(commands: argparse._SubParsersAction) -> None:
         "measured; Tables 5 and 6 are counts and need no data.",
     )
     add = parser.add_argument
-    kinds = "1 to 6; beyond: each module at every k, both ways to fuse; all: 1 to 4 and beyond"
+    kinds = "1 to 6; beyond: each module at every k, both ways to fuse; all: 1 to 4 and beyond; "
+    kinds += "transfer: a model from a file on these data"
     add("table", metavar="TABLE", help=kinds)
     _add_data(parser)
     numbers = "3 (the first three), 1-10 or 1,3,5; default: 1"
     add("--trials", default="1", metavar="N", help=numbers)
     _add_networks(parser)
     add("--dry-run", action="store_true", help="say what would be run, with time and disk")
+    add("--model", metavar="FILE", help="of the table transfer: what train --save has written")
     parser.set_defaults(run=_table)
 
 
 def _table(arguments: argparse.Namespace) -> None:
     table = known(TABLES, arguments.table, "table")
     _scale(arguments)  # refuses an unknown name before anything is said
+    if (arguments.model is None) == (table == "transfer"):
+        raise UserError("a model file has a table of its own: `table transfer --model FILE`")
+    from upm_lib.experiments.measurement import trial_numbers
     from upm_lib.paper import tables
 
-    if table in ("5", "6"):
+    if table == "transfer":
+        trial_numbers(arguments.trials)  # before the data are read
+        bench = _open(arguments, model=arguments.model)
+        found = tables.transfer(bench, arguments.trials)
+        print(*tables.transfer_heading(bench, arguments.trials), "", found.to_string(), sep="\n")
+    elif table in ("5", "6"):
         printed, counted = (of(table).to_string() for of in (tables.printed, tables.counts))
         print(tables.TITLES[table], "published:", printed, "", sep="\n")
         print("counted as the paper counts, and plainly:", counted, sep="\n")
@@ -213,20 +234,69 @@ def _run_table(table: str, arguments: argparse.Namespace) -> None:
         print("Rank-1 of each part alone", tables.single_parts(bench, trials).to_string(), sep="\n")
 
 
+def _add_index(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "index",
+        help="describe the tracklets of your own cameras and keep their vectors, to be searched",
+        description="Describe the tracklets of a gallery that are new or changed, and keep their "
+        "vectors in an index. The index holds its model: --model is needed to make it.",
+    )
+    add = parser.add_argument
+    add("gallery", nargs="?", metavar="DIR", help="with CAMERA/TRACKLET/frames in it")
+    add("--to", required=True, metavar="INDEX", help="a folder such as shop.lance, or s3://...")
+    add("--model", metavar="FILE", help="what `train both --save FILE` has written")
+    forget = "tracklets to forget, such as cam1/0007: their vectors are wiped from the disk"
+    add("--remove", nargs="+", default=[], metavar="TRACKLET", help=forget)
+    add("--parquet", metavar="FILE", help="write camera, tracklet, person, vector for elsewhere")
+    add("--device", help="cpu or cuda; default: a GPU if there is one")
+    parser.set_defaults(run=_index)
+
+
+def _index(arguments: argparse.Namespace) -> None:
+    from upm_lib.deploy import index
+    from upm_lib.learning import training
+    from upm_lib.retrieval import model_file
+
+    device = training.pick_device(arguments.device)
+    model = model_file.load(arguments.model, device) if arguments.model else None
+    found = index.open_index(arguments.to, model)
+    if arguments.gallery:
+        added = found.add(arguments.gallery, progress=not arguments.quiet)
+        for what, names in added._asdict().items():
+            print(f"{what}: {len(names)}")
+    if arguments.remove:
+        found.remove(arguments.remove)
+        still = "delete their frames, too, or the next look at the gallery finds them again"
+        print(f"forgotten: {len(arguments.remove)} ({still})")
+    if arguments.parquet:
+        print(f"vectors: {found.to_parquet(arguments.parquet)}")
+    print(f"{arguments.to} holds {len(found)} tracklets")
+
+
 def _add_search(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "search",
         help="find the tracklets of your own cameras that look like one of them",
-        description="Find the tracklets of your own cameras that look like one of them. The two "
-        "networks are trained on the gallery where that is not done yet, without any label.",
+        description="Find the tracklets of your own cameras that look like one of them, in an "
+        "index or in a gallery. Without a model both networks are trained on the gallery where "
+        "that is not done yet, without any label. Exit code 0: there is a ranked list; 2: not.",
     )
     add = parser.add_argument
-    asked = "a tracklet of the gallery such as cam1/0007, or any folder of frames"
-    add("--query", required=True, metavar="TRACKLET", help=asked)
-    add("--gallery", required=True, metavar="FOLDER", help="with CAMERA/TRACKLET/frames in it")
+    where, what, how = (
+        parser.add_mutually_exclusive_group(required=r) for r in (True, True, False)
+    )
+    where.add_argument("--index", metavar="INDEX", help="what `index` has made")
+    inside = "with CAMERA/TRACKLET/frames in it"
+    where.add_argument("--gallery", metavar="FOLDER", help=inside)
+    asked = "a tracklet such as cam1/0007, any folder of frames, or a picture"
+    what.add_argument("--query", metavar="TRACKLET", help=asked)
+    what.add_argument("--queries", metavar="FILE", help="many of them, one a line")
     add("--top", type=int, default=5, metavar="N", help="default: %(default)s")
     add("--same-camera", action="store_true", help="search the query's own camera too")
     add("--out", metavar="FILE.png", help="of the picture; default: a file in the run store")
+    how.add_argument("--json", action="store_true", help="print a line of JSON a query, no picture")
+    how.add_argument("--csv", action="store_true", help="print comma-separated values, no picture")
+    add("--model", metavar="FILE", help="for a gallery: what `train both --save FILE` has written")
     scales = f"{', '.join(SCALES)}; default: frozen"
     add("--scale", default="frozen", metavar="NAME", help=scales)
     _add_networks(parser)
@@ -234,15 +304,73 @@ def _add_search(commands: argparse._SubParsersAction) -> None:
 
 
 def _search(arguments: argparse.Namespace) -> None:
-    from upm_lib.experiments import search
-    from upm_lib.experiments.bench import open_bench
+    from upm_lib.deploy import index, search
+    from upm_lib.learning import training
+    from upm_lib.retrieval import model_file
 
-    out = search.picture_path(arguments.out, arguments.query, arguments.gallery)
-    where = {"root": arguments.gallery, "progress": not arguments.quiet}
-    bench = open_bench("folder", arguments.scale, **where, **_networks(arguments))
-    found = search.search(bench, arguments.query, arguments.top, arguments.same_camera)
-    print(*search.lines(found), sep="\n")
-    print(f"picture: {search.draw(found, out)}")
+    out = search.picture_path(arguments.out, arguments.query or "", arguments.gallery)
+    queries = [arguments.query] if arguments.query else search.queries(arguments.queries)
+    if arguments.index and arguments.model:
+        raise UserError("an index holds its model: leave out --model")
+    if arguments.index:
+        place = index.open_index(arguments.index)
+    else:
+        options = _networks(arguments)
+        device = training.pick_device(arguments.device)
+        model = model_file.load(arguments.model, device) if arguments.model else None
+        progress = not arguments.quiet
+        place = search.of_gallery(arguments.gallery, model, arguments.scale, progress, **options)
+    found = [search.search(place, q, arguments.top, arguments.same_camera) for q in queries]
+    if arguments.csv:
+        print(search.as_csv(found))
+    for one in () if arguments.csv else found:
+        print(
+            *([json.dumps(search.as_json(one))] if arguments.json else search.lines(one)), sep="\n"
+        )
+    if arguments.out or not (arguments.queries or arguments.json or arguments.csv):
+        print(f"picture: {search.draw(found[0], out)}", file=sys.stderr if arguments.json else None)
+
+
+def _add_export(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("export", help="write a model as one ONNX network, for elsewhere")
+    what = "what `train both --save FILE` has written"
+    parser.add_argument("--model", required=True, metavar="FILE", help=what)
+    takes = "takes frames [B, 3, H, W] in [-1, 1], gives fused vectors [B, D]"
+    parser.add_argument("--onnx", required=True, metavar="FILE", help=takes)
+    parser.set_defaults(run=_export)
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from upm_lib.deploy import export
+    from upm_lib.retrieval import model_file
+
+    print(export.to_onnx(model_file.load(arguments.model, "cpu"), arguments.onnx))
+
+
+def _add_runs(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("runs", help="list what the run store holds, or remove some of it")
+    paths = "what to remove, as it is listed, or a pattern such as 'maps/*'; first only a plan"
+    parser.add_argument("--remove", nargs="+", default=[], metavar="PATH", help=paths)
+    parser.add_argument("--yes", action="store_true", help="remove what the plan says")
+    parser.set_defaults(run=_runs)
+
+
+def _runs(arguments: argparse.Namespace) -> None:
+    from upm_lib.deploy import shelf
+
+    found = shelf.listing()
+    if arguments.remove:
+        found = shelf.chosen(found, arguments.remove)
+    print(*shelf.lines(found), sep="\n")
+    if arguments.remove and not arguments.yes:
+        print("nothing is removed yet: give --yes, too, to remove these")
+    elif arguments.remove:
+        busy = shelf.remove(found)
+        print(
+            f"removed {len(found) - len(busy)}",
+            *(f"in use, left: {what}" for what in busy),
+            sep="\n",
+        )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pytest
 
 from upm_lib.synthetic import pedestrian
 from upm_lib.synthetic.pedestrian import HEAD, LEGS, TORSO
-from upm_lib.synthetic.world import WORLDS, World, digest, regions, render_tracklet, write
+from upm_lib.synthetic.world import WORLDS, World, _walk, digest, regions, render_tracklet, write
 
 CLEAN, CLUTTERED = WORLDS["synthetic_clean"], WORLDS["synthetic_cluttered"]
 FEW = replace(CLEAN, identities=40, frames=4)
@@ -72,15 +72,15 @@ def test_clutter_and_occlusion_touch_their_share_of_tracklets_only() -> None:
 
 
 def test_without_its_knobs_the_cluttered_world_is_the_clean_one() -> None:
-    calm = replace(CLUTTERED, clutter=0.0, occlusion=0.0, vertical_sd=0.0, scale_sd=CLEAN.scale_sd)
+    calm = replace(CLUTTERED, clutter=0.0, occlusion=0.0, vertical_sd=CLEAN.vertical_sd)
     for person in (1, 2, 3):
         assert np.array_equal(render_tracklet(calm, person, 0), render_tracklet(CLEAN, person, 0))
 
 
 def test_misalignment_moves_the_box_and_nothing_else() -> None:
-    moved = replace(CLEAN, vertical_sd=0.11)
+    still, moved = (replace(CLEAN, vertical_sd=share) for share in (0.0, 0.11))
     for person in range(1, 5):
-        straight = render_tracklet(CLEAN, person, 0).astype(int)
+        straight = render_tracklet(still, person, 0).astype(int)
         shifted = render_tracklet(moved, person, 0).astype(int)
         gaps = {}
         for shift in range(-30, 31):
@@ -90,6 +90,12 @@ def test_misalignment_moves_the_box_and_nothing_else() -> None:
         best = min(gaps, key=gaps.__getitem__)
         assert gaps[best] < 8, "the same walk in the same scene, up to noise and half pixels"
         assert best != 0
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_boxes_sit_a_few_percent_too_high_or_too_low(name: str) -> None:
+    feet = [_walk(WORLDS[name], person, 0)[0].foot[:, 1].mean() / 256 for person in range(1, 151)]
+    assert 0.01 < np.std(feet) < 0.04
 
 
 def test_cameras_have_their_own_background() -> None:
@@ -238,11 +244,58 @@ def test_things_in_front_are_background_and_people_behind_leave_no_trace() -> No
 
 
 def test_a_shadow_hides_nothing() -> None:
-    class Shadow:
-        def paint(self, canvas: np.ndarray, frame: int) -> None:
-            pedestrian._paint_shadow(canvas, np.array([64.0, 200.0]), 220.0, 1)
+    def shadow(canvas: np.ndarray, frame: int) -> None:
+        pedestrian._paint_shadow(canvas, np.array([64.0, 200.0]), 220.0, 1)
 
     canvas = np.full((pedestrian.H, pedestrian.W, 3), 255, np.uint8)
-    Shadow().paint(canvas, 0)
+    shadow(canvas, 0)
     assert canvas.min() < 128, "there is a shadow"
-    assert not pedestrian.hidden(Shadow(), 0).any()
+    assert not pedestrian.hidden(shadow, 0).any()
+
+
+# ---------------------------------------------------------------- tubes
+
+
+def tube(middle: np.ndarray, angle: float, colour: tuple[int, ...]) -> pedestrian._Tube:
+    """A limb of 80 pixels, 20 broad, of one colour, turned by an angle from hanging down."""
+    axis = 40 * np.array([np.sin(angle), np.cos(angle)])
+    still = np.zeros(1)
+    pose = pedestrian.Pose(still, still, still[None], 220.0, 1)
+    cloth = np.full((8, 8, 3), colour, np.uint8)
+    ends = (middle - axis)[None], (middle + axis)[None]
+    half = np.full((1, 2), 10.0)
+    return pedestrian._Tube(
+        TORSO, pose, cloth, *ends, half, still, (np.float64(10), np.float64(10))
+    )
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.7, 1.5, -1.1, 3.0])
+def test_a_limb_is_a_capsule_without_holes(angle: float) -> None:
+    """It covers what lies within its radius of its axis, and is bright in the middle."""
+    middle = np.array([64.0, 128.0])
+    canvas = np.zeros((pedestrian.H, pedestrian.W, 3), np.uint8)
+    tube(middle, angle, (200, 100, 50)).paint(canvas, 0)
+    y, x = np.mgrid[: pedestrian.H, : pedestrian.W] + 0.5
+    axis = np.array([np.sin(angle), np.cos(angle)])
+    along = (x - middle[0]) * axis[0] + (y - middle[1]) * axis[1]
+    near = np.clip(along, -40, 40)
+    apart = np.hypot(x - middle[0] - near * axis[0], y - middle[1] - near * axis[1])
+    assert (canvas[apart < 9.5] >= (60, 30, 15)).all()
+    assert not canvas[apart > 10.8].any()
+    share = canvas[apart < 9.5].astype(float) / (200, 100, 50)
+    assert np.ptp(share, axis=1).max() < 0.05, "shade changes the brightness, not the colour"
+    assert share[np.argsort(apart[apart < 9.5])[:20]].min() > 0.9
+
+
+def test_a_texture_turns_with_the_person() -> None:
+    """Seen from the front the front's colour is in the middle, from behind the back's."""
+    front = np.abs(pedestrian._ANGLE[..., None]) < 1.5
+    cloth = np.where(front, (250, 0, 0), (0, 0, 250)).astype(np.uint8)
+    shown = []
+    for yaw in (0.0, np.pi):
+        made = tube(np.array([64.0, 128.0]), 0.0, (0, 0, 0))
+        made.texture, made.pose.yaw = cloth, np.array([yaw])
+        canvas = np.zeros((pedestrian.H, pedestrian.W, 3), np.uint8)
+        made.paint(canvas, 0)
+        shown.append(canvas[128, 64].argmax())
+    assert shown == [0, 2]

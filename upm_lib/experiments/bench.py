@@ -11,20 +11,26 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from upm_lib import distributed, files, runs
-from upm_lib.config import TABLES, Config, UserError, known, preset
+from upm_lib.config import DATA_FIELDS, EVALUATION_FIELDS, TABLES, Config, UserError, known, preset
 from upm_lib.data import catalogue, splits
 from upm_lib.data.packing import Frames
 from upm_lib.data.tracklets import Dataset
 from upm_lib.experiments import measurement
-from upm_lib.experiments.measurement import Measurement
-from upm_lib.learning import model, training
+from upm_lib.experiments.measurement import BRANCHES, METHODS, Measurement
+from upm_lib.learning import model as networks
+from upm_lib.learning import training
 from upm_lib.pictures import canvas
+from upm_lib.retrieval import model_file
+from upm_lib.retrieval.model_file import Model
 from upm_lib.synthetic import world
 
 
 @dataclass(frozen=True)
 class Bench:
-    """An open data set with the config of the experiments on it."""
+    """An open data set with the config of the experiments on it.
+
+    With a ``model`` from a file nothing is trained: its networks are measured on these data.
+    """
 
     config: Config
     dataset: Dataset
@@ -33,6 +39,16 @@ class Bench:
     progress: bool = False
     figures_dir: Path | None = None
     scale: str = "demo"
+    model: Model | None = None
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """What can be measured here: all methods, or those whose networks are in the model."""
+        if self.model is None:
+            return METHODS
+        held = {(config.branch, config.k) for config in self.model.configs}
+        wanted = {m: {(c.branch, c.k) for c in self.measurement(m).networks} for m in BRANCHES}
+        return ("histogram", *(method for method in BRANCHES if wanted[method] <= held))
 
     @property
     def is_synthetic(self) -> bool:
@@ -42,7 +58,8 @@ class Bench:
     @property
     def label(self) -> str:
         """What the results must be called."""
-        return "synthetic data" if self.is_synthetic else f"measured on {self.dataset.name}"
+        what = "synthetic data" if self.is_synthetic else f"measured on {self.dataset.name}"
+        return f"{what}, trained on {self.model.origin.dataset}" if self.model else what
 
     def measurement(self, method: str, trial: int = 1, **changes: Any) -> Measurement:
         """Return a method on a trial of this data set, for :mod:`upm_lib.experiments.measuring`.
@@ -89,6 +106,7 @@ def open_bench(
     device: str | None = None,
     progress: bool = True,
     figures_dir: str | Path | None = None,
+    model: str | Path | None = None,
     trials: int | str = 1,
     table: int | str = 2,
     **changes: Any,
@@ -98,8 +116,9 @@ def open_bench(
     The scale is "demo" (a minute a network on two cores), "frozen" (trained weights, of which the
     last blocks go on learning) or "paper" (section 4.1). Device None picks a GPU if there is one.
     Figures are saved at print size where there is a folder for them. Changes are fields of
-    :class:`upm_lib.config.Config`; None keeps the preset's value. ``trials`` and ``table`` are what
-    will be measured later.
+    :class:`upm_lib.config.Config`; None keeps the preset's value. ``model`` is a model file, whose
+    networks are used in the place of trained ones. ``trials`` and ``table`` are what will be
+    measured later.
 
     Raises UserError with one sentence for anything that does not fit, before any work begins.
     """
@@ -108,12 +127,27 @@ def open_bench(
     measurement.trial_numbers(trials)
     where = training.pick_device(device)
     folder = _figures_folder(figures_dir)
-    model.check(config)
+    loaded = None if model is None else model_file.load(model, where)
+    if loaded:
+        config = _as_loaded(config, loaded, changes)
+    else:
+        networks.check(config)
     runs.sweep_store()
     with distributed.first_goes_first():
         opened = splits.chosen(catalogue.load(config, progress), config)
         frames = Frames(opened, progress)
-    return Bench(config, opened, frames, where, progress, folder, scale)
+    return Bench(config, opened, frames, where, progress, folder, scale, loaded)
+
+
+def _as_loaded(config: Config, model: Model, changes: dict[str, Any]) -> Config:
+    """Return the config of a model's networks on the data of another config."""
+    theirs = model.configs[-1]
+    for name in ("backbone", "k", "pool"):
+        if (asked := changes.get(name)) not in (None, getattr(theirs, name)):
+            has = f"the model has {name} = {getattr(theirs, name)}, not {asked}"
+            raise UserError(f"{has}: set {name} = {getattr(theirs, name)}, or leave out the model")
+    kept = {name: getattr(config, name) for name in (*DATA_FIELDS, *EVALUATION_FIELDS, "trial")}
+    return theirs.replace(**kept)
 
 
 def _figures_folder(name: str | Path | None) -> Path | None:

@@ -21,7 +21,7 @@ from upm_lib.config import EVALUATION_FIELDS, UserError, to_json
 from upm_lib.data import splits
 from upm_lib.experiments import networks
 from upm_lib.experiments.bench import Bench
-from upm_lib.experiments.measurement import METHODS, Measurement, trial_numbers
+from upm_lib.experiments.measurement import Measurement, trial_numbers
 from upm_lib.retrieval import evaluation, features
 
 # In percent; "mAP" is by the trapezoid rule of the paper, the last by that of the toolboxes.
@@ -185,18 +185,19 @@ def key(bench: Bench, measurement: Measurement) -> str:
 
 
 def compare(
-    bench: Bench, methods: Sequence[str] = METHODS, trials: int | str = 1, **changes: Any
+    bench: Bench, methods: Sequence[str] | None = None, trials: int | str = 1, **changes: Any
 ) -> pd.DataFrame:
     """Measure several methods on trials: one row a method and trial.
 
-    ``trials`` is read by :func:`upm_lib.experiments.measurement.trial_numbers`.
+    Without methods, all that the bench can measure. ``trials`` is read by
+    :func:`upm_lib.experiments.measurement.trial_numbers`.
     """
     if isinstance(methods, str):
         raise UserError(f"methods is a list of names, such as [{methods!r}]")
     rows = [
         measure(bench, bench.measurement(method, trial, **changes))
         for trial in trial_numbers(trials)
-        for method in methods
+        for method in (bench.methods if methods is None else methods)
     ]
     return pd.DataFrame(rows)[["method", "trial", "k", *METRICS, "cmc"]]
 

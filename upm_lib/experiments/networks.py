@@ -17,18 +17,62 @@ from upm_lib.experiments.bench import Bench
 from upm_lib.experiments.measurement import Measurement
 from upm_lib.learning import model, training
 from upm_lib.learning.frozen import FrozenMaps
+from upm_lib.retrieval import model_file
 
 
 def of(bench: Bench, measurement: Measurement) -> list[model.UPMNet]:
     """Return the network(s) of a measurement: two for "fusion", one otherwise.
 
-    Raises UserError for the colour histogram, which has none.
+    Raises UserError for the colour histogram, which has none, and for what the bench's model lacks.
     """
+    if bench.model:
+        return [_loaded(bench, bench.model, config) for config in _wanted(bench, measurement)]
     if measurement.method == "untrained":
         return [untrained(bench, measurement.config)]
     if not measurement.networks:
         raise UserError(f"{measurement.method!r} has no network")
     return [find_or_train(bench, config).result for config in measurement.networks]
+
+
+def _wanted(bench: Bench, measurement: Measurement) -> tuple[Config, ...]:
+    if measurement.method not in bench.methods or not measurement.networks:
+        held = ", ".join(bench.methods[1:])
+        raise UserError(f"the model has no network of {measurement.method!r}: it has {held}")
+    return measurement.networks
+
+
+def _loaded(bench: Bench, loaded: model_file.Model, config: Config) -> model.UPMNet:
+    """Return the network of a config from the bench's model.
+
+    Raises UserError where the people to be searched may be among those it was trained on.
+    """
+    origin, halved = loaded.origin, not bench.dataset.subset and bench.dataset.identified
+    if halved and bench.frames.digest == origin.digest and config.trial != origin.trial:
+        what = f"the model was trained on trial {origin.trial} of these pictures"
+        raise UserError(f"{what}: trial {config.trial} would test it on people it has seen")
+    for network, own in zip(loaded.networks, loaded.configs, strict=True):
+        if (own.branch, own.k, own.pool) == (config.branch, config.k, config.pool):
+            return network
+    raise UserError(f"the model has no {config.branch} network of k = {config.k}, {config.pool}")
+
+
+def as_model(bench: Bench, measurement: Measurement) -> model_file.Model:
+    """Return the trained networks of a measurement as a model, which can be saved and handed on."""
+    if bench.model:
+        return bench.model
+    found = tuple(find_or_train(bench, config).result.eval() for config in measurement.networks)
+    train = splits.split(bench.dataset, measurement.config.trial).train
+    origin = model_file.Origin(
+        dataset=bench.dataset.name,
+        trial=measurement.config.trial,
+        cameras=len(bench.dataset.cameras),
+        tracklets=len(train),
+        frames=len(bench.frames.of(train)),
+        digest=bench.frames.digest,
+        size=tuple(bench.frames.pixels.shape[1:3]),
+    )
+    settings = tuple(model_file.nameless(config) for config in measurement.networks)
+    return model_file.Model(found, settings, origin, runs.versions())
 
 
 def find_or_train(bench: Bench, config: Config) -> training.Trainer:
@@ -63,13 +107,14 @@ def folder_of(bench: Bench, config: Config) -> Path:
         if (value := getattr(config, name)) != getattr(bench.config, name):
             what = f"{name} = {value!r} is not what is open here"
             raise UserError(f"{what}: give {name} to open_bench instead")
-    made_of = (bench.frames.digest, bench.dataset.meaning())
+    made_of = [bench.frames.digest, bench.dataset.meaning()]
+    made_of += [bench.model.digest] if bench.model else []
     return runs.training_folder(config, "-".join(made_of) + splits.key(bench.dataset, config.trial))
 
 
 def source_of(bench: Bench, config: Config) -> Source:
     """Return what a network of a config reads: the frames, or the maps of its frozen blocks."""
-    if not config.freeze:
+    if not config.freeze or bench.model:
         return bench.frames
     return FrozenMaps(bench.frames, config, bench.device, bench.progress)
 

@@ -27,6 +27,7 @@ from upm_lib.experiments.bench import Bench
 from upm_lib.experiments.measurement import Measurement, trials_text
 from upm_lib.learning import model, training
 from upm_lib.paper import complexity, published, tables
+from upm_lib.retrieval import model_file
 
 logger = logging.getLogger(__name__)
 
@@ -183,15 +184,7 @@ def checkpoint_bytes(bench: Bench, config: Config) -> int:
     return state
 
 
-@lru_cache  # the same in every trial
-def _shapes(config: Config) -> model.UPMNet:
-    """Return the network of a config without its numbers."""
-    with torch.device("meta"):
-        network = model.build(config.replace(weights=None, freeze=0))
-        if config.freeze:
-            frozen, rest = model.divide(network.backbone, config.backbone, config.freeze)
-            network = model.UPMNet(rest, network.head, frozen)
-        return network
+_shapes = lru_cache(model_file.skeleton)  # the same in every trial
 
 
 def size(count: float) -> str:

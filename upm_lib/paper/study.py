@@ -185,12 +185,13 @@ def gain(name: str, **where: Any) -> dict[str, float]:
 def turned(knob: str) -> pd.DataFrame:
     """Return the lines in which one knob of the clean world is turned; a column has its name.
 
-    At 0 stands the clean world itself, on the same trials.
+    At its own value of the knob stands the clean world itself, on the same trials.
     """
     found = rows(knob=knob)
+    at_rest = getattr(WORLDS["synthetic_clean"], knob)
     usual = rows(dataset="synthetic_clean", scale="frozen", knob="", variant="")
     alike = usual.merge(found[["method", "k", "trial"]].drop_duplicates())
-    return pd.concat([alike, found]).rename(columns={"value": knob})
+    return pd.concat([alike.assign(value=at_rest), found]).rename(columns={"value": knob})
 
 
 def turned_gains() -> pd.DataFrame:

@@ -157,6 +157,33 @@ def found(bench: Bench, row: Row, trials: int | str) -> pd.DataFrame:
     return pd.DataFrame([record for record in every if record])
 
 
+def transfer(bench: Bench, trials: int | str = 1) -> pd.DataFrame:
+    """Measure the bench's model on its data, which need not be those it was trained on.
+
+    Rows: the colour histogram, which has learnt nothing, each network of the model, both fused as
+    published and each scaled first. Columns: the metrics in %, mean ± standard deviation.
+    """
+    rows = [measuring.compare(bench, None, trials)]
+    if "fusion" in bench.methods:
+        scaled = measuring.compare(bench, ["fusion"], trials, normalise_branches=True)
+        rows.append(scaled.assign(method="fusion, scaled first"))
+    return measuring.summary(pd.concat(rows))
+
+
+def transfer_heading(bench: Bench, trials: int | str) -> list[str]:
+    """Return the lines that belong above :func:`transfer`: which model, measured on what."""
+    assert bench.model, "the command line asks for one"
+    origin, config = bench.model.origin, bench.config
+    people = f"{origin.tracklets} tracklets of {origin.cameras} cameras, {origin.frames} frames"
+    how = f"{config.backbone}, {config.steps} steps, k = {config.k}"
+    numbers = trials_text(trial_numbers(trials))
+    return [
+        "Transfer: a model from a file on other data",
+        f"trained on {origin.dataset}, trial {origin.trial} ({people}): {how}",
+        f"{bench.label}: test halves of trial(s) {numbers}",
+    ]
+
+
 def single_parts(bench: Bench, trials: int | str = 1) -> pd.DataFrame:
     """Return Rank-1 (%) of each part alone, from head to foot, of finished networks.
 

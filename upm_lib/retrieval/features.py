@@ -31,8 +31,12 @@ def folded(network: UPMNet) -> UPMNet:
     """Return a copy for evaluation, batch normalisations folded into the backbone's convolutions.
 
     With fixed statistics a batch normalisation is one factor and one term a channel; a convolution
-    that absorbs them saves a pass over the map. The features are the same up to rounding.
+    that absorbs them saves a pass over the map. The features are the same up to rounding. A folded
+    network is returned as it is.
     """
+    norms = [module for module in network.backbone.modules() if hasattr(module, "running_mean")]
+    if not norms and not network.training:
+        return network
     network = deepcopy(network).eval()
     for module in list(network.backbone.modules()):
         children = list(module.named_children())

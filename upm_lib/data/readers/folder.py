@@ -66,25 +66,39 @@ def _frames(root: Path) -> dict[tuple[str, str], tuple[str, ...]]:
     return frames
 
 
+def people(dataset: Dataset) -> dict[str, str]:
+    """Return the names of people, by CAMERA/TRACKLET, for the tracklets whose person is known."""
+    places = (Path(t.frames[0]).parts[:2] for t in dataset.tracklets)
+    names = _names(dataset.root / "identities.csv", None)
+    found = {(camera, tracklet): f"{camera}/{tracklet}" for camera, tracklet in places}
+    return {found[key]: person for key, person in names.items() if key in found and person}
+
+
 def _people(path: Path, known: Collection[tuple[str, str]]) -> dict[tuple[str, str], int]:
-    """Return the person of each (camera, tracklet) that the list of identities names."""
+    """Return the number of the person of each (camera, tracklet) that the list names."""
+    names = _names(path, known)
+    numbers = {name: n for n, name in enumerate(sorted({*names.values()} - {""}), 1)}
+    if len(numbers) == 1:
+        raise UserError(f"{path} names one person: an evaluation needs two, one of them to train")
+    return {key: numbers[name] for key, name in names.items() if name}
+
+
+def _names(path: Path, known: Collection[tuple[str, str]] | None) -> dict[tuple[str, str], str]:
+    """Return the person of each (camera, tracklet) in the list of identities."""
     if not os.path.lexists(path):
         return {}
     names: dict[tuple[str, str], str] = {}
     for line, row in _rows(path):
         camera, tracklet, person = (row[column].strip() for column in COLUMNS)
         where = f"{path}, line {line}: {camera}/{tracklet}"
-        if (camera, tracklet) not in known:
+        if known is not None and (camera, tracklet) not in known:
             raise UserError(f"{where} is no tracklet of this folder: correct or remove the line")
         if (camera, tracklet) in names:
             raise UserError(f"{where} is listed twice: a tracklet is of one person")
         if person.casefold() in NOBODY:
             raise UserError(f"{where} is of person {person!r}: leave the cell of nobody empty")
         names[camera, tracklet] = unicodedata.normalize("NFC", person)
-    numbers = {name: n for n, name in enumerate(sorted({*names.values()} - {""}), 1)}
-    if len(numbers) == 1:
-        raise UserError(f"{path} names one person: an evaluation needs two, one of them to train")
-    return {key: numbers[name] for key, name in names.items() if name}
+    return names
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:

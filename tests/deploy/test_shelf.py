@@ -1,0 +1,58 @@
+"""The run store as a list; a plan before anything goes; what is in use stays."""
+
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+from tiny_model import bench_of, model_of
+
+from upm_lib.config import UserError
+from upm_lib.deploy import shelf
+
+
+@pytest.fixture
+def store(run_store: Path, tiny_root: Path) -> Path:
+    model_of(bench_of(tiny_root / "multi_shot"), "local")
+    (run_store / "search").mkdir()
+    (run_store / "search" / "cam1-0007.png").write_bytes(b"x" * 1000)
+    return run_store
+
+
+def test_everything_is_listed_with_its_size_and_what_it_belongs_to(store: Path) -> None:
+    found = shelf.listing().set_index("what")
+    (run,) = [what for what in found.index if what.startswith("training/folder/local-k2-trial1-")]
+    assert found.loc[run, "belongs"] == "a network of folder, 4 steps done"
+    size = sum(path.stat().st_size for path in (store / run).rglob("*") if path.is_file())
+    assert found.loc[run, "bytes"] == size > 10_000
+    assert found.loc["search/cam1-0007.png", "bytes"] == 1000
+    assert any(what.startswith("packed/folder-") for what in found.index)
+    assert found["bytes"].is_monotonic_decreasing and (found["days"] < 1).all()
+    text = shelf.lines(shelf.listing())
+    assert text[-1].startswith(f"{len(found)} things, ") and len(text) == len(found) + 2
+
+
+def test_an_empty_store_is_an_empty_list(run_store: Path) -> None:
+    assert shelf.lines(shelf.listing())[-1] == f"0 things, 0.0 MB, in {run_store}"
+    with pytest.raises(UserError, match=r"'\*' fits nothing in .*, which is empty"):
+        shelf.chosen(shelf.listing(), ["*"])
+
+
+def test_what_is_chosen_goes_and_all_else_stays(store: Path) -> None:
+    found = shelf.chosen(shelf.listing(), ["training/folder/*", "search/*.png"])
+    assert len(found) == 2
+    assert shelf.remove(found) == []
+    left = shelf.listing()["what"].tolist()
+    assert len(left) == 1 and left[0].startswith("packed/")
+
+
+def test_what_another_process_works_on_stays(store: Path) -> None:
+    found = shelf.chosen(shelf.listing(), ["training/*"])
+    with FileLock(store / found["what"][0] / "lock"):
+        assert shelf.remove(found) == found["what"].tolist()
+    assert (store / found["what"][0]).is_dir()
+    assert shelf.remove(found) == [] and not (store / found["what"][0]).exists()
+
+
+def test_a_pattern_that_fits_nothing_gets_a_sentence(store: Path) -> None:
+    with pytest.raises(UserError, match=r"'maps/\*' fits nothing in .*: one is 'training/folder"):
+        shelf.chosen(shelf.listing(), ["maps/*"])

@@ -1,0 +1,448 @@
+"""A gallery that grows: the vectors of its tracklets in LanceDB, with the model that made them.
+
+An index is a folder, or any other address that LanceDB takes, such as ``s3://bucket/shop.lance``.
+Each write is one commit: whoever is killed leaves the index as it was before or after it.
+"""
+
+import difflib
+import hashlib
+import os
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import lancedb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from lancedb.index import IvfRq
+from lancedb.query import LanceVectorQueryBuilder
+from lancedb.table import Table
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from upm_lib import files, runs
+from upm_lib.config import Caution, UserError
+from upm_lib.data import catalogue
+from upm_lib.data.packing import decode
+from upm_lib.data.readers import folder
+from upm_lib.data.tracklets import Dataset, Tracklet
+from upm_lib.retrieval import model_file
+from upm_lib.retrieval.model_file import Model
+
+EXACT = 100_000  # tracklets up to which every vector is compared
+FRAMES = 640  # that are described between two commits, about: some seconds of work
+PIECES = 64  # commits after which the table's files are merged
+PROBES, REFINE = 64, 20  # lists that an approximate search reads, exact distances for each match
+ROUNDING = 1e-5  # of a product of two unit vectors, at most
+OWN = {".lock", "model.lance", "tracklets.lance"}  # what an index's folder holds
+Vector = NDArray[np.float32]
+
+
+class Added(NamedTuple):
+    """What a look at a gallery has changed in an index: names of tracklets."""
+
+    new: list[str]
+    changed: list[str]
+    unchanged: list[str]
+    absent: list[str]  # in the index, but not in this gallery
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A tracklet of a gallery: where its frames lie, and marks of what was seen of them."""
+
+    name: str
+    person: str
+    frames: tuple[Path, ...]
+    mark: str  # over place, size and time of the frames, and the person
+
+    @property
+    def content(self) -> str:
+        """Over the frames themselves."""
+        text = hashlib.sha256()
+        with files.readable():
+            for frame in self.frames:
+                text.update(hashlib.sha256(files.read(frame)).digest())
+        return text.hexdigest()
+
+
+class Index:
+    """Vectors of tracklets that can be added, searched and forgotten; see :func:`open_index`."""
+
+    def __init__(self, address: str, tracklets: Table, models: Table) -> None:
+        self.address, self.table, self._models = address, tracklets, models
+        self.dim: int = tracklets.schema.field("vector").type.list_size
+
+    @cached_property
+    def model(self) -> Model:
+        """The model that has made the vectors; read when it is asked for."""
+        with self._sound(), tempfile.TemporaryDirectory() as place:
+            path = Path(place) / "model.safetensors"
+            path.write_bytes(self._models.to_arrow()["file"][0].as_py())
+            return model_file.load(path)
+
+    def __len__(self) -> int:
+        """Return how many tracklets there are."""
+        return self.table.count_rows()
+
+    @cached_property
+    def about(self) -> pd.DataFrame:
+        """All that is known of the tracklets but their vectors, a row each, by name.
+
+        Columns name (CAMERA/TRACKLET), camera, person ("" if nobody has said), added (time, UTC),
+        thumbnail (path of the middle frame), mark and content.
+        """
+        found = self._read(self._columns).to_pandas()
+        return found.set_index("name", drop=False).rename_axis(None)
+
+    @property
+    def _columns(self) -> list[str]:
+        return [name for name in self.table.schema.names if name != "vector"]
+
+    @cached_property
+    def vectors(self) -> list[Vector]:
+        """All vectors in memory, in the order of ``about``: arrays [n, D], as they lie on disk."""
+        pieces = self._read(["vector"])["vector"].chunks
+        return [piece.flatten().to_numpy().reshape(-1, self.dim) for piece in pieces]
+
+    def _read(self, columns: list[str]) -> pa.Table:
+        with self._sound():
+            return self.table.search().select(columns).to_arrow()
+
+    def vector(self, name: str) -> Vector:
+        """Return the vector [D] of a tracklet; raise UserError if it is not here."""
+        if name not in self.about.index:
+            near = difflib.get_close_matches(name, self.about.index, 1) or [*self.about.index[:1]]
+            hint = f": did you mean {near[0]}?" if near else ", which is empty"
+            raise UserError(f"{name} is no tracklet of the index {self.address}{hint}")
+        with self._sound():
+            found = self.table.search().where(f"name = {_quoted(name)}").select(["vector"])
+            return found.to_arrow()["vector"].combine_chunks().flatten().to_numpy()
+
+    def search(
+        self,
+        vector: Vector,
+        top: int = 10,
+        cameras: Iterable[str] | None = None,
+        exact: bool | None = None,
+    ) -> pd.DataFrame:
+        """Return the tracklets whose vectors are nearest to a vector [D] of unit length.
+
+        Up to ``EXACT`` tracklets every vector is compared, beyond it an index of LanceDB is asked
+        (``exact`` decides otherwise). ``cameras`` are those that are searched; None is all.
+
+        Returns:
+            The columns of :attr:`about` and distance (0 to 2), nearest first.
+        """
+        vector = np.asarray(vector, np.float32)
+        if top < 1:
+            raise UserError(f"top must be at least 1, not {top}")
+        if vector.shape != (self.dim,):
+            what = f"the vectors of {self.address} have {self.dim} numbers"
+            raise UserError(f"{what}, not {list(vector.shape)}: use a vector of its own model")
+        if exact is None:
+            exact = len(self) <= EXACT
+        found = (self._nearest if exact else self._probably_nearest)(vector, top, cameras)
+        return found.reset_index(drop=True)
+
+    def _nearest(self, vector: Vector, top: int, cameras: Iterable[str] | None) -> pd.DataFrame:
+        wanted = np.ones(len(self.about), bool)
+        if cameras is not None:
+            wanted = self.about["camera"].isin(list(cameras)).to_numpy()
+        alike = np.concatenate([piece @ vector for piece in self.vectors] or [vector[:0]])
+        alike[~wanted] = -np.inf
+        top = min(top, int(wanted.sum()))
+        # The product tells near copies apart to its rounding only; the difference does better.
+        least = np.partition(alike, -top)[-top] - ROUNDING if top else np.inf
+        first = np.flatnonzero(alike >= least)
+        ends = np.cumsum([0, *(len(piece) for piece in self.vectors)])
+        pieces = np.searchsorted(ends, first, "right") - 1
+        pairs = zip(pieces, first, strict=True)
+        apart = [np.linalg.norm(self.vectors[p][row - ends[p]] - vector) for p, row in pairs]
+        found = self.about.iloc[first].assign(distance=np.array(apart, np.float64))
+        return found.sort_values(["distance", "name"])[:top]
+
+    def _probably_nearest(
+        self, vector: Vector, top: int, cameras: Iterable[str] | None
+    ) -> pd.DataFrame:
+        with self._sound():
+            query = self.table.search(vector, "vector")
+            assert isinstance(query, LanceVectorQueryBuilder)  # since there is a vector
+            query = query.distance_type("l2").nprobes(PROBES).refine_factor(REFINE)
+            query = query.limit(top).select([*self._columns, "_distance"])
+            if cameras is not None:
+                query = query.where(f"camera IN ({', '.join(map(_quoted, cameras)) or 'NULL'})")
+            found = query.to_arrow().to_pandas()
+        squared = found.pop("_distance").to_numpy()
+        return found.assign(distance=np.sqrt(squared.clip(0)))
+
+    def add(self, root: str | Path, progress: bool = False) -> Added:
+        """Describe the tracklets of a gallery, CAMERA/TRACKLET/frames, that are new or changed.
+
+        What has the same place, size and time is not read; what has the same content is not
+        described again. A killed process has lost the work of a few seconds.
+
+        Raises UserError for a folder that is none, and for a tracklet without a readable frame.
+        """
+        seen = {one.name: one for one in _seen(catalogue.read("folder", root))}
+        with self._writing():
+            known = self.about
+            marks = dict(zip(known["name"], known["mark"], strict=True))
+            stale = [one for name, one in seen.items() if marks.get(name) != one.mark]
+            changed = []
+            with tqdm(total=len(stale), desc="describing", disable=not progress, delay=2) as bar:
+                for group in _grouped(stale):
+                    changed += self._put(group)
+                    bar.update(len(group))
+            self._tidy()
+        new = [one.name for one in stale if one.name not in marks]
+        untouched = [name for name in seen if name not in {*new, *changed}]
+        return Added(new, changed, untouched, [name for name in marks if name not in seen])
+
+    def _put(self, group: list[_Seen]) -> list[str]:
+        """Write some tracklets in one commit; return the names of those that had other content."""
+        known = self.about
+        contents = {one.name: one.content for one in group}
+        again = [one for one in group if one.name in known.index]
+        same = {o.name for o in again if known.loc[o.name, "content"] == contents[o.name]}
+        fresh = [one for one in group if one.name not in same]
+        described = self.model.describe_many([_clip(one, self.model.origin.size) for one in fresh])
+        vectors = dict(zip((one.name for one in fresh), described, strict=True))
+        vectors |= {name: self.vector(name) for name in same}
+        now = datetime.now(timezone.utc)
+        rows = [
+            {
+                "name": one.name,
+                "camera": one.name.split("/")[0],
+                "person": one.person,
+                "added": known.loc[one.name, "added"] if one.name in same else now,
+                "thumbnail": str(one.frames[len(one.frames) // 2]),
+                "mark": one.mark,
+                "content": contents[one.name],
+                "vector": vectors[one.name],
+            }
+            for one in group
+        ]
+        with self._sound():
+            merged = self.table.merge_insert("name").when_matched_update_all()
+            merged.when_not_matched_insert_all().execute(
+                pa.Table.from_pylist(rows, self.table.schema)
+            )
+        self._forget_what_was_read()
+        return [one.name for one in again if one.name not in same]
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Forget tracklets: their rows and vectors are gone from the disk, not only hidden.
+
+        The table is written anew without them, in one commit, and its older files are deleted.
+        A removal that was killed is finished by the same call again.
+
+        Raises UserError for a name that is not here; nothing is removed then.
+        """
+        with self._writing():
+            unknown = [name for name in names if name not in self.about.index]
+            if not unknown:
+                kept = f"name NOT IN ({', '.join(map(_quoted, names))})"
+                with self._sound():
+                    rows = self.table.search().where(kept).to_batches()
+                    self.table.add(rows, mode="overwrite")
+            self._tidy(wipe=True)
+            if unknown:
+                self.vector(unknown[0])  # raises the sentence
+
+    def _tidy(self, wipe: bool = False) -> None:
+        """Merge the table's files where they are many, and build the index where it is needed.
+
+        With ``wipe`` everything goes that belongs to no row of today.
+        """
+        with self._sound(), warnings.catch_warnings():
+            # LanceDB warns of readers of older versions: here, a search that is running now.
+            warnings.simplefilter("ignore", UserWarning)
+            if len(self) > EXACT and not self.table.list_indices():
+                self.table.create_index("vector", config=IvfRq(distance_type="l2"))
+            pieces = cast(Any, self.table.stats())["fragment_stats"]["num_small_fragments"]
+            if wipe or pieces > PIECES:
+                older = timedelta(0) if wipe else timedelta(hours=1)
+                self.table.optimize(cleanup_older_than=older, delete_unverified=wipe)
+        self._forget_what_was_read()
+
+    def _forget_what_was_read(self) -> None:
+        for name in ("about", "vectors"):
+            self.__dict__.pop(name, None)
+
+    def to_parquet(self, path: str | Path) -> Path:
+        """Write camera, tracklet, person and vector of all rows for another program."""
+        place = files.place(path)
+        columns = ["camera", "name", "person", "vector"]
+        with runs.replacing(place) as temporary, self._sound():
+            batches = self.table.search().select(columns).to_batches()
+            schema = batches.schema.remove_metadata()
+            renamed = pa.schema(
+                [f.with_name("tracklet") if f.name == "name" else f for f in schema]
+            )
+            with pq.ParquetWriter(temporary, renamed) as file:
+                for batch in batches:
+                    short = [name.split("/", 1)[1] for name in batch["name"].to_pylist()]
+                    arrays = [*batch.columns]
+                    arrays[batch.schema.get_field_index("name")] = pa.array(short)
+                    file.write_batch(pa.record_batch(arrays, renamed))
+        return place
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Hold the index of this machine for one writer, as it is now."""
+        with _lock(self.address):
+            self.table.checkout_latest()
+            self._forget_what_was_read()
+            yield
+
+    @contextmanager
+    def _sound(self) -> Iterator[None]:
+        with _sound(self.address):
+            yield
+
+
+def open_index(address: str | Path, model: Model | None = None) -> Index:
+    """Return the index at an address; with a model it is made if there is none yet.
+
+    Raises UserError if there is none and no model, or if it was made with another model.
+    """
+    where, remote = str(address), "://" in str(address)
+    if not remote:
+        path = files.place(address)
+        where, present = str(path), (path / "model.lance").is_dir()
+        free = not path.exists() or (path.is_dir() and {*os.listdir(path)} <= OWN)
+        if not present and not (model and free):
+            what = "is no index" if path.exists() else "does not exist"
+            advice = "give a free name" if model else "make it with `python -m upm_lib index`"
+            raise UserError(f"{where} {what}: {advice}")
+    with _sound(where):
+        place = lancedb.connect(where)
+        if model:
+            with _lock(where):
+                _make(place, model)
+        found = Index(where, place.open_table("tracklets"), place.open_table("model"))
+        own = found._models.to_arrow()["digest"][0].as_py()
+    if model and model.digest != own:
+        what = f"{where} was made with another model, and their vectors do not compare"
+        raise UserError(f"{what}: leave out the model to use its own, or make another index")
+    return found
+
+
+def _make(place: lancedb.DBConnection, model: Model) -> None:
+    """Make the tables of an index, the model's last, unless they are there.
+
+    Where that one is missing somebody was killed here, and no tracklet was ever written.
+    """
+    begun = place.list_tables().tables
+    if _has_rows(place, "model"):
+        return
+    if _has_rows(place, "tracklets"):
+        raise ValueError("its model is lost")
+
+    def create(name: str, schema: pa.Schema, rows: pa.Table | None = None) -> None:
+        mode = "overwrite" if name in begun else "create"
+        place.create_table(name, rows, schema=schema, mode=mode)
+
+    create("tracklets", _schema(model.dim))
+    with tempfile.TemporaryDirectory() as folder:
+        content = model.save(Path(folder) / "model.safetensors").read_bytes()
+    schema = pa.schema([("digest", pa.string()), ("file", pa.large_binary())])
+    rows = pa.Table.from_pylist([{"digest": model.digest, "file": content}], schema)
+    create("model", schema, rows)
+
+
+def _has_rows(place: lancedb.DBConnection, table: str) -> bool:
+    try:
+        return place.open_table(table).count_rows() > 0
+    except (ValueError, RuntimeError):  # begun, and killed before there was a first version
+        return False
+
+
+def _schema(dim: int) -> pa.Schema:
+    texts = ("name", "camera", "person", "thumbnail", "mark", "content")
+    fields = [pa.field(name, pa.string()) for name in texts]
+    fields.insert(3, pa.field("added", pa.timestamp("us", "UTC")))
+    return pa.schema([*fields, pa.field("vector", pa.list_(pa.float32(), dim))])
+
+
+def _lock(address: str) -> AbstractContextManager[Any]:
+    """Return the lock of an index on this machine; elsewhere LanceDB itself sees to conflicts."""
+    return nullcontext() if "://" in address else runs.lock(Path(address) / ".lock")
+
+
+@contextmanager
+def _sound(address: str) -> Iterator[None]:
+    """Turn what LanceDB raises into a sentence; it has no class of errors of its own."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (RuntimeError, ValueError, OSError, KeyError, pa.ArrowException) as error:
+        what = f"the index {address} cannot be used ({str(error).splitlines()[0][:200]})"
+        advice = "check the disk and its permissions, or remove the index and make it anew"
+        raise UserError(f"{what}: {advice}") from error
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _seen(dataset: Dataset) -> Iterator[_Seen]:
+    """Look at each tracklet of a gallery: names, sizes and times, no content."""
+    people = folder.people(dataset)
+    for tracklet in dataset.tracklets:
+        name = Path(tracklet.frames[0]).parent.as_posix()
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise UserError(f"the name {name!r} is not UTF-8: rename the folder") from None
+        yield _look(dataset, tracklet, name, people.get(name, ""))
+
+
+def _look(dataset: Dataset, tracklet: Tracklet, name: str, person: str) -> _Seen:
+    frames = tuple(dataset.root.absolute() / frame for frame in tracklet.frames)
+    said = [person]
+    with files.readable():
+        for frame in frames:
+            about = os.stat(frame)
+            said.append(f"{frame} {about.st_size} {about.st_mtime_ns}")
+    mark = hashlib.sha256("\n".join(said).encode(errors="surrogateescape")).hexdigest()
+    return _Seen(name, person, frames, mark)
+
+
+def _grouped(tracklets: list[_Seen]) -> Iterator[list[_Seen]]:
+    """Divide tracklets into groups of about ``FRAMES`` frames."""
+    group: list[_Seen] = []
+    for one in tracklets:
+        group.append(one)
+        if sum(len(one.frames) for one in group) >= FRAMES:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _clip(one: _Seen, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Read the frames of a tracklet [T, *size, 3]; broken ones are left out, with a warning.
+
+    Raises UserError if none is readable.
+    """
+    images = {frame: decode(frame) for frame in one.frames}
+    found = [model_file.resized(i, size) for i in images.values() if i is not None]
+    broken = [frame.name for frame, image in images.items() if image is None]
+    if not found:
+        what = f"{one.frames[0]} is not a readable image, nor is any other frame of its tracklet"
+        raise UserError(f"{what}: replace them or remove the tracklet")
+    if broken:
+        what = f"left out {len(broken)} broken frame(s) of {one.name}: {', '.join(broken[:5])}"
+        warnings.warn(what, Caution, stacklevel=2)
+    return np.stack(found)
