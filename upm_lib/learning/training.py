@@ -117,7 +117,7 @@ class Trainer:
         self.ema = ModelEmaV3(self.network, exclude_buffers=True) if config.ema else None
         epoch = len(data.frame) // config.batch  # steps
         self.warmup_steps = math.ceil(epoch * config.warmup_epochs)
-        self.step = 0
+        self.step = self.resumed = 0  # steps done, and those of them in the checkpoint read
         self.history = torch.full((config.steps, len(HISTORY)), torch.nan, device=device)
 
     def train_step(self) -> None:
@@ -222,7 +222,7 @@ class Trainer:
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": slots, "param_groups": groups})
         self.history.copy_(state["history"])
-        self.step = step
+        self.step = self.resumed = step
 
 
 def save_checkpoint(trainer: Trainer, folder: Path) -> Path:
