@@ -126,12 +126,12 @@ def test_the_small_backbone_has_five_trials_and_the_deep_random_one_is_there() -
 
 
 @pytest.mark.parametrize(("knob", "values"), [("clutter", 2), ("occlusion", 2), ("vertical_sd", 3)])
-def test_the_clean_world_stands_at_its_own_value_of_a_turned_knob(knob: str, values: int) -> None:
+def test_the_clean_world_stands_where_a_turned_knob_is_at_rest(knob: str, values: int) -> None:
     found = study.turned(knob)
     assert set(found["method"]) == {"baseline", "local", "global", "fusion"}
     counts = found.groupby([knob, "method"])["trial"].nunique()
     assert (counts == 5).all()
-    turned, at_rest = {*study.rows(knob=knob)["value"]}, getattr(WORLDS["synthetic_clean"], knob)
+    turned, at_rest = {*study.rows(knob=knob)["value"]}, study.AT_REST
     assert len(turned) == values
     assert {*found[knob]} == {at_rest} | turned
     of_clean = study.trials(dataset="synthetic_clean", scale="frozen", method="baseline")

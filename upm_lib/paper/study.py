@@ -25,6 +25,8 @@ Where = Mapping[str, Any]  # column of the study -> its value
 METHODS: dict[str, Where] = {m: {"method": m} for m in ("untrained", "baseline", "local", "global")}
 METHODS["fusion"] = {"method": "fusion"}
 METHODS["fusion, scaled first"] = {"method": "fusion", "variant": "normalise_branches=True"}
+# Of every knob, in the clean world that was measured: its boxes had no vertical offset yet.
+AT_REST = 0.0
 METRICS = {"Rank-1": "rank1", "Rank-5": "rank5", "Rank-20": "rank20", "mAP": "mAP"}
 # What the clean world was also measured with.
 BACKBONES: dict[str, Where] = {
@@ -185,13 +187,12 @@ def gain(name: str, **where: Any) -> dict[str, float]:
 def turned(knob: str) -> pd.DataFrame:
     """Return the lines in which one knob of the clean world is turned; a column has its name.
 
-    At its own value of the knob stands the clean world itself, on the same trials.
+    At AT_REST stands the clean world itself, on the same trials.
     """
     found = rows(knob=knob)
-    at_rest = getattr(WORLDS["synthetic_clean"], knob)
     usual = rows(dataset="synthetic_clean", scale="frozen", knob="", variant="")
     alike = usual.merge(found[["method", "k", "trial"]].drop_duplicates())
-    return pd.concat([alike.assign(value=at_rest), found]).rename(columns={"value": knob})
+    return pd.concat([alike.assign(value=AT_REST), found]).rename(columns={"value": knob})
 
 
 def turned_gains() -> pd.DataFrame:
