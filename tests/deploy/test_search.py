@@ -196,12 +196,19 @@ def test_the_picture_holds_every_match(found: search.Found, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("query", "name"), [("cam1/0007", "cam1-0007.png"), ("/far/away/walk/", "away-walk.png")]
+    ("query", "name"), [("cam1/0007", "cam1-0007"), ("/far/away/walk/", "away-walk")]
 )
 def test_a_picture_without_a_name_is_named_for_the_query(
     run_store: Path, query: str, name: str
 ) -> None:
-    assert search.picture_path(None, query) == run_store / "search" / name
+    path = search.picture_path(None, query, "one gallery")
+    assert path.parent == run_store / "search" and path.name.startswith(f"{name}-")
+    assert path != search.picture_path(None, query, "another")
+
+
+def test_a_picture_among_the_frames_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="lies in the gallery and would become a frame"):
+        search.picture_path(str(tmp_path / "cam1" / "t1" / "x.png"), "cam1/t1", str(tmp_path))
 
 
 @pytest.mark.parametrize("out", ["ranked.jpg", "ranked", "folder.png"])

@@ -96,6 +96,7 @@ def run(plan: Plan) -> None:
 def finished_speeds(bench: Bench) -> Speeds:
     """Return the seconds that a step took in the finished runs of the store, on such a device."""
     kept: dict[tuple[object, ...], list[float]] = defaultdict(list)
+    here = networks.device_name(bench.device)
     for file in (runs.store() / "training").glob("*/*/speed.json"):
         try:
             config = from_json(runs.read_json(file.with_name("config.json")))
