@@ -101,7 +101,7 @@ def finished_speeds(bench: Bench) -> Speeds:
         try:
             config = from_json(runs.read_json(file.with_name("config.json")))
             speed = runs.read_json(file)
-            if speed["device"] == networks.device_name(bench.device):
+            if speed["device"] == here:
                 kept[cost(config)].append(speed["seconds"] / speed["steps"])
         except (UserError, OSError) as error:  # it only makes an estimate better
             warnings.warn(f"{error}: {file} is removed", Caution, stacklevel=2)
