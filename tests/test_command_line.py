@@ -15,7 +15,7 @@ import pytest
 from upm_lib import runs
 from upm_lib.__main__ import main
 from upm_lib.command import typed
-from upm_lib.config import UserError, preset
+from upm_lib.config import Caution, UserError, preset
 from upm_lib.data import catalogue
 from upm_lib.paper import plan, tables
 
@@ -170,12 +170,11 @@ def test_a_real_pipe_that_closes_is_no_trace() -> None:
 def test_a_warning_is_one_line_without_code(said, tiny_root: Path, tmp_path: Path) -> None:
     root = shutil.copytree(tiny_root, tmp_path / "own")
     (root / "multi_shot" / "cam_a" / "person_0001" / "0001.tif").touch()
-    with warnings.catch_warnings():  # pytest shows them otherwise
-        warnings.simplefilter("always")
+    with pytest.warns(Caution, match=r"\(\.tif 1\)"):
         code, _, err = said("table", 1, "--root", root, "--dry-run", "--quiet", *FAST)
-    lines = err.splitlines()
-    assert code == 0
-    assert all(line.startswith("warning: ") for line in lines) and "(.tif 1)" in lines[0]
+    assert (code, err) == (0, ""), "and nothing else is said"
+    assert warnings.formatwarning("a\nb", Caution, "x.py", 3) == "warning: a b\n"
+    assert "x.py:3" in warnings.formatwarning("a", DeprecationWarning, "x.py", 3, "code")
 
 
 # ---------------------------------------------------------------- fields

@@ -251,7 +251,7 @@ def test_a_store_that_belongs_to_somebody_else_gets_a_sentence(
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     monkeypatch.setattr(runs.FileLock, "acquire", refused)
-    with pytest.raises(runs.NotWritten, match="set UPM_RUNS to another"):
+    with pytest.raises(runs.NotWritten, match="choose another place"):
         runs.lock(tmp_path / "lock").__enter__()
 
 

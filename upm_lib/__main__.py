@@ -260,7 +260,7 @@ def _index(arguments: argparse.Namespace) -> None:
     model = model_file.load(arguments.model, device) if arguments.model else None
     found = index.open_index(arguments.to, model)
     if arguments.gallery:
-        added = found.add(arguments.gallery, progress=True)
+        added = found.add(arguments.gallery, progress=not arguments.quiet)
         for what, names in added._asdict().items():
             print(f"{what}: {len(names)}")
     if arguments.remove:

@@ -221,7 +221,7 @@ def lock(path: Path) -> Iterator[None]:
             logger.warning("waiting for another process that works on %s", path.parent)
             held.acquire()
     except OSError as error:
-        advice = "check the permissions of its folder, or set UPM_RUNS to another one"
+        advice = "check the permissions of its folder, or choose another place"
         raise NotWritten(f"{path} cannot be written ({error}): {advice}") from error
     try:
         yield

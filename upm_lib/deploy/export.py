@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from upm_lib import runs
+from upm_lib import files, runs
 from upm_lib.config import UserError
 from upm_lib.retrieval import features
 from upm_lib.retrieval.model_file import Model
@@ -40,7 +40,7 @@ def to_onnx(model: Model, path: str | Path) -> Path:
     Raises UserError for a name that does not end in .onnx, and where the packages that torch's
     exporter needs are not installed.
     """
-    place, config = Path(path).expanduser(), model.configs[0]
+    place, config = files.place(path), model.configs[0]
     if place.suffix != ".onnx" or place.is_dir():
         raise UserError(f"{path} cannot be the network: give the name of a file that ends in .onnx")
     try:

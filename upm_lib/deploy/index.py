@@ -22,7 +22,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock
 from lancedb.index import IvfRq
 from lancedb.query import LanceVectorQueryBuilder
 from lancedb.table import Table
@@ -71,7 +70,7 @@ class _Seen:
         text = hashlib.sha256()
         with files.readable():
             for frame in self.frames:
-                text.update(hashlib.sha256(frame.read_bytes()).digest())
+                text.update(hashlib.sha256(files.read(frame)).digest())
         return text.hexdigest()
 
 
@@ -281,7 +280,7 @@ class Index:
 
     def to_parquet(self, path: str | Path) -> Path:
         """Write camera, tracklet, person and vector of all rows for another program."""
-        place = Path(path).expanduser()
+        place = files.place(path)
         columns = ["camera", "name", "person", "vector"]
         with runs.replacing(place) as temporary, self._sound():
             batches = self.table.search().select(columns).to_batches()
@@ -318,7 +317,7 @@ def open_index(address: str | Path, model: Model | None = None) -> Index:
     """
     where, remote = str(address), "://" in str(address)
     if not remote:
-        path = Path(address).expanduser()
+        path = files.place(address)
         where, present = str(path), (path / "model.lance").is_dir()
         free = not path.exists() or (path.is_dir() and {*os.listdir(path)} <= OWN)
         if not present and not (model and free):
@@ -377,13 +376,7 @@ def _schema(dim: int) -> pa.Schema:
 
 def _lock(address: str) -> AbstractContextManager[Any]:
     """Return the lock of an index on this machine; elsewhere LanceDB itself sees to conflicts."""
-    if "://" in address:
-        return nullcontext()
-    try:
-        Path(address).mkdir(parents=True, exist_ok=True)
-        return FileLock(Path(address) / ".lock")
-    except OSError as error:
-        raise UserError(f"{address} cannot be written ({error}): give another address") from error
+    return nullcontext() if "://" in address else runs.lock(Path(address) / ".lock")
 
 
 @contextmanager

@@ -172,6 +172,8 @@ def picture_path(out: str | None, query: str, gallery: str | None) -> Path:
         raise UserError(f"{out} lies in the gallery and would become a frame: give another place")
     if path.suffix != ".png" or path.is_dir():
         raise UserError(f"{out} cannot be the picture: give the name of a file that ends in .png")
+    if gallery and path.resolve().is_relative_to(files.place(gallery).resolve()):
+        raise UserError(f"{out} lies in the gallery and would become a frame: give another place")
     return path
 
 

@@ -86,10 +86,10 @@ def find_or_train(bench: Bench, config: Config) -> training.Trainer:
         half = TrainingSet(bench.dataset, source_of(bench, config), config)
         trainer = training.Trainer(config, half, bench.device)
         title = f"{config.branch} k={config.k} trial {config.trial}"
-        before, began = steps_done(bench, config), time.perf_counter()
+        began = time.perf_counter()
         training.train(trainer, folder, title=title if bench.progress else None)
-        if distributed.size() == 1 and trainer.step > before:
-            speed = {"steps": trainer.step - before, "seconds": time.perf_counter() - began}
+        if distributed.size() == 1 and (done := trainer.step - trainer.resumed):
+            speed = {"steps": done, "seconds": time.perf_counter() - began}
             runs.write_json(folder / "speed.json", speed | {"device": device_name(bench.device)})
         if distributed.rank() == 0 and runs.find_json(folder / "config.json") is None:
             runs.write_json(folder / "config.json", to_json(config))

@@ -117,7 +117,7 @@ class Trainer:
         self.ema = ModelEmaV3(self.network, exclude_buffers=True) if config.ema else None
         epoch = len(data.frame) // config.batch  # steps
         self.warmup_steps = math.ceil(epoch * config.warmup_epochs)
-        self.step = 0
+        self.step = self.resumed = 0  # steps done, and those of them in the checkpoint read
         self.history = torch.full((config.steps, len(HISTORY)), torch.nan, device=device)
 
     def train_step(self) -> None:
@@ -222,7 +222,7 @@ class Trainer:
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": slots, "param_groups": groups})
         self.history.copy_(state["history"])
-        self.step = step
+        self.step = self.resumed = step
 
 
 def save_checkpoint(trainer: Trainer, folder: Path) -> Path:
@@ -321,9 +321,8 @@ def train(
     """Train to the last step, from the newest checkpoint in folder if there is one.
 
     Checkpoints go to the folder, if there is one, when :func:`due`; ``title`` is that of the bar,
-    None shows none. Who interrupts is told what is kept.
-    ``stop`` gets the number of steps done; True ends early, without a last checkpoint. Of several
-    processes, the first writes the checkpoints and shows the bar; all read them.
+    None shows none. Who interrupts is told what is kept. ``stop`` gets the number of steps done;
+    True ends early, without a last checkpoint. Of several processes, the first writes and speaks.
     """
     if folder is not None:
         load_checkpoint(trainer, folder)

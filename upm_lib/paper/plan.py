@@ -96,11 +96,12 @@ def run(plan: Plan) -> None:
 def finished_speeds(bench: Bench) -> Speeds:
     """Return the seconds that a step took in the finished runs of the store, on such a device."""
     kept: dict[tuple[object, ...], list[float]] = defaultdict(list)
+    here = networks.device_name(bench.device)
     for file in (runs.store() / "training").glob("*/*/speed.json"):
         try:
             config = from_json(runs.read_json(file.with_name("config.json")))
             speed = runs.read_json(file)
-            if speed["device"] == networks.device_name(bench.device):
+            if speed["device"] == here:
                 kept[cost(config)].append(speed["seconds"] / speed["steps"])
         except (UserError, OSError) as error:  # it only makes an estimate better
             warnings.warn(f"{error}: {file} is removed", Caution, stacklevel=2)

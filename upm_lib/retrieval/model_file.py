@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from upm_lib import config as configs
-from upm_lib import runs
+from upm_lib import files, runs
 from upm_lib.config import Config, UserError
 from upm_lib.data.packing import Source, on_device, to_input
 from upm_lib.learning import model
@@ -146,7 +146,7 @@ def nameless(config: Config) -> Config:
 
 def check_name(path: str | Path) -> Path:
     """Return the path of a model file to be written; raise UserError for a name it cannot have."""
-    place = Path(path).expanduser()
+    place = files.place(path)
     if place.suffix != SUFFIX or place.is_dir():
         raise UserError(f"{path} cannot be the model: give the name of a file in {SUFFIX}")
     return place
@@ -169,7 +169,7 @@ def load(path: str | Path, device: torch.device | str | None = None) -> Model:
 
     Raises UserError for a file that is missing, damaged, of another kind or another version.
     """
-    place = Path(path).expanduser()
+    place = files.place(path)
     if not place.is_file():
         advice = "make one with `python -m upm_lib train both --save FILE`"
         raise UserError(f"there is no model file {path}: {advice}")
