@@ -183,7 +183,6 @@ def test_half_a_file_weights_and_no_file_get_a_sentence(saved: Path, tmp_path: P
 
 HOSTILE = {
     "a field too many": lambda configs: configs[0].update(evil=1),
-    "a field too few": lambda configs: configs[0].pop("lr_factors"),
     "another type": lambda configs: configs[0].update(k="8"),
     "a network of terabytes": lambda configs: configs[1].update(c_reduced=10**9),
     "another backbone": lambda configs: configs[0].update(backbone="mobilenet_v1"),
