@@ -23,7 +23,8 @@ def place(name: str | Path) -> Path:
         raise UserError(f"{str(name)!r} is no path: it holds a zero byte")
     path = os.path.expanduser(name)
     if path.startswith("~"):
-        raise UserError(f"{name}: there is no such user here; for a folder of that name say ./{name}")
+        advice = f"for a folder of that name say ./{name}"
+        raise UserError(f"{name}: there is no such user here; {advice}")
     return Path(path)
 
 
