@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -56,7 +57,9 @@ def fill(index: Index, count: int) -> None:
     place = 0
     for block in people(count, index.dim, 0):
         names = [f"cam{n % 8}/{n:06d}" for n in range(place, place + len(block))]
-        rows = {name: [""] * len(block) for name in ("person", "thumbnail", "mark", "content")}
+        rows: dict[str, list[Any]] = {
+            name: [""] * len(block) for name in ("person", "thumbnail", "mark", "content")
+        }
         rows |= {"name": names, "camera": [name.split("/")[0] for name in names]}
         rows |= {"added": [datetime.now(timezone.utc)] * len(block)}
         flat = pa.FixedSizeListArray.from_arrays(pa.array(block.ravel()), index.dim)
@@ -104,7 +107,8 @@ def searching(index: Index) -> list[list[str]]:
     rows.append([*measured("LanceDB's vectors in memory, exact", query, asked), "1"])
 
     def flat(q: np.ndarray) -> object:
-        found = index.table.search(q, "vector").distance_type("l2").bypass_vector_index()
+        found: Any = index.table.search(q, "vector")
+        found = found.distance_type("l2").bypass_vector_index()
         return found.limit(TOP).select(["name", "_distance"]).to_arrow()
 
     rows.append([*measured("LanceDB's own exact search", flat, asked[:4]), "1"])
@@ -150,8 +154,8 @@ def main() -> None:
             f"in {built:.0f} s. Peak memory is that of the whole process. Aims: 500 ms exact, "
             "50 ms approximate with recall 0.95.\n"
         )
-        head = ("store", "ms", "CPU ms", "peak GB", f"recall@{TOP}")
-        print(timing.table(head, searching(index)))
+        columns = ("store", "ms", "CPU ms", "peak GB", f"recall@{TOP}")
+        print(timing.table(columns, searching(index)))
 
 
 if __name__ == "__main__":

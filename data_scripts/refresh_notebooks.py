@@ -14,6 +14,7 @@ from pathlib import Path
 
 import cv2
 import nbformat
+import pandas as pd
 from nbclient import NotebookClient
 
 from upm_lib import runs
@@ -53,10 +54,9 @@ def demo_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def study_table() -> str:
-    """Return the main comparison of the committed study, as Markdown."""
-    table = study.comparison()
-    lines = ["| method | " + " | ".join(f"`{name}`" for name in table) + " |"]
+def markdown(table: pd.DataFrame) -> str:
+    """Return a table of the committed study, a line a method, as Markdown."""
+    lines = ["| method | " + " | ".join(map(str, table)) + " |"]
     lines.append("|---" * (1 + table.shape[1]) + "|")
     lines += [f"| {name} | " + " | ".join(row) + " |" for name, row in table.iterrows()]
     return "\n".join(lines) + "\n"
@@ -65,7 +65,10 @@ def study_table() -> str:
 def write_results(page: Path) -> None:
     """Put what the demo and the study measured between the markers of the README."""
     text = page.read_text()
-    for mark, table in (("results", demo_table()), ("study", study_table())):
+    worlds = study.comparison().rename(columns="`{}`".format)
+    tables = {"people": markdown(study.people()), "results": demo_table()}
+    tables["study"] = markdown(worlds)
+    for mark, table in tables.items():
         before, start, rest = text.partition(f"<!-- {mark} -->\n")
         text = before + start + table + rest[rest.index("<!-- end -->") :]
     with runs.replacing(page) as temporary:

@@ -16,7 +16,6 @@ from upm_lib.config import PAPER, PARTS, SCALES, TABLES, UserError, known, prese
 if TYPE_CHECKING:
     from upm_lib.experiments.bench import Bench
 
-
 # Fields of the config that are asked for otherwise on the command line.
 ASKED = {
     "branch": "it is METHOD, the first word",
@@ -318,8 +317,9 @@ def _search(arguments: argparse.Namespace) -> None:
         options = _networks(arguments)
         device = training.pick_device(arguments.device)
         model = model_file.load(arguments.model, device) if arguments.model else None
-        progress = not arguments.quiet
-        place = search.of_gallery(arguments.gallery, model, arguments.scale, progress, **options)
+        place = search.of_gallery(
+            arguments.gallery, model, arguments.scale, not arguments.quiet, **options
+        )
     found = [search.search(place, q, arguments.top, arguments.same_camera) for q in queries]
     if arguments.csv:
         print(search.as_csv(found))

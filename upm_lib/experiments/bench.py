@@ -11,13 +11,21 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from upm_lib import distributed, files, runs
-from upm_lib.config import DATA_FIELDS, EVALUATION_FIELDS, TABLES, Config, UserError, known, preset
+from upm_lib.config import (
+    DATA_FIELDS,
+    EVALUATION_FIELDS,
+    TABLES,
+    Config,
+    UserError,
+    known,
+    preset,
+)
 from upm_lib.data import catalogue, splits
 from upm_lib.data.packing import Frames
 from upm_lib.data.tracklets import Dataset
 from upm_lib.experiments import measurement
 from upm_lib.experiments.measurement import BRANCHES, METHODS, Measurement
-from upm_lib.learning import model as networks
+from upm_lib.learning import model as models
 from upm_lib.learning import training
 from upm_lib.pictures import canvas
 from upm_lib.retrieval import model_file
@@ -131,7 +139,7 @@ def open_bench(
     if loaded:
         config = _as_loaded(config, loaded, changes)
     else:
-        networks.check(config)
+        models.check(config)
     runs.sweep_store()
     with distributed.first_goes_first():
         opened = splits.chosen(catalogue.load(config, progress), config)

@@ -36,6 +36,7 @@ cost = attrgetter("backbone", "branch", "freeze", "height", "width", "batch")
 Speeds = dict[tuple[object, ...], tuple[float, str]]  # cost -> seconds a step, where they come from
 # Forward and backward of a frame cost about three times the forward alone.
 PASSES = 3
+_shapes = lru_cache(model_file.skeleton)  # the same in every trial
 # Assumed, not measured: what a large GPU sustains in float32 training, in FLOPs a second. The
 # depthwise convolutions of MobileNetV1 wait for memory most of the time.
 SUSTAINED = {"mobilenet_v1": 2e12, "resnet50": 8e12, "resnet50_slim": 8e12}
@@ -98,10 +99,8 @@ def finished_speeds(bench: Bench) -> Speeds:
     here = networks.device_name(bench.device)
     for file in (runs.store() / "training").glob("*/*/speed.json"):
         try:
-            config, speed = (
-                from_json(runs.read_json(file.with_name("config.json"))),
-                runs.read_json(file),
-            )
+            config = from_json(runs.read_json(file.with_name("config.json")))
+            speed = runs.read_json(file)
             if speed["device"] == here:
                 kept[cost(config)].append(speed["seconds"] / speed["steps"])
         except (UserError, OSError) as error:  # it only makes an estimate better
@@ -182,9 +181,6 @@ def checkpoint_bytes(bench: Bench, config: Config) -> int:
     state += complexity.anchor_bytes(network.k, tracklets, network.dim)
     state += config.steps * len(training.HISTORY) * torch.float32.itemsize
     return state
-
-
-_shapes = lru_cache(model_file.skeleton)  # the same in every trial
 
 
 def size(count: float) -> str:

@@ -64,7 +64,7 @@ def blocks(
     device = next(networks[0].parameters()).device
     copies = [folded(network) for network in networks]
     starts = range(0, len(index), BLOCK)
-    for start in tqdm(starts, "features", disable=not progress, delay=2, leave=False):
+    for start in tqdm(starts, desc="features", disable=not progress, delay=2, leave=False):
         place = slice(start, start + BLOCK)
         images = frames.batch(index[place], config, device)
         yield place, [network(images).cpu() for network in copies]

@@ -84,7 +84,7 @@ def _people(path: Path, known: Collection[tuple[str, str]]) -> dict[tuple[str, s
 
 
 def _names(path: Path, known: Collection[tuple[str, str]] | None) -> dict[tuple[str, str], str]:
-    """Return the person of each (camera, tracklet) in the list of identities."""
+    """Return the person of each (camera, tracklet) that the list of identities names."""
     if not os.path.lexists(path):
         return {}
     names: dict[tuple[str, str], str] = {}
