@@ -305,7 +305,10 @@ def test_a_model_of_some_data_is_measured_on_others(said, tiny_root: Path, tmp_p
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ("search --query a --index nowhere --out a.gif", "give the name of a file that ends in .png"),
+        (
+            "search --query a --index nowhere --out a.gif",
+            "give the name of a file that ends in .png",
+        ),
         ("search --query a --index nowhere", "nowhere does not exist: make it with"),
         ("search --queries nowhere --index .", "nowhere cannot be read"),
         ("index . --to nowhere", "nowhere does not exist: make it with"),
