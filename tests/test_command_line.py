@@ -209,6 +209,7 @@ def test_a_warning_is_one_line_without_code(said, tiny_root: Path, tmp_path: Pat
         (["local", "-p", "freeze", "3"], "freeze keeps trained weights as they are"),
         (["local", "--weights", "a\0b"], "holds a zero byte"),
         (["local", "--weights", "/"], "no weights at /"),
+        (["local", "--weights", "~nosuchuser/x"], "there is no such user here"),
         (["local", "--root", "/proc/self/mem"], "is a file, not a folder"),
     ],
     ids=lambda value: "-".join(value)[:40] if isinstance(value, list) else "",

@@ -21,7 +21,11 @@ def place(name: str | Path) -> Path:
     """
     if "\0" in str(name):
         raise UserError(f"{str(name)!r} is no path: it holds a zero byte")
-    return Path(os.path.expanduser(name))
+    path = os.path.expanduser(name)
+    if path.startswith("~"):
+        advice = f"for a folder of that name say ./{name}"
+        raise UserError(f"{name}: there is no such user here; {advice}")
+    return Path(path)
 
 
 @contextmanager

@@ -132,6 +132,7 @@ HERE = r'(?!f?"http://127\.0\.0\.1)'  # this machine is no place to download fro
 CHECKED_BY_DIGEST = {
     "upm_lib/learning/model.py",
     "data_scripts/official_splits.py",
+    "data_scripts/video_to_tracklets.py",
 }  # each has its tests
 
 
