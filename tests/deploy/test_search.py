@@ -215,4 +215,4 @@ def test_a_picture_among_the_frames_is_refused(tmp_path: Path) -> None:
 def test_a_name_that_no_picture_can_have_gets_a_sentence(tmp_path: Path, out: str) -> None:
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(UserError, match=r"give the name of a file that ends in \.png"):
-        search.picture_path(str(tmp_path / out), "cam1/0007")
+        search.picture_path(str(tmp_path / out), "cam1/0007", None)
