@@ -162,15 +162,15 @@ def activation_by_region(
     return pd.concat(rows).groupby(["method", "person"], sort=False).mean()
 
 
-def paired_differences(found: pd.DataFrame) -> pd.DataFrame:
-    """Compare the methods of :func:`activation_by_region` with the baseline, person by person.
+def paired_differences(found: pd.DataFrame, base: str = "baseline") -> pd.DataFrame:
+    """Compare the methods of :func:`activation_by_region` with one of them, person by person.
 
     Index method and measure; columns mean, low and high: the mean difference and its 95 % interval
     by Student's t, over people, for these networks.
     """
     made = {}
-    for method in found.index.unique("method").drop("baseline"):
-        gap = measuring.mean_interval(found.loc[method] - found.loc["baseline"])
+    for method in found.index.unique("method").drop(base):
+        gap = measuring.mean_interval(found.loc[method] - found.loc[base])
         made[method] = pd.DataFrame(dict(zip(("mean", "low", "high"), gap, strict=True)))
     return pd.concat(made, names=["method", "measure"])
 
