@@ -64,6 +64,8 @@ def _prepared() -> Iterator[None]:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name need not be text of the terminal's kind
             stream.reconfigure(errors="backslashreplace")
+    notes = logging.getLogger("upm_lib")
+    level = notes.level
     usual, first = warnings.formatwarning, threading.current_thread() is threading.main_thread()
     warnings.formatwarning = one_line(Warning, usual)
     before = signal.signal(signal.SIGTERM, _terminate) if first else None
@@ -71,6 +73,7 @@ def _prepared() -> Iterator[None]:
         yield
     finally:
         warnings.formatwarning = usual
+        notes.setLevel(level)  # as it was before --quiet
         if first:
             signal.signal(signal.SIGTERM, before)
 

@@ -130,6 +130,37 @@ def test_numbers_in_the_text_are_those_of_the_study() -> None:
         assert holds, words
 
 
+def test_what_is_said_of_ward_is_what_was_measured() -> None:
+    gaps = {
+        (method, variant): study.difference(
+            study.trials(
+                dataset="ward",
+                method=method.removesuffix(", scaled first"),
+                variant=", ".join(
+                    v
+                    for v in ("normalise_branches=True" if "scaled" in method else "", variant)
+                    if v
+                ),
+            ),
+            study.trials(dataset="ward", method="baseline", variant=variant),
+        )
+        for method in ("local", "global", "fusion", "fusion, scaled first")
+        for variant in ("", "tracklet_pool=max")
+    }
+    better = {where for where, gap in gaps.items() if gap["low"] > 0}
+    assert better == {("local", ""), ("fusion", ""), ("fusion, scaled first", "")}
+    assert all(2.5 < gaps[where]["mean"] < 3.5 for where in better), "about three points"
+    assert gaps["global", ""]["low"] < 0 < gaps["global", ""]["high"]
+    assert gaps["global", "tracklet_pool=max"]["high"] < 0
+    pooled = [
+        study.trials(dataset="ward", method="local", variant=v) for v in ("", "tracklet_pool=max")
+    ]
+    assert round((pooled[0] - pooled[1]).mean()) == 5
+    (said,) = (c.source for c in cells("06_tables") if c.source.startswith("**What this says.**"))
+    assert "both fusions are about three points above" in said
+    assert "local-aware parts lose five points" in said
+
+
 def rank1(dataset: str, backbone: str = "mobilenet_v1") -> dict[str, float]:
     """Table 2's Rank-1 of a data set and backbone by method."""
     rows = ("baseline", "local", "global", "both")

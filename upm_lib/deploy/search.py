@@ -159,7 +159,7 @@ def queries(path: str) -> list[str]:
     return found
 
 
-def picture_path(out: str | None, query: str, gallery: str | None) -> Path:
+def picture_path(out: str | None, query: str, gallery: str | None = None) -> Path:
     """Return where the picture goes: the file asked for, or one named for the query in the store.
 
     Raises UserError for a name that no PNG file can have, and for a place among the frames.
@@ -168,10 +168,10 @@ def picture_path(out: str | None, query: str, gallery: str | None) -> Path:
         short = "-".join(Path(query).parts[-2:]).strip("/")[:60].encode(errors="replace").decode()
         return runs.store() / "search" / f"{short}-{runs.digest([gallery, query])}.png"
     path = files.place(out)
-    if gallery and path.resolve().is_relative_to(files.place(gallery).resolve()):
-        raise UserError(f"{out} lies in the gallery and would become a frame: give another place")
     if path.suffix != ".png" or path.is_dir():
         raise UserError(f"{out} cannot be the picture: give the name of a file that ends in .png")
+    if gallery and path.resolve().is_relative_to(files.place(gallery).resolve()):
+        raise UserError(f"{out} lies in the gallery and would become a frame: give another place")
     if gallery and path.resolve().is_relative_to(files.place(gallery).resolve()):
         raise UserError(f"{out} lies in the gallery and would become a frame: give another place")
     return path
