@@ -85,31 +85,6 @@ def knobs(turned: Mapping[str, pd.DataFrame]) -> Picture:
     return fig
 
 
-def misalignment(groups: pd.DataFrame, moved: pd.DataFrame) -> Picture:
-    """Draw what parts gain by misalignment (left) and Rank-1 with moved boxes (right).
-
-    Columns are those of :func:`upm_lib.paper.misalignment.by_offset` and ``moved``.
-    """
-    with panels(canvas.WIDTH, 3, 2, sharex=False) as (fig, (left, right)):
-        for method, look in canvas.methods_in(moved["method"]).items():
-            marker: Style = {"marker": canvas.METHOD_MARKERS[method], "ms": 4}
-            rows = groups[groups["method"] == method]
-            if len(rows):
-                reach = rows["gain"] - rows["low"], rows["high"] - rows["gain"]
-                left.errorbar(rows["misaligned"], rows["gain"], reach, capsize=3, **marker, **look)
-                gains = rows["gain"].round(1).tolist()
-                fig.alt += f"{look['label']}: gain from well to badly aligned queries {gains}. "
-            rows = moved[moved["method"] == method].sort_values("share")
-            right.plot(rows["share"], rows["rank1"], **marker, **look)
-            by_share = dict(zip(rows["share"], rows["rank1"].round(1), strict=True))
-            fig.alt += f"{look['label']}: Rank-1 in % by the move of the boxes {by_share}. "
-        left.axhline(0, color="0.5", lw=1)
-        left.set(xlabel="offset of the boxes (% of height)", ylabel="gain in precision (points)")
-        right.set(xlabel="boxes of the queries moved by (% of height)", ylabel="Rank-1 (%)")
-        canvas.legend_below(fig, right.get_legend_handles_labels()[0])
-    return fig
-
-
 def cmc_curves(curves: Mapping[str, ArrayLike]) -> Picture:
     """Draw method -> [trials, R] matching rates 0..1 as mean lines with one standard deviation."""
     with panels(5, 3.4) as (fig, (ax,)):
