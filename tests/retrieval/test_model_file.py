@@ -36,8 +36,9 @@ def saved(tiny_model: Model, tmp_path: Path) -> Path:
 
 
 def test_it_describes_a_tracklet_as_measuring_does(
-    bench: Bench, saved: Path, one_thread: None
+    bench: Bench, tmp_path: Path, one_thread: None
 ) -> None:
+    saved = model_of(bench).save(tmp_path / "model.safetensors")
     measured = measuring.vectors(bench, bench.measurement("fusion"), np.arange(16)).numpy()
     loaded = upm_lib.load(str(saved), "cpu")
     many = loaded.describe_many([bench.clip(t) for t in range(16)])

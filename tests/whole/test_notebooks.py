@@ -290,7 +290,7 @@ def test_papermill_runs_a_notebook_from_the_root_and_leaves_nothing_there(
     ("values", "sentence"),
     [
         ({"k": 3}, "k = 3 does not divide"),
-        ({"k": "abc"}, "k must be int, not 'abc'"),
+        ({"k": "abc"}, "k must be a whole number, not 'abc'"),
         ({"dataset": "synthetic_claen"}, "did you mean 'synthetic_clean'"),
     ],
     ids=lambda value: None if isinstance(value, str) else "-".join(map(str, value.values())),
