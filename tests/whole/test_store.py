@@ -68,6 +68,14 @@ def tiny(patch: pytest.MonkeyPatch, store: Path) -> None:
     patch.setattr(plan, "timed_step", lambda *_: 0.5)
 
 
+@pytest.fixture
+def store(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the store that a test may damage, in use."""
+    copy = shutil.copytree(template, tmp_path / "runs")
+    tiny(monkeypatch, copy)
+    return copy
+
+
 def flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[random.Random(path.name).randrange(len(content))] ^= 4
@@ -112,16 +120,12 @@ CASES += [(FRAME, act) for act in (flip, replaced, remove_person, add)]
 
 @pytest.mark.parametrize(("where", "act"), CASES, ids=lambda v: getattr(v, "__name__", str(v)))
 def test_damage_is_told_of_once_and_mended(
+    store: Path,
     template: Path,
     weights: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     where: str,
     act: Callable[[Path], None],
 ) -> None:
-    store = tmp_path / "runs"
-    shutil.copytree(template, store)
-    tiny(monkeypatch, store)
     (path,) = store.glob(where)
     act(path)
     with pytest.warns(Caution) as told:
@@ -133,35 +137,22 @@ def test_damage_is_told_of_once_and_mended(
         whole_road(weights)
 
 
-def test_a_record_of_a_later_version_is_passed_over(
-    template: Path, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = tmp_path / "runs"
-    shutil.copytree(template, store)
-    tiny(monkeypatch, store)
+def test_a_record_of_a_later_version_is_passed_over(store: Path, weights: str) -> None:
     (path,) = store.glob(KINDS["config"])
     runs.write_json(path, runs.read_json(path) | {"a_field_of_tomorrow": 1})
     with pytest.warns(Caution, match="unknown option 'a_field_of_tomorrow'"):
         whole_road(weights)
 
 
-def test_a_store_without_a_record_of_speed_still_plans(
-    template: Path, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = tmp_path / "runs"
-    shutil.copytree(template, store)
-    tiny(monkeypatch, store)
+def test_a_store_without_a_record_of_speed_still_plans(store: Path, weights: str) -> None:
     for path in store.glob(KINDS["speed"]):
         path.unlink()
     whole_road(weights)
 
 
 def test_a_full_disk_while_maps_are_written_is_an_error_and_no_crash(
-    template: Path, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Path, weights: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = tmp_path / "runs"
-    shutil.copytree(template, store)
-    tiny(monkeypatch, store)
     shutil.rmtree(store / "maps")
 
     def full(*_: object, **__: object) -> np.ndarray:
