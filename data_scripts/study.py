@@ -4,18 +4,18 @@
     python data_scripts/study.py --weights mobilenet_v1.safetensors --ward DIR --trials 10 \
         --part ward --part ward-parts --part ward-pooling
 
-For each synthetic data set: the baseline, local-aware and global-aware networks and both fusions,
-for every k, with average and maximum pooling, with the ImageNet MobileNetV1 of which the last two
-blocks are trained; beside it the small backbone that starts at random, the global-aware head left
-as it was drawn, and single knobs of the world turned step by step. WARD (real people) has parts of
-its own: the methods, every k, and both poolings at k = 2 (Table 3). A finished measurement is found
-in the run store, so an interrupted study goes on; several processes may share the work by --part.
-With --write the parts that have been measured go to study.csv and study.json in upm_lib/paper.
+WARD (real people) and each synthetic world have the same parts: the methods and both fusions at
+k = 8 ("ward"), every other k ("ward-parts"), maximum pooling at k = 2 (Table 3; "ward-pooling") and
+the global-aware head left as it was drawn ("ward-head"), all with the ImageNet MobileNetV1 of which
+the last two blocks are trained. Beside them the worlds have the small backbone that starts at
+random ("-demo") and single knobs of the clean world turned step by step ("knob-"). A finished
+measurement is found in the run store, so an interrupted study goes on; several processes may share
+the work by --part. With --write the parts that have been measured go to study.csv and study.json in
+upm_lib/paper.
 """
 
 import argparse
 import json
-import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -61,28 +61,25 @@ class Case(NamedTuple):
 
 def cases() -> Iterator[Case]:
     """Yield every case of the study; those of a part share their networks."""
-    for dataset in world.WORLDS:
-        for scale in ("frozen", "demo"):
-            part = f"{dataset}-{scale}"
-            for method, changes in _methods(scale, dataset):
-                yield Case(part, dataset, scale, method, changes)
-    for part, method, changes in _ward():
-        yield Case(part, "ward", "frozen", method, changes)
-    # ResNet50 from a random start: the price of a deep backbone without weights.
-    for method in ("untrained", "baseline", *BRANCHES, "fusion"):
-        changes = {"backbone": "resnet50", "steps": 60}
-        yield Case("synthetic_clean-resnet50", "synthetic_clean", "demo", method, changes)
+    for dataset in ("ward", *world.WORLDS):
+        for part, method, changes in _methods():
+            yield Case(dataset + part, dataset, "frozen", method, changes)
+    for dataset in world.WORLDS:  # the small backbone, from a random start
+        for method in ("histogram", "untrained", "baseline", *BRANCHES):
+            yield Case(f"{dataset}-demo", dataset, "demo", method, {})
+        for fusion in FUSIONS:
+            yield Case(f"{dataset}-demo", dataset, "demo", "fusion", fusion)
     for knob, values in KNOBS.items():  # synthetic_clean itself stands at its own value
         for value in values:
             for method in ("baseline", *BRANCHES, "fusion"):
                 yield Case(f"knob-{knob}", "synthetic_clean", "frozen", method, {}, knob, value)
 
 
-def _ward() -> Iterator[tuple[str, str, dict[str, Any]]]:
+def _methods() -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Yield (part, method, changes); frames are pooled both ways, which trains nothing anew."""
-    yield "ward", "histogram", {}
-    yield from (("ward", "untrained", {"k": k}) for k in (1, 8))
-    for part, parts in (("ward", (8,)), ("ward-parts", (1, 2, 4))):
+    yield "", "histogram", {}
+    yield from (("", "untrained", {"k": k}) for k in (1, 8))
+    for part, parts in (("", (8,)), ("-parts", (2, 4, 1))):
         for k, pool in product(parts, POOLS):
             if k == 8:
                 yield part, "baseline", pool
@@ -90,21 +87,9 @@ def _ward() -> Iterator[tuple[str, str, dict[str, Any]]]:
                 yield part, branch, {"k": k} | pool
             yield from ((part, "fusion", {"k": k} | fusion | pool) for fusion in FUSIONS)
     for method in ("baseline", *BRANCHES, "fusion"):
-        yield "ward-pooling", method, {"k": 2, "pool": "gmp"}
-
-
-def _methods(scale: str, dataset: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    yield "histogram", {}
-    yield from (("untrained", {"k": k}) for k in (1, 8))
-    yield "baseline", {}
-    for k in (8,) if scale == "demo" else PARTS:
-        yield from ((branch, {"k": k}) for branch in BRANCHES if (branch, k) != ("local", 1))
-        yield from (("fusion", {"k": k} | fusion) for fusion in FUSIONS)
-    if scale == "frozen":
-        yield from ((method, {"pool": "gmp"}) for method in ("baseline", *BRANCHES, "fusion"))
-        yield "global", {"train_global_head": False}
-    if scale == "frozen" and dataset == "synthetic_cluttered":
-        yield from (("global", {"head_lr_factor": factor}) for factor in (1.0, 10.0))
+        yield "-pooling", method, {"k": 2, "pool": "gmp"}
+    for method in ("global", "fusion"):
+        yield "-head", method, {"train_global_head": False}
 
 
 def bench_of(case: Case, weights: str | None, ward: str | None) -> Bench:
@@ -134,26 +119,18 @@ def row(case: Case, bench: Bench, trial: int) -> dict[str, Any]:
 
 
 def run(part: str, trials: int, weights: str | None, ward: str | None) -> None:
-    """Measure all cases of a part, trial by trial.
-
-    Networks of a synthetic world are removed when a trial is done: they would fill a disk.
-    """
+    """Measure all cases of a part, trial by trial; the networks stay in the run store."""
     folder = runs.store() / "study" / part
     for trial in range(1, trials + 1):
         file = folder / f"trial{trial}.json"
         if file.is_file():
             continue
-        began, lines, made = time.perf_counter(), [], set()
+        began, lines = time.perf_counter(), []
         for case in (c for c in cases() if c.part == part):
             bench = bench_of(case, weights, ward)
             lines.append(row(case, bench, trial))
-            if bench.is_synthetic and case.method in ("baseline", *BRANCHES):
-                made_by = bench.network(case.method, trial, **case.changes)
-                made.add(networks.folder_of(bench, made_by))
         config = to_json(bench.config) | {"weights": Path(weights or "").name or None, "root": None}
         runs.write_json(file, {"rows": lines, "config": config, "versions": runs.versions()})
-        for network in made:
-            shutil.rmtree(network)
         print(f"{part} trial {trial}: {time.perf_counter() - began:.0f} s", flush=True)
 
 
