@@ -29,7 +29,7 @@ import torch
 
 from upm_lib import runs
 from upm_lib.command import command
-from upm_lib.config import PARTS, UserError, to_json
+from upm_lib.config import UserError, to_json
 from upm_lib.data import catalogue
 from upm_lib.experiments import measuring, networks
 from upm_lib.experiments.bench import Bench, open_bench
