@@ -64,7 +64,7 @@ def test_tracklets_may_be_asked_for_twice(few: Dataset) -> None:
     assert Frames(few).of(np.array([2, 2])).tolist() == [6, 7, 8, 6, 7, 8]
 
 
-def test_an_interrupted_packing_leaves_nothing(
+def test_packing_interrupted_within_a_minute_leaves_nothing(
     few: Dataset, run_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -113,6 +113,35 @@ def test_two_processes_pack_once(
         process.join(60)
     assert [process.exitcode for process in processes] == [0, 0]
     assert (tmp_path / "packed").read_text() == "once "
+
+
+def test_packing_that_was_interrupted_goes_on_to_the_same_bytes(
+    few: Dataset, run_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "SECONDS", 0.0)
+    broken = few.tracklets[0].frames[1]
+    (few.root / broken).write_bytes(b"no picture")
+    with pytest.warns(Caution, match="left out 1 broken"):
+        frames = Frames(few)
+    whole = {p.name: p.read_bytes() for p in frames.folder.iterdir()}
+    shutil.rmtree(run_store)
+    decode, asked = packing.decode, []
+
+    def stopping(file: Path) -> np.ndarray | None:
+        asked.append(file.relative_to(few.root).as_posix())
+        if len(asked) == 20:
+            raise KeyboardInterrupt
+        return decode(file)
+
+    monkeypatch.setattr(packing, "decode", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        Frames(few)
+    done, sizes = len(asked) - 1 - len(few.tracklets), len(few.tracklets)
+    with pytest.warns(Caution, match=f"left out 1 broken .* {broken}"):
+        Frames(few)
+    every = [frame for tracklet in few.tracklets for frame in tracklet.frames]
+    assert asked[20 + sizes :] == every[done:], "no frame is decoded twice"
+    assert {p.name: p.read_bytes() for p in frames.folder.iterdir()} == whole
 
 
 def test_packing_holds_one_frame_at_a_time_in_memory(tmp_path: Path, run_store: Path) -> None:
