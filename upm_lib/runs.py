@@ -54,6 +54,7 @@ class NotWritten(UserError, OSError):
     """The system refuses to write a file."""
 
 
+@lru_cache
 def repo_root() -> Path | None:
     """Return the checkout this package runs from, or None for an installed copy."""
     root = Path(__file__).resolve().parents[1]

@@ -47,7 +47,7 @@ def trial_vectors(bench: Bench, measurement: Measurement) -> tuple[Tensor, Tenso
 
 def searched(bench: Bench, trial: int) -> splits.Trial:
     """Return a trial in which somebody is searched; raise UserError if nothing can be evaluated."""
-    halves = splits.split(bench.dataset, trial)
+    halves = bench.split(trial)
     if not bench.dataset.identified:
         raise UserError(
             f"{bench.dataset.root} has no identities, so nobody can tell which match is correct: "

@@ -61,7 +61,7 @@ def as_model(bench: Bench, measurement: Measurement) -> model_file.Model:
     if bench.model:
         return bench.model
     found = tuple(find_or_train(bench, config).result.eval() for config in measurement.networks)
-    train = splits.split(bench.dataset, measurement.config.trial).train
+    train = bench.split(measurement.config.trial).train
     origin = model_file.Origin(
         dataset=bench.dataset.name,
         trial=measurement.config.trial,
@@ -107,7 +107,7 @@ def folder_of(bench: Bench, config: Config) -> Path:
         if (value := getattr(config, name)) != getattr(bench.config, name):
             what = f"{name} = {value!r} is not what is open here"
             raise UserError(f"{what}: give {name} to open_bench instead")
-    made_of = [bench.frames.digest, bench.dataset.meaning()]
+    made_of = [bench.frames.digest, bench.dataset.meaning]
     made_of += [bench.model.digest] if bench.model else []
     return runs.training_folder(config, "-".join(made_of) + splits.key(bench.dataset, config.trial))
 
