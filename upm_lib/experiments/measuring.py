@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
@@ -130,6 +131,7 @@ def measure(bench: Bench, measurement: Measurement) -> dict[str, Any]:
         "seconds": time.perf_counter() - began,
         "config": to_json(config),
         "versions": runs.versions(),
+        "threads": torch.get_num_threads(),
         "source": "measured",
     }
     runs.write_json(_path(bench, measurement), record)

@@ -90,7 +90,8 @@ def find_or_train(bench: Bench, config: Config) -> training.Trainer:
         training.train(trainer, folder, title=title if bench.progress else None)
         if distributed.size() == 1 and (done := trainer.step - trainer.resumed):
             speed = {"steps": done, "seconds": time.perf_counter() - began}
-            runs.write_json(folder / "speed.json", speed | {"device": device_name(bench.device)})
+            where = {"device": device_name(bench.device), "threads": torch.get_num_threads()}
+            runs.write_json(folder / "speed.json", speed | where)
         if distributed.rank() == 0 and runs.find_json(folder / "config.json") is None:
             runs.write_json(folder / "config.json", to_json(config))
     return trainer
