@@ -484,8 +484,27 @@ def claims(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + header + content + chunk(b"IEND", b"")
 
 
-def test_a_picture_with_too_many_pixels_is_named(few: Dataset, run_store: Path) -> None:
-    first_image(few).write_bytes(claims(40_000, 40_000))
+def claims_as_tiff(width: int, height: int, compression: int) -> bytes:
+    """The same as a TIFF: a header, 64 bytes of one strip, and the directory."""
+    numbers = {256: width, 257: height, 258: 8, 259: compression, 262: 1, 273: 8, 277: 1}
+    numbers |= {278: height, 279: 64}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, n) for tag, n in numbers.items())
+    head = b"II*\0" + struct.pack("<I", 72) + bytes(64)
+    return head + struct.pack("<H", len(numbers)) + entries + bytes(4)
+
+
+TOO_LARGE = {
+    "PNG": claims(40_000, 40_000),
+    "TIFF": claims_as_tiff(60_000, 60_000, 1),
+    "TIFF, LZW": claims_as_tiff(60_000, 60_000, 5),
+    "TIFF, fax": claims_as_tiff(60_000, 60_000, 4),
+    "TIFF, too large for any": claims_as_tiff(2**32 - 1, 2**32 - 1, 1),
+}
+
+
+@pytest.mark.parametrize("kind", TOO_LARGE)
+def test_a_picture_with_too_many_pixels_is_named(few: Dataset, run_store: Path, kind: str) -> None:
+    first_image(few).write_bytes(TOO_LARGE[kind])
     with pytest.raises(UserError) as caught:
         Frames(few)
     assert str(caught.value) == (
@@ -494,11 +513,12 @@ def test_a_picture_with_too_many_pixels_is_named(few: Dataset, run_store: Path) 
     assert files(run_store) == []
 
 
-def test_a_picture_of_8000_by_6000_pixels_is_read(few: Dataset) -> None:
-    write_image(first_image(few), (10, 20, 30), (6000, 8000))
-    frames = Frames(few)
-    assert frames.pixels.shape == (24, 8, 4, 3)
-    assert (frames.pixels[0] == (10, 20, 30)).all()
+def test_a_sparse_tiff_of_gigabytes_is_not_read(few: Dataset) -> None:
+    with open(first_image(few), "wb") as file:
+        file.write(TOO_LARGE["TIFF"])
+        file.truncate(3_600_000_000)
+    with pytest.raises(UserError, match="has 3,600 MB, more than 268: make it smaller"):
+        Frames(few)
 
 
 # ---------------------------------------------------------------- the size of the frames
