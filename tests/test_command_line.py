@@ -14,7 +14,7 @@ import pytest
 
 from upm_lib import runs
 from upm_lib.__main__ import main
-from upm_lib.command import typed
+from upm_lib.command import loading, typed
 from upm_lib.config import Caution, UserError, preset
 from upm_lib.data import catalogue
 from upm_lib.paper import plan, tables
@@ -276,6 +276,12 @@ def test_from_training_to_a_search(said, tiny_root: Path, tmp_path: Path) -> Non
     assert len(said(*many, "--csv")[1].splitlines()) == 7
     code, out, err = said(*asked, "--model", model)
     assert (code, err) == (2, "error: an index holds its model: leave out --model\n")
+    for where, why in (
+        (("--index", index), "an index holds its model"),
+        (("--gallery", tmp_path, "--model", index), "the model is trained already"),
+    ):
+        code, _, err = said("search", *where, "--query", "x", "--min-frames", 4)
+        assert (code, err) == (2, f"error: {why}: leave out --min-frames\n")
 
 
 def test_a_search_in_a_gallery_trains_where_there_is_no_model(
@@ -337,3 +343,13 @@ def test_the_store_is_listed_and_cleaned_after_a_plan(said, run_store: Path) -> 
     assert code == 0 and "1 things, 2.0 MB" in out and "nothing is removed yet: give --yes" in out
     assert said("runs", "--remove", "maps/*", "--yes")[1].endswith("removed 1\n")
     assert list((run_store / "maps").iterdir()) == []
+
+
+def test_it_is_said_that_pytorch_is_loading(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    loading()
+    assert caplog.messages == []
+    monkeypatch.delitem(sys.modules, "torch")
+    loading()
+    assert caplog.messages == ["loading PyTorch"]

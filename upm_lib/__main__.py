@@ -299,7 +299,7 @@ def _add_search(commands: argparse._SubParsersAction) -> None:
     how.add_argument("--csv", action="store_true", help="print comma-separated values, no picture")
     add("--model", metavar="FILE", help="for a gallery: what `train both --save FILE` has written")
     scales = f"{', '.join(SCALES)}; default: frozen"
-    add("--scale", default="frozen", metavar="NAME", help=scales)
+    add("--scale", metavar="NAME", help=scales)
     _add_networks(parser)
     parser.set_defaults(run=_search)
 
@@ -310,9 +310,9 @@ def _search(arguments: argparse.Namespace) -> None:
     from upm_lib.retrieval import model_file
 
     out = search.picture_path(arguments.out, arguments.query or "", arguments.gallery)
-    queries = [arguments.query] if arguments.query else search.queries(arguments.queries)
-    if arguments.index and arguments.model:
-        raise UserError("an index holds its model: leave out --model")
+    _check_trained(arguments)
+    asked = arguments.query
+    queries = search.queries(arguments.queries) if asked is None else [asked]
     if arguments.index:
         place = index.open_index(arguments.index)
     else:
@@ -320,7 +320,7 @@ def _search(arguments: argparse.Namespace) -> None:
         device = training.pick_device(arguments.device)
         model = model_file.load(arguments.model, device) if arguments.model else None
         place = search.of_gallery(
-            arguments.gallery, model, arguments.scale, not arguments.quiet, **options
+            arguments.gallery, model, arguments.scale or "frozen", not arguments.quiet, **options
         )
     found = [search.search(place, q, arguments.top, arguments.same_camera) for q in queries]
     if arguments.csv:
@@ -331,6 +331,17 @@ def _search(arguments: argparse.Namespace) -> None:
         )
     if arguments.out or not (arguments.queries or arguments.json or arguments.csv):
         print(f"picture: {search.draw(found[0], out)}", file=sys.stderr if arguments.json else None)
+
+
+def _check_trained(arguments: argparse.Namespace) -> None:
+    """Refuse options of a training where the networks come from an index or a model file."""
+    training = {"scale": arguments.scale} | _networks(arguments) | {"device": None}
+    given = [name.replace("_", "-") for name, value in training.items() if value is not None]
+    if arguments.index and arguments.model:
+        raise UserError("an index holds its model: leave out --model")
+    if given and (arguments.index or arguments.model):
+        what = "an index holds its model" if arguments.index else "the model is trained already"
+        raise UserError(f"{what}: leave out --{given[0]}")
 
 
 def _add_export(commands: argparse._SubParsersAction) -> None:

@@ -152,7 +152,7 @@ def as_csv(found: list[Found]) -> str:
 def queries(path: str) -> list[str]:
     """Return the queries in a file, one a line; raise UserError if there are none."""
     with files.readable():
-        text = files.read(files.place(path)).decode(errors="surrogateescape")
+        text = files.read(files.place(path)).decode("utf-8-sig", "surrogateescape")
     found = [line.strip() for line in text.splitlines() if line.strip()]
     if not found:
         raise UserError(f"{path} holds no query: write one a line, such as cam1/0007")
@@ -170,8 +170,6 @@ def picture_path(out: str | None, query: str, gallery: str | None = None) -> Pat
     path = files.place(out)
     if path.suffix != ".png" or path.is_dir():
         raise UserError(f"{out} cannot be the picture: give the name of a file that ends in .png")
-    if gallery and path.resolve().is_relative_to(files.place(gallery).resolve()):
-        raise UserError(f"{out} lies in the gallery and would become a frame: give another place")
     if gallery and path.resolve().is_relative_to(files.place(gallery).resolve()):
         raise UserError(f"{out} lies in the gallery and would become a frame: give another place")
     return path
