@@ -68,6 +68,7 @@ _RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("min_frames", *_from(1, 1_000_000)),
     ("c_reduced", *_from(1, 16_384)),
     ("freeze", *_from(0, 16)),
+    ("crop", *_from(0, 64)),
     ("seed", lambda n: 0 <= n < 2**63, "must be from 0 to 2**63 - 1, not {}"),
     ("lr margin lam weight_decay clip head_lr_factor warmup_epochs", *_from(0, 1_000_000)),
     ("eta ema bn_momentum", *_from(0, 1)),
@@ -95,6 +96,8 @@ class Config:
     height: int = 256  # of the network's input, pixels
     width: int = 128
     resize: Literal["half_pixel", "legacy"] = "half_pixel"  # legacy: TensorFlow 1's sample grid
+    flip: bool = False  # half of the training frames are mirrored; the published code has none
+    crop: int = 0  # training frames are moved by up to so many pixels each way; 0: not at all
 
     # network
     backbone: Literal["mobilenet_v1", "resnet50", "resnet50_slim", "small"] = "mobilenet_v1"
