@@ -192,6 +192,9 @@ class Association(nn.Module):
         self.match[:, tracklet] = match
         return (match >= 0).float().mean()
 
+    def renew(self) -> None:
+        """Do nothing at a new epoch: the anchors follow step by step."""
+
     def _moved(self, x: Tensor, tracklet: Tensor) -> Tensor:
         """Eq. (3): a - eta (a - x) for the tracklets of unit features x [k, B, d]: [k, B, d].
 
