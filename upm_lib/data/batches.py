@@ -53,9 +53,11 @@ class TrainingSet:
     def __init__(self, dataset: Dataset, frames: Source, config: Config) -> None:
         # In random order: equal numbers in two cameras must not hint at equal people.
         order = np.random.default_rng([config.seed, config.trial])
-        self.tracklets = order.permutation(split(dataset, config.trial).train)
-        self.camera_of = torch.tensor([dataset.tracklets[t].camera for t in self.tracklets])
-        self.frame = frames.of(self.tracklets)
+        shuffled = order.permutation(split(dataset, config.trial).train)
+        self.frame = frames.of(shuffled)
+        camera = np.array([dataset.tracklets[t].camera for t in shuffled])
+        by_camera = camera.argsort(kind="stable")  # so that a camera's anchors lie together
+        self.tracklets, self.camera_of = shuffled[by_camera], torch.from_numpy(camera[by_camera])
         number = np.full(len(dataset.tracklets), -1)
         number[self.tracklets] = np.arange(len(self.tracklets))
         self.tracklet = number[frames.tracklet[self.frame]]
