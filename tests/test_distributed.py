@@ -1,8 +1,11 @@
 """Two processes under torchrun equal one on the same global batch."""
 
+import atexit
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from upm_lib import distributed
+from upm_lib.command import command
 from upm_lib.data import packing
 from upm_lib.data.readers.sequences import prid2011
 from upm_lib.learning import training
@@ -142,3 +146,26 @@ def test_a_batch_that_does_not_divide_is_refused(
     monkeypatch.setattr(distributed, "size", lambda: 3)
     with pytest.raises(training.UserError, match="batch = 8 does not divide over 3 processes"):
         two_processes.a_trainer(dataset, frames, "local")
+
+
+@pytest.mark.parametrize(("rank", "said"), [(0, 1), (1, 0)])
+def test_who_is_interrupted_ends_at_once_and_the_first_speaks(
+    rank: int, said: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(distributed.dist, "is_torchelastic_launched", lambda: True)
+    monkeypatch.setattr(distributed.dist, "init_process_group", lambda: None)
+    monkeypatch.setattr(distributed.dist, "destroy_process_group", lambda: time.sleep(60))
+    monkeypatch.setattr(distributed, "rank", lambda: rank)
+
+    @command
+    def main() -> None:
+        with distributed.processes():
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+
+    if not (child := os.fork()):
+        main()
+        atexit._run_exitfuncs()  # as Python does at its end
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 143
+    assert capfd.readouterr().err.count("stopped: what was finished before is kept") == said

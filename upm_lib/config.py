@@ -11,6 +11,7 @@ import difflib
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 PARTS = (1, 2, 4, 8)  # k must divide the 8 rows of the backbone's map
@@ -154,8 +155,10 @@ class Config:
     def __post_init__(self) -> None:
         if isinstance(self.lr_factors, list):  # as JSON and notebook parameters have it
             object.__setattr__(self, "lr_factors", tuple(self.lr_factors))
-        for name, hint in get_type_hints(type(self)).items():
-            _check_type(name, getattr(self, name), hint)
+        for name, (hint, usual) in _hints().items():
+            value = getattr(self, name)
+            if type(value) not in usual and not (type(value) is str and value in usual):
+                _check_type(name, value, hint)
         for names, holds, sentence in _RULES:
             for name in names.split():
                 value = getattr(self, name)
@@ -173,8 +176,8 @@ class Config:
 
         An unknown name raises UserError.
         """
-        for name in changes:
-            known([f.name for f in dataclasses.fields(self)], name, "option")
+        for name in changes.keys() - _hints().keys():
+            known(_hints(), name, "option")
         ended = {"epochs": None} if "steps" in changes else {}
         return dataclasses.replace(self, **ended | changes)
 
@@ -188,6 +191,13 @@ class Config:
         if self.epochs is None:
             return self
         return self.replace(steps=max(1, round(self.epochs * frames / self.batch)))
+
+
+@lru_cache  # a plan of many trials makes thousands of configs
+def _hints() -> dict[str, tuple[Any, tuple[Any, ...]]]:
+    """Return the type of each field, and what it is made of: types, or the texts of a Literal."""
+    hints = get_type_hints(Config)
+    return {n: (h, (get_origin(h) is not tuple and get_args(h)) or (h,)) for n, h in hints.items()}
 
 
 def _check_type(name: str, value: Any, hint: Any) -> None:
@@ -315,7 +325,7 @@ def training_fields(config: Config) -> dict[str, Any]:
 
 def to_json(config: Config) -> dict[str, Any]:
     """Return the config as plain values that JSON can hold."""
-    return dataclasses.asdict(config) | {"lr_factors": list(config.lr_factors)}
+    return vars(config) | {"lr_factors": list(config.lr_factors)}
 
 
 def from_json(values: dict[str, Any]) -> Config:
