@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from lancedb.index import IvfRq
 from lancedb.query import LanceVectorQueryBuilder
 from lancedb.table import Table
@@ -44,6 +45,7 @@ PROBES, REFINE = 64, 20  # lists that an approximate search reads, exact distanc
 ROUNDING = 1e-5  # of a product of two unit vectors, at most
 OWN = {".lock", "model.lance", "tracklets.lance"}  # what an index's folder holds
 Vector = NDArray[np.float32]
+Device = torch.device | str | None
 
 
 class Added(NamedTuple):
@@ -77,8 +79,11 @@ class _Seen:
 class Index:
     """Vectors of tracklets that can be added, searched and forgotten; see :func:`open_index`."""
 
-    def __init__(self, address: str, tracklets: Table, models: Table) -> None:
+    def __init__(
+        self, address: str, tracklets: Table, models: Table, device: Device = None
+    ) -> None:
         self.address, self.table, self._models = address, tracklets, models
+        self.device = device
         self.dim: int = tracklets.schema.field("vector").type.list_size
 
     @cached_property
@@ -87,7 +92,7 @@ class Index:
         with self._sound(), tempfile.TemporaryDirectory() as place:
             path = Path(place) / "model.safetensors"
             path.write_bytes(self._models.to_arrow()["file"][0].as_py())
-            return model_file.load(path)
+            return model_file.load(path, self.device)
 
     def __len__(self) -> int:
         """Return how many tracklets there are."""
@@ -310,8 +315,10 @@ class Index:
             yield
 
 
-def open_index(address: str | Path, model: Model | None = None) -> Index:
+def open_index(address: str | Path, model: Model | None = None, device: Device = None) -> Index:
     """Return the index at an address; with a model it is made if there is none yet.
+
+    It describes with its own model, on a device; None is a GPU if there is one.
 
     Raises UserError if there is none and no model, or if it was made with another model.
     """
@@ -329,7 +336,7 @@ def open_index(address: str | Path, model: Model | None = None) -> Index:
         if model:
             with _lock(where):
                 _make(place, model)
-        found = Index(where, place.open_table("tracklets"), place.open_table("model"))
+        found = Index(where, place.open_table("tracklets"), place.open_table("model"), device)
         own = found._models.to_arrow()["digest"][0].as_py()
     if model and model.digest != own:
         what = f"{where} was made with another model, and their vectors do not compare"

@@ -13,8 +13,6 @@ from upm_lib.config import UserError
 from upm_lib.data.packing import decode
 from upm_lib.data.tracklets import images
 from upm_lib.deploy.index import Index, open_index
-from upm_lib.experiments import networks
-from upm_lib.experiments.bench import open_bench
 from upm_lib.pictures import canvas, photos
 from upm_lib.retrieval import model_file
 from upm_lib.retrieval.model_file import Model
@@ -40,6 +38,9 @@ def of_gallery(
     Without a model both networks are found in the run store, or trained now on the gallery.
     """
     if model is None:
+        from upm_lib.experiments import networks  # all of training, which an index does not need
+        from upm_lib.experiments.bench import open_bench
+
         bench = open_bench("folder", scale, root=str(root), progress=progress, **options)
         fusion = bench.measurement("fusion", bench.config.trial)
         model = networks.as_model(bench, fusion)
@@ -170,8 +171,6 @@ def picture_path(out: str | None, query: str, gallery: str | None = None) -> Pat
     path = files.place(out)
     if path.suffix != ".png" or path.is_dir():
         raise UserError(f"{out} cannot be the picture: give the name of a file that ends in .png")
-    if gallery and path.resolve().is_relative_to(files.place(gallery).resolve()):
-        raise UserError(f"{out} lies in the gallery and would become a frame: give another place")
     if gallery and path.resolve().is_relative_to(files.place(gallery).resolve()):
         raise UserError(f"{out} lies in the gallery and would become a frame: give another place")
     return path
