@@ -6,8 +6,3 @@ in ``clusters``, section 4.1 in ``training``. No name of a person gets here. May
 ``data``.
 Files: _memory, _torchvision, mobilenet -> model -> frozen -> association -> clusters -> training.
 """
-
-from upm_lib.learning import _torchvision
-
-with _torchvision.late("timm", "torchvision", "torchvision.models"):
-    from upm_lib.learning import model  # noqa: F401
