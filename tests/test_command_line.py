@@ -276,12 +276,6 @@ def test_from_training_to_a_search(said, tiny_root: Path, tmp_path: Path) -> Non
     assert len(said(*many, "--csv")[1].splitlines()) == 7
     code, out, err = said(*asked, "--model", model)
     assert (code, err) == (2, "error: an index holds its model: leave out --model\n")
-    for where, why in (
-        (("--index", index), "an index holds its model"),
-        (("--gallery", tmp_path, "--model", index), "the model is trained already"),
-    ):
-        code, _, err = said("search", *where, "--query", "x", "--min-frames", 4)
-        assert (code, err) == (2, f"error: {why}: leave out --min-frames\n")
 
 
 def test_a_search_in_a_gallery_trains_where_there_is_no_model(

@@ -46,21 +46,21 @@ def two(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def one(root: Path, store: Path, branch: str) -> dict[str, Tensor]:
+def one(root: Path, store: Path, run: str) -> dict[str, Tensor]:
     """The state that this process alone comes to, without interruption."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UPM_RUNS", str(store))
         dataset = prid2011(root, min_frames=1, name="synthetic_clean")
         frames = packing.Frames(dataset)
-        trainer = two_processes.a_trainer(dataset, frames, branch)
+        trainer = two_processes.a_trainer(dataset, frames, run)
         training.train(trainer)
         return two_processes.outcome(trainer, frames)
 
 
-@pytest.mark.parametrize("branch", two_processes.BRANCHES)
-def test_two_processes_equal_one(branch: str, two: Path, tiny_root: Path, tmp_path: Path) -> None:
-    theirs = load_file(two / f"{branch}-0.safetensors")
-    ours = one(tiny_root, tmp_path, branch)
+@pytest.mark.parametrize("run", two_processes.TRAINED)
+def test_two_processes_equal_one(run: str, two: Path, tiny_root: Path, tmp_path: Path) -> None:
+    theirs = load_file(two / f"{run}-0.safetensors")
+    ours = one(tiny_root, tmp_path, run)
     assert theirs.keys() == ours.keys()
     assert bool((ours["history"][2:, 2] > 0).any())  # cyclic matches were at work
     for name, value in ours.items():
@@ -70,16 +70,16 @@ def test_two_processes_equal_one(branch: str, two: Path, tiny_root: Path, tmp_pa
         )
 
 
-@pytest.mark.parametrize("branch", two_processes.BRANCHES)
-def test_both_processes_hold_the_same_state(branch: str, two: Path) -> None:
-    first, second = (load_file(two / f"{branch}-{rank}.safetensors") for rank in (0, 1))
+@pytest.mark.parametrize("run", two_processes.TRAINED)
+def test_both_processes_hold_the_same_state(run: str, two: Path) -> None:
+    first, second = (load_file(two / f"{run}-{rank}.safetensors") for rank in (0, 1))
     for name, value in first.items():
         assert torch.equal(value, second[name]), name
 
 
-@pytest.mark.parametrize("branch", two_processes.BRANCHES)
-def test_one_process_writes_the_checkpoints(branch: str, two: Path) -> None:
-    names = sorted(path.name[:13] for path in (two / f"run-{branch}").iterdir())
+@pytest.mark.parametrize("run", two_processes.TRAINED)
+def test_one_process_writes_the_checkpoints(run: str, two: Path) -> None:
+    names = sorted(path.name[:13] for path in (two / f"run-{run}").iterdir())
     assert names == ["step-00000004"], "a finished run keeps its last one"
 
 

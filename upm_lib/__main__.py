@@ -9,12 +9,13 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from upm_lib import __version__
+import upm_lib
 from upm_lib.command import add_quiet, command, loading, typed
 from upm_lib.config import PAPER, PARTS, SCALES, TABLES, UserError, known, preset
 
 if TYPE_CHECKING:
     from upm_lib.experiments.bench import Bench
+    from upm_lib.retrieval.model_file import Model
 
 # Fields of the config that are asked for otherwise on the command line.
 ASKED = {
@@ -30,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m upm_lib",
         description="Unsupervised video person re-identification with part models (uPMnet).",
     )
-    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("--version", action="version", version=upm_lib.__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     adds = (_add_demo, _add_train, _add_table, _add_index, _add_search, _add_export, _add_runs)
     for add in adds:
@@ -253,14 +254,25 @@ def _add_index(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=_index)
 
 
+def _model(arguments: argparse.Namespace, device: Any) -> "Model | None":
+    """Return the model in the file that is named, if one is."""
+    return upm_lib.load(arguments.model, device) if arguments.model else None
+
+
+def _device(arguments: argparse.Namespace) -> Any:
+    """Return the device asked for, checked; None if none is."""
+    if arguments.device is None:
+        return None
+    from upm_lib.learning import training  # brings timm, which is not needed for None
+
+    return training.pick_device(arguments.device)
+
+
 def _index(arguments: argparse.Namespace) -> None:
     from upm_lib.deploy import index
-    from upm_lib.learning import training
-    from upm_lib.retrieval import model_file
 
-    device = training.pick_device(arguments.device)
-    model = model_file.load(arguments.model, device) if arguments.model else None
-    found = index.open_index(arguments.to, model)
+    device = _device(arguments)
+    found = index.open_index(arguments.to, _model(arguments, device), device)
     if arguments.gallery:
         added = found.add(arguments.gallery, progress=not arguments.quiet)
         for what, names in added._asdict().items():
@@ -299,29 +311,31 @@ def _add_search(commands: argparse._SubParsersAction) -> None:
     how.add_argument("--csv", action="store_true", help="print comma-separated values, no picture")
     add("--model", metavar="FILE", help="for a gallery: what `train both --save FILE` has written")
     scales = f"{', '.join(SCALES)}; default: frozen"
-    add("--scale", metavar="NAME", help=scales)
+    add("--scale", default="frozen", metavar="NAME", help=scales)
     _add_networks(parser)
     parser.set_defaults(run=_search)
 
 
 def _search(arguments: argparse.Namespace) -> None:
     from upm_lib.deploy import index, search
-    from upm_lib.learning import training
-    from upm_lib.retrieval import model_file
 
     out = search.picture_path(arguments.out, arguments.query or "", arguments.gallery)
-    _check_trained(arguments)
-    asked = arguments.query
-    queries = search.queries(arguments.queries) if asked is None else [asked]
+    query = arguments.query
+    queries = search.queries(arguments.queries) if query is None else [query]
+    if arguments.index and arguments.model:
+        raise UserError("an index holds its model: leave out --model")
+    options, device = _networks(arguments), _device(arguments)
+    asked = [name for name, value in options.items() if value is not None and name != "device"]
+    if asked and (arguments.index or arguments.model):
+        option = f"--{asked[0].replace('_', '-')}"
+        raise UserError(f"{option} is for networks that are trained now: leave it out")
     if arguments.index:
-        place = index.open_index(arguments.index)
+        place = index.open_index(arguments.index, device=device)
     else:
-        options = _networks(arguments)
-        device = training.pick_device(arguments.device)
-        model = model_file.load(arguments.model, device) if arguments.model else None
         place = search.of_gallery(
-            arguments.gallery, model, arguments.scale or "frozen", not arguments.quiet, **options
-        )
+            arguments.gallery, _model(arguments, device), arguments.scale, not arguments.quiet,
+            **options,
+        )  # fmt: skip
     found = [search.search(place, q, arguments.top, arguments.same_camera) for q in queries]
     if arguments.csv:
         print(search.as_csv(found))
@@ -331,17 +345,6 @@ def _search(arguments: argparse.Namespace) -> None:
         )
     if arguments.out or not (arguments.queries or arguments.json or arguments.csv):
         print(f"picture: {search.draw(found[0], out)}", file=sys.stderr if arguments.json else None)
-
-
-def _check_trained(arguments: argparse.Namespace) -> None:
-    """Refuse options of a training where the networks come from an index or a model file."""
-    training = {"scale": arguments.scale} | _networks(arguments) | {"device": None}
-    given = [name.replace("_", "-") for name, value in training.items() if value is not None]
-    if arguments.index and arguments.model:
-        raise UserError("an index holds its model: leave out --model")
-    if given and (arguments.index or arguments.model):
-        what = "an index holds its model" if arguments.index else "the model is trained already"
-        raise UserError(f"{what}: leave out --{given[0]}")
 
 
 def _add_export(commands: argparse._SubParsersAction) -> None:
@@ -355,9 +358,8 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
 
 def _export(arguments: argparse.Namespace) -> None:
     from upm_lib.deploy import export
-    from upm_lib.retrieval import model_file
 
-    print(export.to_onnx(model_file.load(arguments.model, "cpu"), arguments.onnx))
+    print(export.to_onnx(upm_lib.load(arguments.model, "cpu"), arguments.onnx))
 
 
 def _add_runs(commands: argparse._SubParsersAction) -> None:

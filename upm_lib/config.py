@@ -69,9 +69,11 @@ _RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("min_frames", *_from(1, 1_000_000)),
     ("c_reduced", *_from(1, 16_384)),
     ("freeze", *_from(0, 16)),
+    ("crop", *_from(0, 64)),
     ("seed", lambda n: 0 <= n < 2**63, "must be from 0 to 2**63 - 1, not {}"),
     ("lr margin lam weight_decay clip head_lr_factor warmup_epochs", *_from(0, 1_000_000)),
-    ("eta ema bn_momentum", *_from(0, 1)),
+    ("eta ema bn_momentum centre_momentum", *_from(0, 1)),
+    ("temperature", lambda x: 1e-3 <= x <= 1000, "must be from 0.001 to 1,000, not {}"),
     (
         "lr_factors",
         lambda x: len(x) == 2 and all(type(n) in (int, float) and 0 <= n <= 1_000_000 for n in x),
@@ -96,6 +98,8 @@ class Config:
     height: int = 256  # of the network's input, pixels
     width: int = 128
     resize: Literal["half_pixel", "legacy"] = "half_pixel"  # legacy: TensorFlow 1's sample grid
+    flip: bool = False  # half of the training frames are mirrored; the published code has none
+    crop: int = 0  # training frames are moved by up to so many pixels each way; 0: not at all
 
     # network
     backbone: Literal["mobilenet_v1", "resnet50", "resnet50_slim", "small"] = "mobilenet_v1"
@@ -108,6 +112,12 @@ class Config:
     c_reduced: int = 256  # c'
     head_activation: Literal["relu", "relu6"] = "relu"  # of Eq. (2)
     train_global_head: bool = True
+
+    # the objective; cluster: cluster contrast (learning/clusters.py) in place of Eqs. (4)-(9)
+    objective: Literal["association", "cluster"] = "association"
+    centres: Literal["cluster", "camera"] = "cluster"  # one centre a cluster, or one a camera of it
+    centre_momentum: float = 0.1  # what a centre keeps of itself at a step
+    temperature: float = 0.05  # of the softmax over the centres
 
     # association learning, Eqs. (3)-(9)
     eta: float = 0.5  # update rate of the intra-camera anchors

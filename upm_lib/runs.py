@@ -38,6 +38,7 @@ TRAINING_CODE = (
     "learning/model",
     "learning/frozen",
     "learning/association",
+    "learning/clusters",
     "learning/training",
 )
 PART = ".upm-part"  # the ending of a file that is being written

@@ -114,8 +114,11 @@ def folder_of(bench: Bench, config: Config) -> Path:
 
 
 def source_of(bench: Bench, config: Config) -> Source:
-    """Return what a network of a config reads: the frames, or the maps of its frozen blocks."""
-    if not config.freeze or bench.model:
+    """Return what a network of a config reads: the frames, or the maps of its frozen blocks.
+
+    Maps of mirrored or moved frames are others, so such a training computes them at each step.
+    """
+    if not config.freeze or bench.model or config.flip or config.crop:
         return bench.frames
     return FrozenMaps(bench.frames, config, bench.device, bench.progress)
 
