@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import upm_lib
-from upm_lib.command import add_quiet, command, typed
+from upm_lib.command import add_quiet, command, loading, typed
 from upm_lib.config import PAPER, PARTS, SCALES, TABLES, UserError, known, preset
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ def main(argv: list[str] | None = None) -> int:
     for subparser in commands.choices.values():
         add_quiet(subparser)
     arguments = parser.parse_args(argv)
+    if arguments.command != "runs":  # which does without
+        loading()
     arguments.run(arguments)
     return 0
 

@@ -166,7 +166,7 @@ def _unloaded(config: Config) -> UPMNet:
     """Build a network; MobileNetV1 without timm, whose import takes longer than all of loading."""
     if config.backbone != "mobilenet_v1":
         return model.build(config)
-    head = model._head(config, mobilenet.CHANNELS)
+    head = model.head_of(config, mobilenet.CHANNELS)
     for module in head.modules():
         if isinstance(module, nn.BatchNorm1d):
             module.eps = mobilenet.EPS
