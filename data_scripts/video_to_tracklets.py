@@ -37,9 +37,8 @@ DETECTORS = (
 PERSON = 1  # of COCO's classes
 COLUMNS = ["frame", "id", "left", "top", "width", "height", "confidence"]
 SHOWN = 24  # tracklets of a contact sheet, the longest
-Detect = Callable[
-    [np.ndarray], np.ndarray
-]  # frame [H, W, 3], RGB -> left, top, right, bottom, score
+# From a frame [H, W, 3], RGB, to boxes [N, 5]: left, top, right, bottom, score.
+Detect = Callable[[np.ndarray], np.ndarray]
 
 
 class Seen(NamedTuple):
@@ -140,7 +139,11 @@ def detector(name: str, weights: str, device: str) -> Detect:
     @torch.inference_mode()
     def detect(image: np.ndarray) -> np.ndarray:
         pixels = torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1) / 255
-        (found,) = network([pixels])
+        try:
+            (found,) = network([pixels])
+        except NotImplementedError as error:  # its compiled operators do not load
+            what = "torchvision and torch are of different builds, with which no detector runs"
+            raise UserError(f"{what}: install matching ones, or give --boxes") from error
         people = found["labels"] == PERSON
         return torch.cat([found["boxes"], found["scores"][:, None]], 1)[people].cpu().numpy()
 

@@ -15,7 +15,6 @@ from upm_lib.config import PAPER, PARTS, SCALES, TABLES, UserError, known, prese
 
 if TYPE_CHECKING:
     from upm_lib.experiments.bench import Bench
-    from upm_lib.retrieval.model_file import Model
 
 # Fields of the config that are asked for otherwise on the command line.
 ASKED = {
@@ -254,11 +253,6 @@ def _add_index(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=_index)
 
 
-def _model(arguments: argparse.Namespace, device: Any) -> "Model | None":
-    """Return the model in the file that is named, if one is."""
-    return upm_lib.load(arguments.model, device) if arguments.model else None
-
-
 def _device(arguments: argparse.Namespace) -> Any:
     """Return the device asked for, checked; None if none is."""
     if arguments.device is None:
@@ -272,7 +266,8 @@ def _index(arguments: argparse.Namespace) -> None:
     from upm_lib.deploy import index
 
     device = _device(arguments)
-    found = index.open_index(arguments.to, _model(arguments, device), device)
+    model = upm_lib.load(arguments.model, device) if arguments.model else None
+    found = index.open_index(arguments.to, model, device)
     if arguments.gallery:
         added = found.add(arguments.gallery, progress=not arguments.quiet)
         for what, names in added._asdict().items():
@@ -317,25 +312,21 @@ def _add_search(commands: argparse._SubParsersAction) -> None:
 
 
 def _search(arguments: argparse.Namespace) -> None:
+    options = _networks(arguments)
+    _refuse_what_a_model_decides(arguments, options)
     from upm_lib.deploy import index, search
 
     out = search.picture_path(arguments.out, arguments.query or "", arguments.gallery)
     query = arguments.query
     queries = search.queries(arguments.queries) if query is None else [query]
-    if arguments.index and arguments.model:
-        raise UserError("an index holds its model: leave out --model")
-    options, device = _networks(arguments), _device(arguments)
-    asked = [name for name, value in options.items() if value is not None and name != "device"]
-    if asked and (arguments.index or arguments.model):
-        option = f"--{asked[0].replace('_', '-')}"
-        raise UserError(f"{option} is for networks that are trained now: leave it out")
+    device = _device(arguments)
     if arguments.index:
         place = index.open_index(arguments.index, device=device)
     else:
+        model = upm_lib.load(arguments.model, device) if arguments.model else None
         place = search.of_gallery(
-            arguments.gallery, _model(arguments, device), arguments.scale, not arguments.quiet,
-            **options,
-        )  # fmt: skip
+            arguments.gallery, model, arguments.scale, not arguments.quiet, **options
+        )
     found = [search.search(place, q, arguments.top, arguments.same_camera) for q in queries]
     if arguments.csv:
         print(search.as_csv(found))
@@ -345,6 +336,15 @@ def _search(arguments: argparse.Namespace) -> None:
         )
     if arguments.out or not (arguments.queries or arguments.json or arguments.csv):
         print(f"picture: {search.draw(found[0], out)}", file=sys.stderr if arguments.json else None)
+
+
+def _refuse_what_a_model_decides(arguments: argparse.Namespace, options: dict[str, Any]) -> None:
+    if arguments.index and arguments.model:
+        raise UserError("an index holds its model: leave out --model")
+    asked = [name for name, value in options.items() if value is not None and name != "device"]
+    if asked and (arguments.index or arguments.model):
+        option = f"--{asked[0].replace('_', '-')}"
+        raise UserError(f"{option} is for networks that are trained now: leave it out")
 
 
 def _add_export(commands: argparse._SubParsersAction) -> None:

@@ -111,7 +111,7 @@ def test_what_moves_is_followed_without_any_weights(
 
 
 def test_a_detector_of_torchvision_runs_with_local_weights(
-    script: ModuleType, video: Path, tmp_path: Path, monkeypatch
+    script: ModuleType, video: Path, tmp_path: Path, monkeypatch, capsys
 ) -> None:
     """Its weights are random here: what counts is that people's boxes and no others are taken."""
     name = script.DETECTORS[0]
@@ -131,6 +131,13 @@ def test_a_detector_of_torchvision_runs_with_local_weights(
     assert script.main(words) == 0
     (tracklet,) = folder.read(tmp_path / "shop").tracklets
     assert len(tracklet.frames) >= FRAMES - 5
+
+    def unable(self: object, images: list[torch.Tensor]) -> None:
+        raise NotImplementedError("Could not run 'torchvision::nms'")
+
+    monkeypatch.setattr(type(network), "forward", unable)
+    words[2] = str(tmp_path / "other")
+    assert "torchvision and torch are of different builds" in wrong(script, capsys, *words)
 
 
 # ---------------------------------------------------------------- what does not fit
