@@ -83,7 +83,7 @@ def read_boxes(path: Path) -> dict[int, list[tuple[int, float, float, float, flo
     _refuse(path, wrong, "frames are whole numbers from 1, and people from 0 (-1 is nobody)")
     _refuse(path, table.duplicated(["frame", "id"]), "this person has two boxes in this frame")
     found: dict[int, list[tuple[int, float, float, float, float]]] = {}
-    for frame, person, left, top, width, height in table.itertuples(index=False):
+    for frame, person, left, top, width, height in table.to_numpy().tolist():
         box = (int(person), left, top, left + width, top + height)
         found.setdefault(int(frame), []).append(box)
     return found
