@@ -25,6 +25,16 @@ def history(networks: tuple[str, ...] = ("local", "global")) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["step", "network", "loss", "top_share", "cyclic_share"])
 
 
+def followed() -> pd.DataFrame:
+    return history(("local",)).rename(columns={"step": "epoch"}).assign(rank1=[4.0, 8, 20, 44])
+
+
+def gaps() -> pd.DataFrame:
+    rows = [("local", 3.0, 0.5, 5.5), ("fusion, scaled first", -1.5, -4.0, 1.0)]
+    lines = pd.DataFrame(rows, columns=["method", "mean", "low", "high"])
+    return pd.concat([lines.assign(group="mean"), lines.assign(group="maximum")])
+
+
 def trials(n: int = 3) -> pd.DataFrame:
     rows = [(k, m, 50.0 + k + t, t) for k in (1, 2, 4) for m in METHODS for t in range(n)]
     return pd.DataFrame(rows, columns=["k", "method", "rank1", "trial"])
@@ -48,16 +58,15 @@ def shares() -> pd.DataFrame:
 DRAW = {
     "contact_sheet": lambda: photos.contact_sheet([frames(9), frames(2)], ["a", "b"], title="t"),
     "stripes": lambda: photos.stripes(frames(1)[0]),
-    "lengths": lambda: charts.lengths({"A": [5, 9, 30], "B": [30, 31]}, more_than=4),
-    "lengths, 8 cameras": lambda: charts.lengths({c: [20, 20 + c] for c in range(8)}, more_than=9),
+    "intervals": lambda: charts.intervals(gaps()),
     "histories": lambda: charts.histories(history()),
+    "histories with Rank-1": lambda: charts.histories(followed()),
     "knobs, one trial": lambda: charts.knobs({"k": trials(1)}),
     "knobs": lambda: charts.knobs({"k": trials(), "clutter": trials().rename(columns=TURNED)}),
     "cmc_curves": lambda: charts.cmc_curves({m: RNG.random((10, 30)) for m in METHODS}),
     "gain": lambda: charts.gain(pd.DataFrame(ONE | {"kind": "published", "gain": -1.0})),
     "ranked_lists": lambda: photos.ranked_lists(*ranked()),
     "activation_maps": lambda: photos.activation_maps(frames(2), {"local": RNG.random((2, 8, 4))}),
-    "distance_matrix": lambda: charts.distance_matrix(RNG.random((3, 4))),
     "embedding": lambda: charts.embedding(two(RNG.random((4, 2))), [1, 1, 2, 2], ["A", "B"] * 2),
     "pair_shares": lambda: charts.pair_shares(shares()),
     "part_ranks": lambda: charts.part_ranks({"local": [10, 50]}, {"local": 60.0}),
@@ -65,7 +74,7 @@ DRAW = {
 }
 
 
-PLAIN = DRAW["distance_matrix"]
+PLAIN = DRAW["intervals"]
 
 
 def texts(fig: Figure) -> list[str]:
@@ -135,16 +144,15 @@ def test_stripes_cut_the_frame_without_loss():
     assert names == [t for t in texts(ax.figure) if "x_" in t]
 
 
-def test_lengths_count_every_tracklet_and_mark_the_rule():
-    (ax,) = charts.lengths({"A": [5, 9, 30, 30], "B": [30, 31]}, more_than=27).axes
-    assert sum(patch.get_height() for patch in ax.patches) == 6
-    assert set(ax.lines[0].get_xdata()) == {27.5}
-    assert "more than 27" in ax.get_xlabel()
-
-
-def test_lengths_may_all_be_equal():
-    (ax,) = charts.lengths({"A": [30, 30], "B": [30]}, more_than=9).axes
-    assert sorted(patch.get_height() for patch in ax.patches) == [1, 2]
+def test_intervals_that_contain_zero_are_hollow():
+    fig = charts.intervals(gaps())
+    means = [line for line in fig.axes[0].lines if line.get_marker() == "o"]
+    assert [line.get_markerfacecolor() == "white" for line in means] == [False, True]
+    ends = [c.get_paths()[0].vertices[:, 0].tolist() for c in fig.axes[0].collections]
+    assert np.allclose(ends, [[0.5, 5.5], [-4, 1]])
+    assert fig.alt.startswith("mean: local-aware +3.0 [+0.5, +5.5], fused, scaled first -1.5 [-4.0")
+    names = [label.get_text() for label in fig.axes[0].get_yticklabels()]
+    assert names == ["local-aware", "fused, scaled first"]
 
 
 def test_histories_draw_one_line_a_network_and_shares_in_percent():
@@ -152,6 +160,13 @@ def test_histories_draw_one_line_a_network_and_shares_in_percent():
     assert len(loss.lines) == len(top.lines) == len(cyclic.lines) == 2
     assert top.lines[0].get_ydata().max() == 75
     assert to_hex(loss.lines[0].get_color()).upper() == canvas.COLOURS["local"]
+
+
+def test_histories_show_the_rank1_of_people_held_out_where_it_was_measured():
+    fig = charts.histories(followed())
+    assert fig.axes[3].lines[0].get_ydata().tolist() == [4, 8, 20, 44]
+    assert {ax.get_xlabel() for ax in fig.axes} == {"epoch"}
+    assert fig.alt.endswith("held-out Rank-1 44 %. ")
 
 
 def test_knobs_have_a_band_only_with_several_trials():
@@ -224,11 +239,6 @@ def test_activation_maps_lay_one_map_over_each_frame():
     assert bar.get_ylim() == (0, 1)
 
 
-def test_distance_matrix_is_drawn_as_it_is():
-    d = RNG.random((3, 4))
-    assert np.array_equal(charts.distance_matrix(d).axes[0].images[0].get_array(), d)
-
-
 def test_embedding_joins_the_points_of_a_person_and_marks_the_cameras():
     points = np.array([[0.0, 0], [0, 1], [5, 0], [5, 1]])
     fig = charts.embedding(two(points), ["x", "x", "y", "y"], ["A", "B"] * 2)
@@ -237,7 +247,10 @@ def test_embedding_joins_the_points_of_a_person_and_marks_the_cameras():
         [[0, 0], [0, 1]],
         [[5, 0], [5, 1]],
     ]
-    assert [ax.get_title() for ax in fig.axes] == ["before", "after"]
+    assert [ax.get_title() for ax in fig.axes] == [
+        f"{name}: 4 of 4 nearest to the same person" for name in ("before", "after")
+    ]
+    assert before.get_xlim() == after.get_xlim()
     assert len(after.lines) == 2
     assert [t.get_text() for t in fig.legends[0].get_texts()] == ["camera A", "camera B"]
     assert "4 of 4 points lie nearest to one of the same person" in fig.alt
@@ -270,8 +283,8 @@ def test_lookalikes_frame_the_same_stripe_in_both_pictures():
 
 def test_alt_text_is_the_plain_text_and_the_metadata_of_the_picture():
     drawing, photograph = PLAIN(), DRAW["stripes"]()
-    assert repr(drawing) == f"<Picture: {drawing.alt}>"
-    assert drawing._repr_mimebundle_()[1] == {"image/png": {"alt": drawing.alt}}
+    assert repr(drawing) == f"<Picture: {drawing.alt.strip()}>"
+    assert drawing._repr_mimebundle_()[1] == {"image/png": {"alt": drawing.alt.strip()}}
     assert photograph._repr_mimebundle_()[1] == {"image/jpeg": {"alt": photograph.alt}}
     assert photograph.alt == "One frame cut into equal horizontal stripes, for k = 1, 2, 4, 8."
 

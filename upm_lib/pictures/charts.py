@@ -22,40 +22,68 @@ _KNOB_NAMES = {
 }
 
 
-def lengths(frames_per_tracklet: Mapping[Any, Sequence[int]], *, more_than: int) -> Picture:
-    """Draw the histogram of tracklet lengths: camera -> [N] frame counts, stacked if over two."""
-    looks, x = canvas.cameras_in(frames_per_tracklet), "length (frames)"
-    pairs = [(camera, n) for camera in looks for n in frames_per_tracklet[camera]]
-    table = pd.DataFrame(pairs, columns=["camera", x])
-    low, high = table[x].min(), table[x].max()
-    style: Style = {"binwidth": (high - low) // 20 + 1, "ec": "white", "alpha": 1}
-    style |= {"multiple": "dodge" if len(looks) < 3 else "stack", "hue_order": list(looks)}
-    style |= {"palette": [look["color"] for look in looks.values()]}
-    with panels(5, 2.6) as (fig, (ax,)):
-        sns.histplot(table, x=x, hue="camera", ax=ax, binrange=(low - 0.5, high + 0.5), **style)
-        ax.axvline(more_than + 0.5, color="black", ls="--", lw=1)
-        ax.set_xlabel(f"{x}; right of the dashed line: more than {more_than}")
-        fig.alt = f"Histogram of tracklet lengths, {low} to {high} frames."
-        ax.set(ylabel="tracklets", xlim=(min(low, more_than) - 1.5, high + 1.5))
-        ax.locator_params(integer=True)
-        sns.move_legend(ax, "center left", bbox_to_anchor=(1, 0.5))
+def intervals(gaps: pd.DataFrame) -> Picture:
+    """Draw differences of Rank-1 to the baseline with their intervals, a panel a group.
+
+    Columns group, method, mean, low, high (points). A method whose interval contains 0 is hollow.
+    """
+    groups = dict(tuple(gaps.groupby("group", sort=False)))
+    names = list(dict.fromkeys(gaps["method"]))
+    with panels(canvas.WIDTH, 0.9 + 0.28 * len(names), len(groups)) as (fig, axes):
+        for ax, (group, rows) in zip(axes, groups.items(), strict=True):
+            told = []
+            for method, mean, low, high in rows[["method", "mean", "low", "high"]].values:
+                colour = canvas.COLOURS.get(method.partition(",")[0], "#555555")
+                fill = "white" if low <= 0 <= high else colour
+                reach = [[mean - low], [high - mean]]
+                mark: Style = {"fmt": "o", "color": colour, "mfc": fill, "mew": 1.6, "lw": 2}
+                ax.errorbar(mean, names.index(method), xerr=reach, **mark)
+                told.append(f"{_name(method)} {mean:+.1f} [{low:+.1f}, {high:+.1f}]")
+            fig.alt += f"{group}: {', '.join(told)}. "
+            ax.axvline(0, color="black", lw=0.8)
+            ax.set(title=group, xlabel="Rank-1 over the baseline (points)")
+            ax.set(ylim=(len(names) - 0.5, -0.5), yticks=range(len(names)))
+            ax.set_yticklabels([_name(method) for method in names])
+            ax.grid(axis="x")
+        for ax in axes[1:]:
+            ax.tick_params(labelleft=False)
     return fig
 
 
+def _name(method: str) -> str:
+    """Return the name of a method of the study, which may say after a comma what was changed."""
+    base, comma, change = method.partition(",")
+    return canvas.METHOD_NAMES.get(base, base) + comma + change
+
+
+_CURVES = {
+    "loss": "loss",
+    "top_share": "own anchor nearest",
+    "cyclic_share": "cyclically consistent",
+}
+_CURVES["rank1"] = "held-out Rank-1"
+
+
 def histories(history: pd.DataFrame) -> Picture:
-    """Draw loss and shares by step; columns step, network, loss, top_share, cyclic_share 0..1."""
-    names = ("loss", "own anchor nearest", "cyclically consistent")
-    with panels(canvas.WIDTH, 2.7, 3) as (fig, axes):
+    """Draw loss, shares and Rank-1 by step or epoch, a panel each.
+
+    Columns step or epoch, network, loss, top_share, cyclic_share (0..1), and rank1 (in percent) if
+    it was measured.
+    """
+    x = "step" if "step" in history else "epoch"
+    names = {name: title for name, title in _CURVES.items() if name in history}
+    percent = {"top_share": 100, "cyclic_share": 100}
+    with panels(canvas.WIDTH, 2.7, len(names)) as (fig, axes):
         for network, look in canvas.methods_in(history["network"]).items():
-            rows = history[history["network"] == network]
-            drawn = rows["loss"], 100 * rows["top_share"], 100 * rows["cyclic_share"]
-            for ax, values in zip(axes, drawn, strict=True):
-                ax.plot(rows["step"], values, **look)
-            loss, own, cyclic = (np.nan_to_num(values.tail(25).mean()) for values in drawn)
-            fig.alt += f"{look['label']}: in the end loss {loss:.2f}, own anchor nearest "
-            fig.alt += f"{own:.0f} %, cyclically consistent {cyclic:.0f} %. "
-        for ax, name in zip(axes, names, strict=True):
-            ax.set(xlabel="step", ylabel="share (%)", title=name, ylim=(-2, 102))
+            rows, told = history[history["network"] == network], []
+            for ax, (name, title) in zip(axes, names.items(), strict=True):
+                values = percent.get(name, 1) * rows[name]
+                ax.plot(rows[x], values, marker="." if len(rows) < 40 else "", **look)
+                end = np.nan_to_num(values.tail(25 if x == "step" else 1).mean())
+                told.append(f"{title} {end:.2f}" if name == "loss" else f"{title} {end:.0f} %")
+            fig.alt += f"{look['label']}: in the end {', '.join(told)}. "
+        for ax, title in zip(axes, names.values(), strict=True):
+            ax.set(xlabel=x, ylabel="%", title=title, ylim=(-2, 102))
         axes[0].set(ylabel="loss", ylim=(0, 1.05 * max(history["loss"].max(), 1e-9)))
         fig.suptitle("")  # keeps room above the panels
         canvas.legend_below(fig)
@@ -167,20 +195,6 @@ def _by_k(ax: Axes, ks: Iterable[int], ylabel: str) -> None:
     ax.set(xlabel="number of parts k", ylabel=ylabel)
 
 
-def distance_matrix(distances: ArrayLike) -> Picture:
-    """Draw distances [P, G] between probes and gallery as a heat map."""
-    d = np.asarray(distances)
-    with panels(4.2, 3.5) as (fig, (ax,)):
-        image = ax.imshow(d, cmap="viridis", interpolation="nearest", zorder=1)
-        fig.colorbar(image, ax=ax, label="Euclidean distance", shrink=0.8)
-        own, mean = np.diagonal(d).mean(), d.mean()
-        fig.alt = f"Heat map of distances: mean {mean:.2f}, of the correct pairs {own:.2f}."
-        title = "Distances, correct pairs on the diagonal"
-        ax.set(xlabel="gallery tracklet", ylabel="probe tracklet", title=title)
-        ax.locator_params(integer=True)
-    return fig
-
-
 def embedding(
     points: Mapping[str, ArrayLike], person: Sequence[Any], camera: Sequence[Any]
 ) -> Picture:
@@ -191,23 +205,26 @@ def embedding(
     people, looks, owner = sorted(set(person)), canvas.cameras_in(camera), np.asarray(person)
     colours = dict(zip(people, cycle(canvas.CYCLE), strict=False))
     mark: Style = {"ec": "0.2", "s": 42}
-    with panels(canvas.WIDTH, 3.6, len(points), sharex=False) as (fig, axes):
+    reach = np.concatenate([np.asarray(mapped) for mapped in points.values()])
+    (left, low), (right, high) = reach.min(0) - 0.05, reach.max(0) + 0.05
+    with panels(canvas.WIDTH, 3.6, len(points)) as (fig, axes):
         for ax, (name, mapped) in zip(axes, points.items(), strict=True):
             places = np.asarray(mapped)
             for one, colour in colours.items():
                 ax.plot(*places[owner == one].T, color=colour, lw=1, zorder=1)
             for place, one, where in zip(places, person, camera, strict=True):
                 ax.scatter(*place, color=colours[one], marker=looks[where]["marker"], **mark)
-            ax.set(title=name, xticks=[], yticks=[], xlabel="component 1", ylabel="component 2")
             apart = cdist(places, places)
             np.fill_diagonal(apart, np.inf)
             hits = (owner[apart.argmin(1)] == owner).sum()
+            ax.set(title=f"{name}: {hits} of {len(places)} nearest to the same person")
+            ax.set(xlim=(left, right), ylim=(low, high), aspect="equal")
+            ax.set(xlabel="component 1", ylabel="component 2")
             fig.alt += f"{name}: {len(people)} people, {hits} of {len(places)} points lie nearest "
             fig.alt += "to one of the same person. "
         for name, look in looks.items():
             mark |= {"marker": look["marker"], "color": "white", "label": f"camera {name}"}
             axes[0].scatter([], [], **mark)
-        fig.suptitle("")  # keeps room above the panels
         canvas.legend_below(fig)
     return fig
 
