@@ -24,7 +24,7 @@ from upm_lib.paper import demo, study
 
 VOLATILE = ("execution", "papermill")
 # The pictures that README.md shows, by their name in figures/demo.
-README_FIGURES = ("01_people", "02_architecture", "02_training", "04_ranked_lists", "05_maps")
+README_FIGURES = ("01_people", "02_training", "03_architecture", "04_ranked_lists", "05_maps")
 
 
 def execute(path: Path) -> None:

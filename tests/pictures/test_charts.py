@@ -46,10 +46,6 @@ def ranked() -> tuple:
     return list(frames(2)), galleries, correct
 
 
-def two(points: np.ndarray) -> dict[str, np.ndarray]:
-    return {"before": points, "after": 2 * points}
-
-
 def shares() -> pd.DataFrame:
     rows = [(m, k, 60.0 - k, 70.0 - 2 * k) for m in ("local", "global") for k in (1, 2, 4, 8)]
     return pd.DataFrame(rows, columns=["method", "k", "consistent", "correct"])
@@ -67,7 +63,6 @@ DRAW = {
     "gain": lambda: charts.gain(pd.DataFrame(ONE | {"kind": "published", "gain": -1.0})),
     "ranked_lists": lambda: photos.ranked_lists(*ranked()),
     "activation_maps": lambda: photos.activation_maps(frames(2), {"local": RNG.random((2, 8, 4))}),
-    "embedding": lambda: charts.embedding(two(RNG.random((4, 2))), [1, 1, 2, 2], ["A", "B"] * 2),
     "pair_shares": lambda: charts.pair_shares(shares()),
     "part_ranks": lambda: charts.part_ranks({"local": [10, 50]}, {"local": 60.0}),
     "lookalikes": lambda: photos.lookalikes([frames(2)] * 8, range(1, 9), 8, ["0.1"] * 8),
@@ -237,23 +232,6 @@ def test_activation_maps_lay_one_map_over_each_frame():
     assert len(board.images) == 3 + 2 * 2 * 3
     assert [i.get_clim() for i in board.images if i.get_alpha()] == [(0, 1)] * 6
     assert bar.get_ylim() == (0, 1)
-
-
-def test_embedding_joins_the_points_of_a_person_and_marks_the_cameras():
-    points = np.array([[0.0, 0], [0, 1], [5, 0], [5, 1]])
-    fig = charts.embedding(two(points), ["x", "x", "y", "y"], ["A", "B"] * 2)
-    before, after = fig.axes
-    assert [line.get_xydata().tolist() for line in before.lines] == [
-        [[0, 0], [0, 1]],
-        [[5, 0], [5, 1]],
-    ]
-    assert [ax.get_title() for ax in fig.axes] == [
-        f"{name}: 4 of 4 nearest to the same person" for name in ("before", "after")
-    ]
-    assert before.get_xlim() == after.get_xlim()
-    assert len(after.lines) == 2
-    assert [t.get_text() for t in fig.legends[0].get_texts()] == ["camera A", "camera B"]
-    assert "4 of 4 points lie nearest to one of the same person" in fig.alt
 
 
 def test_pair_shares_draw_both_shares_against_k():

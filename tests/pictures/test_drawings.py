@@ -56,7 +56,7 @@ def test_alt_text_names_the_anchors_and_their_directions():
 def test_cross_anchors_are_hollow_and_every_panel_has_its_title():
     fig = toyworld.toy_world(scene(), scene(cross=angles(0, 45)), titles=["before", "after"])
     assert [ax.get_title() for ax in fig.axes] == ["before", "after"]
-    (hollow,) = [c for c in fig.axes[1].collections if c.get_label() == "cross anchor"]
+    (hollow,) = [c for c in fig.axes[1].collections if c.get_label() == "cross-camera anchor"]
     assert len(hollow.get_facecolors()) == 0
     assert np.allclose(hollow.get_offsets(), angles(0, 45))
 

@@ -1,8 +1,6 @@
 """Charts of data and results: arrays and tables in, a picture out; rates appear in percent."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import cycle
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -10,7 +8,6 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 from numpy.typing import ArrayLike
-from scipy.spatial.distance import cdist
 
 from upm_lib.pictures import canvas
 from upm_lib.pictures.canvas import Picture, Style, panels
@@ -193,40 +190,6 @@ def _by_k(ax: Axes, ks: Iterable[int], ylabel: str) -> None:
     ax.minorticks_off()
     ax.set_xticks(ks, map(str, ks))
     ax.set(xlabel="number of parts k", ylabel=ylabel)
-
-
-def embedding(
-    points: Mapping[str, ArrayLike], person: Sequence[Any], camera: Sequence[Any]
-) -> Picture:
-    """Draw points in the plane, title of a panel -> [n, 2], coloured by person, marked by camera.
-
-    A line joins the points of a person. The ninth person has the colour of the first.
-    """
-    people, looks, owner = sorted(set(person)), canvas.cameras_in(camera), np.asarray(person)
-    colours = dict(zip(people, cycle(canvas.CYCLE), strict=False))
-    mark: Style = {"ec": "0.2", "s": 42}
-    reach = np.concatenate([np.asarray(mapped) for mapped in points.values()])
-    (left, low), (right, high) = reach.min(0) - 0.05, reach.max(0) + 0.05
-    with panels(canvas.WIDTH, 3.6, len(points)) as (fig, axes):
-        for ax, (name, mapped) in zip(axes, points.items(), strict=True):
-            places = np.asarray(mapped)
-            for one, colour in colours.items():
-                ax.plot(*places[owner == one].T, color=colour, lw=1, zorder=1)
-            for place, one, where in zip(places, person, camera, strict=True):
-                ax.scatter(*place, color=colours[one], marker=looks[where]["marker"], **mark)
-            apart = cdist(places, places)
-            np.fill_diagonal(apart, np.inf)
-            hits = (owner[apart.argmin(1)] == owner).sum()
-            ax.set(title=f"{name}: {hits} of {len(places)} nearest to the same person")
-            ax.set(xlim=(left, right), ylim=(low, high), aspect="equal")
-            ax.set(xlabel="component 1", ylabel="component 2")
-            fig.alt += f"{name}: {len(people)} people, {hits} of {len(places)} points lie nearest "
-            fig.alt += "to one of the same person. "
-        for name, look in looks.items():
-            mark |= {"marker": look["marker"], "color": "white", "label": f"camera {name}"}
-            axes[0].scatter([], [], **mark)
-        canvas.legend_below(fig)
-    return fig
 
 
 def pair_shares(table: pd.DataFrame) -> Picture:

@@ -33,7 +33,7 @@ class Scene:
         """Name the anchors, features and arrows by their directions in degrees."""
         rows = zip(self.labels, _degrees(self.anchors), self.cameras, strict=True)
         told = "anchors " + ", ".join(f"{n} at {at} (camera {c})" for n, at, c in rows)
-        for name, places in (("cross anchors", self.cross), ("frames", self.features)):
+        for name, places in (("cross-camera anchors", self.cross), ("frames", self.features)):
             if len(np.asarray(places)):
                 told += f"; {name} at {', '.join(_degrees(places))}"
         for start, end, label, _ in self.arrows:
@@ -78,7 +78,7 @@ def _draw_scene(ax: Axes, scene: Scene) -> None:
     cross, features = np.asarray(scene.cross), np.asarray(scene.features)
     if len(cross):
         hollow: Style = {"s": 150, "fc": "none", "ec": "black", "marker": "D"}
-        ax.scatter(*cross.T, zorder=4, label="cross anchor", **hollow)
+        ax.scatter(*cross.T, zorder=4, label="cross-camera anchor", **hollow)
     if len(features):
         ax.scatter(*features.T, zorder=5, **_FRAMES)
     for start, end, label, line in scene.arrows:
