@@ -29,12 +29,6 @@ def followed() -> pd.DataFrame:
     return history(("local",)).rename(columns={"step": "epoch"}).assign(rank1=[4.0, 8, 20, 44])
 
 
-def gaps() -> pd.DataFrame:
-    rows = [("local", 3.0, 0.5, 5.5), ("fusion, scaled first", -1.5, -4.0, 1.0)]
-    lines = pd.DataFrame(rows, columns=["method", "mean", "low", "high"])
-    return pd.concat([lines.assign(group="mean"), lines.assign(group="maximum")])
-
-
 def trials(n: int = 3) -> pd.DataFrame:
     rows = [(k, m, 50.0 + k + t, t) for k in (1, 2, 4) for m in METHODS for t in range(n)]
     return pd.DataFrame(rows, columns=["k", "method", "rank1", "trial"])
@@ -54,7 +48,6 @@ def shares() -> pd.DataFrame:
 DRAW = {
     "contact_sheet": lambda: photos.contact_sheet([frames(9), frames(2)], ["a", "b"], title="t"),
     "stripes": lambda: photos.stripes(frames(1)[0]),
-    "intervals": lambda: charts.intervals(gaps()),
     "histories": lambda: charts.histories(history()),
     "histories with Rank-1": lambda: charts.histories(followed()),
     "knobs, one trial": lambda: charts.knobs({"k": trials(1)}),
@@ -69,7 +62,7 @@ DRAW = {
 }
 
 
-PLAIN = DRAW["intervals"]
+PLAIN = DRAW["pair_shares"]
 
 
 def texts(fig: Figure) -> list[str]:
@@ -137,17 +130,6 @@ def test_stripes_cut_the_frame_without_loss():
     assert np.array_equal(np.concatenate([image.get_array() for image in ax.images[3:7]]), frame)
     names = [f"$x_{i}$" for k in (1, 2, 4, 8) for i in range(1, k + 1)]
     assert names == [t for t in texts(ax.figure) if "x_" in t]
-
-
-def test_intervals_that_contain_zero_are_hollow():
-    fig = charts.intervals(gaps())
-    means = [line for line in fig.axes[0].lines if line.get_marker() == "o"]
-    assert [line.get_markerfacecolor() == "white" for line in means] == [False, True]
-    ends = [c.get_paths()[0].vertices[:, 0].tolist() for c in fig.axes[0].collections]
-    assert np.allclose(ends, [[0.5, 5.5], [-4, 1]])
-    assert fig.alt.startswith("mean: local-aware +3.0 [+0.5, +5.5], fused, scaled first -1.5 [-4.0")
-    names = [label.get_text() for label in fig.axes[0].get_yticklabels()]
-    assert names == ["local-aware", "fused, scaled first"]
 
 
 def test_histories_draw_one_line_a_network_and_shares_in_percent():

@@ -131,36 +131,18 @@ def people(variant: str = "") -> pd.DataFrame:
     baseline in points with its 95 % interval. The variant "tracklet_pool=max" has the maximum over
     a tracklet's frames in place of the mean.
     """
-    lines, gaps = {}, people_gains(variant).set_index("method")
-    for name in METHODS:
-        setting = _on_people(name, variant)
+    lines = {}
+    base = trials(dataset="ward", method="baseline", variant=variant)
+    for name, where in METHODS.items():
+        both = [v for v in (where.get("variant", ""), variant if name != "untrained" else "") if v]
+        setting = {"dataset": "ward", **where, "variant": ", ".join(both)}
         lines[name] = {
             title: spread(trials(metric, **setting)) for title, metric in METRICS.items()
         }
-        apart = "{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
-        lines[name]["over the baseline"] = (
-            apart.format(**gaps.loc[name]) if name in gaps.index else ""
-        )
+        gap = difference(trials(**setting), base)
+        apart = "{mean:+.1f} [{low:+.1f}, {high:+.1f}]".format(**gap)
+        lines[name]["over the baseline"] = "" if name == "baseline" else apart
     return pd.DataFrame.from_dict(lines, orient="index").rename_axis("method")
-
-
-def people_gains(variant: str = "") -> pd.DataFrame:
-    """Return WARD's paired differences of Rank-1 to the baseline, a line a method of METHODS.
-
-    Columns: method, mean, sd, trials, low, high (points; 95 % interval of the mean). The variant is
-    that of :func:`people`.
-    """
-    base = trials(**_on_people("baseline", variant))
-    others = [name for name in METHODS if name != "baseline"]
-    gaps = {name: difference(trials(**_on_people(name, variant)), base) for name in others}
-    return pd.DataFrame.from_dict(gaps, orient="index").rename_axis("method").reset_index()
-
-
-def _on_people(name: str, variant: str) -> dict[str, Any]:
-    """Return what a line of METHODS is on WARD; the untrained network has no variants."""
-    where = METHODS[name]
-    both = [v for v in (where.get("variant", ""), variant if name != "untrained" else "") if v]
-    return {"dataset": "ward", **where, "variant": ", ".join(both)}
 
 
 def by_parts(dataset: str) -> pd.DataFrame:

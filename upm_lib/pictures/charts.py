@@ -19,40 +19,6 @@ _KNOB_NAMES = {
 }
 
 
-def intervals(gaps: pd.DataFrame) -> Picture:
-    """Draw differences of Rank-1 to the baseline with their intervals, a panel a group.
-
-    Columns group, method, mean, low, high (points). A method whose interval contains 0 is hollow.
-    """
-    groups = dict(tuple(gaps.groupby("group", sort=False)))
-    names = list(dict.fromkeys(gaps["method"]))
-    with panels(canvas.WIDTH, 0.9 + 0.28 * len(names), len(groups)) as (fig, axes):
-        for ax, (group, rows) in zip(axes, groups.items(), strict=True):
-            told = []
-            for method, mean, low, high in rows[["method", "mean", "low", "high"]].values:
-                colour = canvas.COLOURS.get(method.partition(",")[0], "#555555")
-                fill = "white" if low <= 0 <= high else colour
-                reach = [[mean - low], [high - mean]]
-                mark: Style = {"fmt": "o", "color": colour, "mfc": fill, "mew": 1.6, "lw": 2}
-                ax.errorbar(mean, names.index(method), xerr=reach, **mark)
-                told.append(f"{_name(method)} {mean:+.1f} [{low:+.1f}, {high:+.1f}]")
-            fig.alt += f"{group}: {', '.join(told)}. "
-            ax.axvline(0, color="black", lw=0.8)
-            ax.set(title=group, xlabel="Rank-1 over the baseline (points)")
-            ax.set(ylim=(len(names) - 0.5, -0.5), yticks=range(len(names)))
-            ax.set_yticklabels([_name(method) for method in names])
-            ax.grid(axis="x")
-        for ax in axes[1:]:
-            ax.tick_params(labelleft=False)
-    return fig
-
-
-def _name(method: str) -> str:
-    """Return the name of a method of the study, which may say after a comma what was changed."""
-    base, comma, change = method.partition(",")
-    return canvas.METHOD_NAMES.get(base, base) + comma + change
-
-
 _CURVES = {
     "loss": "loss",
     "top_share": "own anchor nearest",
