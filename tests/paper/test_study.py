@@ -104,8 +104,9 @@ def test_gains_are_the_paired_differences_to_the_baseline() -> None:
     line = study.gains().set_index(["dataset", "method"]).loc[("synthetic_clean", "local")]
     where = {"dataset": "synthetic_clean", "scale": "frozen"}
     local, base = (study.trials(method=m, **where) for m in ("local", "baseline"))
-    assert line["mean"] == pytest.approx(local.mean() - base.mean())
-    assert line["low"] < line["mean"] < line["high"]
+    assert line["gain"] == pytest.approx(local.mean() - base.mean())
+    assert line["low"] < line["gain"] < line["high"]
+    assert line["kind"] == "measured (synthetic)"
 
 
 def test_only_trials_that_both_sides_have_are_paired(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +165,7 @@ def test_a_turned_knob_stands_beside_the_clean_world_and_is_paired_like_the_othe
     usual = study.gains().set_index(["dataset", "method"])
     for method in ("local", "global", "fusion"):
         clean, same = lines.loc[(at_rest, method)], usual.loc[("synthetic_clean", method)]
-        assert clean["mean"] == pytest.approx(same["mean"])
+        assert clean["mean"] == pytest.approx(same["gain"])
         value = lines.index.get_level_values("value").max()
         where = {"dataset": "synthetic_clean", "knob": knob, "value": value}
         base = study.trials(method="baseline", **where)

@@ -155,8 +155,7 @@ def part_models() -> pd.DataFrame:
     for name, k in product(SETS, PARTS[1:]):
         local = found(dataset=name, method="local", k=k).mean()
         base = found(dataset=name, method="baseline").mean()
-        kind = f"measured ({'synthetic' if name in WORLDS else 'real'})"
-        lines.append((name, k, 100 * (local / base - 1), kind))
+        lines.append((name, k, 100 * (local / base - 1), _kind(name)))
     return pd.DataFrame(lines, columns=["dataset", "k", "change", "kind"])
 
 
@@ -179,11 +178,18 @@ def gain(name: str, **where: Any) -> dict[str, float] | None:
 def gains() -> pd.DataFrame:
     """Return the paired differences of Rank-1 to the baseline that were measured.
 
-    One line a data set and method; columns dataset, method, mean, sd, trials, low, high (points;
-    95 % interval of the mean).
+    One line a data set and method; columns dataset, method, kind, gain, sd, trials, low, high
+    (points; 95 % interval of the mean), for :func:`upm_lib.pictures.charts.gain`.
     """
     every = {(d, m): gain(m, dataset=d) for d, m in product(SETS, TRAINED)}
-    return pd.DataFrame({"dataset": d, "method": m, **gap} for (d, m), gap in every.items() if gap)
+    made = [
+        {"dataset": d, "method": m, "kind": _kind(d), **gap} for (d, m), gap in every.items() if gap
+    ]
+    return pd.DataFrame(made).rename(columns={"mean": "gain"})
+
+
+def _kind(dataset: str) -> str:
+    return f"measured ({'synthetic' if dataset in WORLDS else 'real'})"
 
 
 def turned() -> pd.DataFrame:
