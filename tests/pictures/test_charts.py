@@ -12,7 +12,6 @@ from upm_lib.pictures import canvas, charts, photos
 
 RNG = np.random.default_rng(0)
 METHODS = ("baseline", "local", "fusion")
-TURNED = {"k": "clutter"}
 ONE = {"method": ["fusion"], "dataset": ["synthetic"]}
 
 
@@ -29,9 +28,21 @@ def followed() -> pd.DataFrame:
     return history(("local",)).rename(columns={"step": "epoch"}).assign(rank1=[4.0, 8, 20, 44])
 
 
-def trials(n: int = 3) -> pd.DataFrame:
-    rows = [(k, m, 50.0 + k + t, t) for k in (1, 2, 4) for m in METHODS for t in range(n)]
-    return pd.DataFrame(rows, columns=["k", "method", "rank1", "trial"])
+def turned() -> pd.DataFrame:
+    names, values = ("clutter", "occlusion"), {0.0: 60.0, 0.4: 50.0}
+    rows = [(k, v, m, b) for k in names for v, b in values.items() for m in ("local", "fusion")]
+    made = pd.DataFrame(rows, columns=["knob", "value", "method", "baseline"])
+    return made.assign(mean=[1.0, 2.0, np.nan, 3.0] * 2, low=0.5, high=4.0)
+
+
+def gains() -> pd.DataFrame:
+    rows = [(v, m, 1.0, -1.0, 3.0) for v in ("0-2", "2-9") for m in ("local", "global")]
+    return pd.DataFrame(rows, columns=["value", "method", "mean", "low", "high"])
+
+
+def moved() -> pd.DataFrame:
+    rows = [(s, m, 90 + 150 * s + t) for s in (-0.1, 0.0) for m in METHODS for t in (-1, 1)]
+    return pd.DataFrame(rows, columns=["share", "method", "rank1"])
 
 
 def ranked() -> tuple:
@@ -50,8 +61,8 @@ DRAW = {
     "stripes": lambda: photos.stripes(frames(1)[0]),
     "histories": lambda: charts.histories(history()),
     "histories with Rank-1": lambda: charts.histories(followed()),
-    "knobs, one trial": lambda: charts.knobs({"k": trials(1)}),
-    "knobs": lambda: charts.knobs({"k": trials(), "clutter": trials().rename(columns=TURNED)}),
+    "knobs": lambda: charts.knobs(turned()),
+    "misalignment": lambda: charts.misalignment(gains(), moved()),
     "cmc_curves": lambda: charts.cmc_curves({m: RNG.random((10, 30)) for m in METHODS}),
     "gain": lambda: charts.gain(pd.DataFrame(ONE | {"kind": "published", "gain": -1.0})),
     "ranked_lists": lambda: photos.ranked_lists(*ranked()),
@@ -146,20 +157,23 @@ def test_histories_show_the_rank1_of_people_held_out_where_it_was_measured():
     assert fig.alt.endswith("held-out Rank-1 44 %. ")
 
 
-def test_knobs_have_a_band_only_with_several_trials():
-    many, one = (charts.knobs({"k": values}).axes[0] for values in (trials(), trials(1)))
-    assert len(many.lines) == len(one.lines) == len(METHODS)
-    extents = [sum(np.ptp(c.get_paths()[0].vertices[:, 1]) for c in many.collections)]
-    assert len(many.collections) == len(METHODS) and extents[0] > 0
-    assert all(np.isnan(c.get_paths()[0].vertices).any() for c in one.collections if c.get_paths())
-
-
-def test_knobs_have_a_panel_each_and_tell_the_means():
+def test_knobs_have_a_panel_each_and_tell_the_gains():
     fig = DRAW["knobs"]()
     first, second = fig.axes
-    assert len(first.lines) == len(second.lines) == len(METHODS)
-    assert second.get_xlabel() == "clutter (share of tracklets)"
-    assert "baseline (k = 1): Rank-1 in % by k {1: 52.0, 2: 53.0, 4: 55.0}" in fig.alt
+    assert [len(ax.containers) for ax in (first, second)] == [2, 2]
+    assert second.get_xlabel() == "occlusion (share of tracklets)"
+    assert first.get_ylim() == second.get_ylim()
+    assert [text.get_text() for text in first.get_xticklabels()] == ["0\n(60)", "0.4\n(50)"]
+    assert "Gain by clutter (share of tracklets). local-aware: 0.0 +1.0, 0.4 not run." in fig.alt
+
+
+def test_misalignment_has_the_gains_on_the_left_and_the_means_of_the_trials_on_the_right():
+    fig = DRAW["misalignment"]()
+    left, right = fig.axes
+    assert [text.get_text() for text in left.get_xticklabels()] == ["0-2", "2-9"]
+    assert right.lines[0].get_xdata().tolist() == [-10.0, 0.0]
+    assert right.lines[0].get_ydata().tolist() == [75.0, 90.0]
+    assert "baseline (k = 1): Rank-1 by shift -10 % 75, +0 % 90." in fig.alt
 
 
 @pytest.mark.parametrize("shape", [(10, 30), (1, 30), (30,), (2, 5)])
@@ -178,6 +192,14 @@ def test_gain_hatches_what_was_measured_and_signs_the_numbers():
     assert sorted(texts(ax.figure)) == ["+1.0", "+4.0", "not run", "\u22122.5"]
     assert {bar.get_height() for bar in ax.patches if bar.get_hatch()} == {0.0, 4.0}
     assert ax.get_xticklabels()[0].get_text() == "iLIDS-VID\npublished"
+
+
+def test_gain_draws_the_interval_where_there_is_one():
+    table = pd.DataFrame({"method": ["local"] * 2, "kind": ["measured", "published"]})
+    table = table.assign(dataset=["a", "b"], gain=[4.0, 2.0], low=[1.0, np.nan], high=[7.0, np.nan])
+    (bars,) = [c for c in charts.gain(table).axes[0].containers if getattr(c, "errorbar", None)]
+    ends = [line[:, 1].tolist() for line in bars.errorbar[2][0].get_segments()]
+    assert ends == [[2.0, 2.0], [1.0, 7.0]]
 
 
 def test_right_and_wrong_matches_differ_in_line_style_not_only_in_colour():
@@ -212,8 +234,11 @@ def test_activation_maps_lay_one_map_over_each_frame():
     maps = {"local": RNG.random((3, 8, 4)), "fusion": RNG.random((3, 8, 4))}
     board, bar = photos.activation_maps(frames(3), maps).axes
     assert len(board.images) == 3 + 2 * 2 * 3
-    assert [i.get_clim() for i in board.images if i.get_alpha()] == [(0, 1)] * 6
-    assert bar.get_ylim() == (0, 1)
+    laid = [image for image in board.images if image.get_array().ndim == 2]
+    assert [image.get_clim() for image in laid] == [(0, 1)] * 6
+    for ends, hidden in ((0.0, 0.0), (1.0, 0.75)):  # what responds little hides nothing
+        assert laid[0].cmap(ends)[3] == hidden
+    assert bar.get_ylim() == (0, 1) and bar.images[0].cmap is laid[0].cmap
 
 
 def test_pair_shares_draw_both_shares_against_k():

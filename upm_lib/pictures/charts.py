@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 from numpy.typing import ArrayLike
@@ -53,26 +52,63 @@ def histories(history: pd.DataFrame) -> Picture:
     return fig
 
 
-def knobs(turned: Mapping[str, pd.DataFrame]) -> Picture:
-    """Draw mean Rank-1 with a 95 % band over the trials, a panel a knob, the others at rest.
+def knobs(turned: pd.DataFrame) -> Picture:
+    """Draw gains over the baseline with their 95 % intervals, a panel a knob, the others at rest.
 
-    Each knob has a table with columns of the knob's own name, method, trial, rank1 (%).
+    Columns knob, value, method, baseline (its Rank-1 in %), mean, low, high (points; NaN where not
+    measured).
     """
-    top = 20 * np.ceil(max(values["rank1"].max() for values in turned.values()) / 20)
-    band: Style = {"errorbar": ("ci", 95), "seed": 0, "legend": False}
-    with panels(canvas.WIDTH, 3, len(turned), sharex=False) as (fig, axes):
-        for ax, (knob, values) in zip(axes, turned.items(), strict=True):
-            name = _KNOB_NAMES.get(knob, knob)
-            for method, look in canvas.methods_in(values["method"]).items():
-                rows = values[values["method"] == method]
-                means = rows.groupby(knob)["rank1"].mean().round(1).to_dict()
-                fig.alt += f"{look['label']}: Rank-1 in % by {name} {means}. "
-                band["marker"] = canvas.METHOD_MARKERS.get(method, "o")
-                sns.lineplot(rows, x=knob, y="rank1", ax=ax, **band, **look)
-            ax.set_xticks(sorted(values[knob].unique()))
-            ax.set(xlabel=name, ylabel="", ylim=(0, top))
-        axes[0].set(ylabel="Rank-1 (%)")
+    names = list(dict.fromkeys(turned["knob"]))
+    with panels(canvas.WIDTH, 3.2, len(names), sharex=False) as (fig, axes):
+        for ax, name in zip(axes, names, strict=True):
+            rows = turned[turned["knob"] == name]
+            fig.alt += f"Gain by {_KNOB_NAMES.get(name, name)}. {_gains(ax, rows)}"
+            bases = rows.groupby("value")["baseline"].first()
+            texts = [f"{value:g}\n({base:.0f})" for value, base in bases.items()]
+            ax.set_xticks(range(len(texts)), texts)
+            ax.set_xlabel(_KNOB_NAMES.get(name, name))
+        low, high = (f(ax.get_ylim()[n] for ax in axes) for n, f in enumerate((min, max)))
+        for ax in axes:
+            ax.set_ylim(low, high)
+        axes[0].set(ylabel="gain in Rank-1 (points)")
         canvas.legend_below(fig)
+    return fig
+
+
+def _gains(ax: Axes, gains: pd.DataFrame) -> str:
+    """Draw means and intervals side by side at each value, in order; return them in words."""
+    told, looks = "", canvas.methods_in(gains["method"])
+    for n, (method, look) in enumerate(looks.items()):
+        rows = gains[gains["method"] == method]
+        places = np.arange(len(rows)) + 0.16 * (n - (len(looks) - 1) / 2)
+        marker: Style = {"marker": canvas.METHOD_MARKERS.get(method, "o"), "ms": 5}
+        half = rows["high"] - rows["mean"]
+        ax.errorbar(places, rows["mean"], half, lw=1, capsize=2.5, **marker, **look)
+        texts = [f"{v} {_said(m, '{:+.1f}')}" for v, m in rows[["value", "mean"]].to_numpy()]
+        told += f"{look['label']}: {', '.join(texts)}. "
+    ax.axhline(0, color="black", lw=0.8)
+    return told
+
+
+def misalignment(gains: pd.DataFrame, moved: pd.DataFrame) -> Picture:
+    """Draw gains over the baseline by misalignment, and Rank-1 by how far query boxes are moved.
+
+    Gains: columns value (text), method, mean, low, high (points of average precision). Moved:
+    columns share (of the height), method, rank1 (%); several trials are averaged.
+    """
+    with panels(canvas.WIDTH, 3.2, 2, sharex=False) as (fig, (left, right)):
+        fig.alt = f"Gain in average precision by misalignment. {_gains(left, gains)}"
+        texts = list(dict.fromkeys(gains["value"]))
+        left.set_xticks(range(len(texts)), texts)
+        left.set(xlabel="misalignment (% of the height)", ylabel="gain in average precision")
+        for method, look in canvas.methods_in(moved["method"]).items():
+            means = moved[moved["method"] == method].groupby("share")["rank1"].mean()
+            marker: Style = {"marker": canvas.METHOD_MARKERS[method], "ms": 5}
+            right.plot(100 * means.index, means, **marker, **look)
+            told = [f"{100 * share:+.0f} % {rank1:.0f}" for share, rank1 in means.items()]
+            fig.alt += f"{look['label']}: Rank-1 by shift {', '.join(told)}. "
+        right.set(xlabel="query boxes moved by (% of the height)", ylabel="Rank-1 (%)")
+        canvas.legend_below(fig, right.get_legend_handles_labels()[0])
     return fig
 
 
@@ -94,9 +130,11 @@ def cmc_curves(curves: Mapping[str, ArrayLike]) -> Picture:
 def gain(values: pd.DataFrame) -> Picture:
     """Draw Rank-1 gains in points; columns method, dataset, gain, kind (counterpart of Fig. 1).
 
-    A gain that is NaN or absent is written "not run"; what was not published is hatched.
+    With columns low and high the 95 % interval is drawn where they have numbers. A gain that is NaN
+    or absent is written "not run"; what was not published is hatched.
     """
-    cells = values.pivot(index=["kind", "dataset"], columns="method", values="gain")
+    values = values.reindex(columns=["method", "dataset", "gain", "kind", "low", "high"])
+    cells = values.pivot(index=["kind", "dataset"], columns="method")
     groups = dict.fromkeys(values[["kind", "dataset"]].itertuples(index=False, name=None))
     cells = cells.loc[sorted(groups, key=lambda group: group[0] != "published")]
     looks = canvas.methods_in(values["method"])
@@ -104,11 +142,14 @@ def gain(values: pd.DataFrame) -> Picture:
     with panels(min(canvas.WIDTH, 3 + 1.5 * len(groups)), 3) as (fig, (ax,)):
         for j, (method, look) in enumerate(looks.items()):
             x = np.arange(len(groups)) + (j - (len(looks) - 1) / 2) * width
-            bars = ax.bar(x, cells[method].fillna(0), 0.92 * width, **look)
+            mean = cells["gain"][method]
+            half = (cells["high"][method] - mean).fillna(0)
+            whisker = {"yerr": half, "error_kw": {"lw": 1, "ecolor": "0.3"}}
+            bars = ax.bar(x, mean.fillna(0), 0.92 * width, **whisker, **look)
             for bar, (kind, _) in zip(bars, cells.index, strict=True):
                 if kind != "published":
                     bar.set(ec="white", hatch="////")
-            texts = [_said(number, "{:+.1f}").replace("-", "\u2212") for number in cells[method]]
+            texts = [_said(number, "{:+.1f}").replace("-", "\u2212") for number in mean]
             for label in ax.bar_label(bars, texts, padding=2, fontsize=8, rotation=upright):
                 label.set_rotation(90 if label.get_text() == "not run" else upright)
             told = [
