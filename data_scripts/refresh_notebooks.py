@@ -21,10 +21,11 @@ from upm_lib import runs
 from upm_lib.command import command
 from upm_lib.experiments.bench import open_bench
 from upm_lib.paper import demo, study
+from upm_lib.synthetic.world import WORLDS
 
 VOLATILE = ("execution", "papermill")
 # The pictures that README.md shows, by their name in figures/demo.
-README_FIGURES = ("01_people", "02_architecture", "02_training", "04_ranked_lists", "05_maps")
+README_FIGURES = ("01_people", "02_training", "03_architecture", "04_ranked_lists", "05_maps")
 
 
 def execute(path: Path) -> None:
@@ -65,8 +66,8 @@ def markdown(table: pd.DataFrame) -> str:
 def write_results(page: Path) -> None:
     """Put what the demo and the study measured between the markers of the README."""
     text = page.read_text()
-    worlds = study.comparison().rename(columns="`{}`".format)
-    tables = {"people": markdown(study.people()), "results": demo_table()}
+    worlds = study.comparison(sets=WORLDS).rename(columns="`{}`".format)
+    tables = {"people": markdown(study.measured("ward")), "results": demo_table()}
     tables["study"] = markdown(worlds)
     for mark, table in tables.items():
         before, start, rest = text.partition(f"<!-- {mark} -->\n")

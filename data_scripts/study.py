@@ -143,7 +143,10 @@ def _variant(changes: dict[str, Any]) -> str:
 
 
 def write(folder: Path) -> None:
-    """Put the parts that the store holds into ``folder/study.csv`` and ``folder/study.json``."""
+    """Put the parts that the store holds into ``folder/study.csv`` and ``folder/study.json``.
+
+    What :func:`cases` no longer names is dropped; parts that were measured elsewhere stay.
+    """
     rows, about = [], {}
     for file in sorted((runs.store() / "study").glob("*/trial*.json")):
         kept = runs.read_json(file)
@@ -154,12 +157,15 @@ def write(folder: Path) -> None:
     table = pd.DataFrame(rows)
     table["variant"] = [_variant(changes) for changes in table["changes"]]
     table = table.drop(columns=["changes", *COLUMNS])
+    others = {case.part for case in cases()} - set(table["part"])
     before = pd.read_csv(folder / "study.csv")
-    table = pd.concat([before[~before["part"].isin(table["part"])], table])
-    about = runs.read_json(folder / "study.json") | about
+    table = pd.concat([before[before["part"].isin(others)], table])
+    earlier = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    about |= {part: earlier[part] for part in others & set(earlier)}
     with runs.replacing(folder / "study.csv") as temporary:
         table.to_csv(temporary, index=False)
-    runs.write_json(folder / "study.json", about)
+    with runs.replacing(folder / "study.json") as temporary:
+        temporary.write_text(json.dumps(about, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     print(json.dumps(table.groupby("part")["trial"].nunique().to_dict(), indent=1))
 
 

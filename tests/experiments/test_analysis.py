@@ -105,16 +105,6 @@ def test_lookalikes_are_different_people_each_shown_once_and_the_nearest_pair_is
     assert table["distance"].min() == pytest.approx(float(nearest), abs=1e-3)
 
 
-def test_the_plane_keeps_distances_of_points_that_lie_in_a_plane() -> None:
-    draw = torch.Generator().manual_seed(0)
-    flat = (
-        torch.randn(9, 2, generator=draw)
-        @ torch.linalg.qr(torch.randn(2, 5, generator=draw).T)[0].T
-    )
-    found = torch.from_numpy(analysis.plane(flat))
-    torch.testing.assert_close(torch.cdist(found, found).float(), torch.cdist(flat, flat))
-
-
 def test_toy_people_pair_rightly_as_wholes_and_often_wrongly_as_single_rows() -> None:
     people, cameras = np.array([*range(6)] * 2), np.repeat([0, 1], 6)
     correct = {}

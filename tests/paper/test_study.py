@@ -1,13 +1,12 @@
 """The committed study: its lines are complete and labelled, and its differences are paired."""
 
-import itertools
 import json
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from upm_lib.config import PARTS, UserError, preset
+from upm_lib.config import UserError, preset
 from upm_lib.paper import study
 from upm_lib.synthetic.world import WORLDS
 
@@ -46,17 +45,19 @@ def test_each_line_is_there_once() -> None:
     assert found[["rank1", "rank5", "rank20", "mAP"]].stack().between(0, 100).all()
 
 
-@pytest.mark.parametrize("dataset", WORLDS)
-def test_every_world_has_every_setting_in_five_trials(dataset: str) -> None:
-    settings = [("baseline", 1, ""), ("untrained", 8, "")]
-    settings += [(m, k, "") for m, k in itertools.product(("local", "global", "fusion"), PARTS)]
-    settings.remove(("local", 1, ""))  # one part, local-aware: the baseline
-    settings += [("fusion", k, "normalise_branches=True") for k in PARTS]
-    settings += [(m, 8, "pool=gmp") for m in ("local", "global", "fusion")]
-    settings += [("baseline", 1, "pool=gmp"), ("global", 8, "train_global_head=False")]
-    for method, k, variant in settings:
-        found = study.trials(dataset=dataset, scale="frozen", method=method, k=k, variant=variant)
-        assert list(found.index) == [1, 2, 3, 4, 5], (method, k, variant)
+@pytest.mark.parametrize("dataset", study.SETS)
+def test_the_methods_of_a_data_set_are_there_in_the_same_trials(dataset: str) -> None:
+    numbers = study.trials(dataset=dataset, method="baseline").index
+    assert len(numbers) >= 5
+    assert list(numbers) == list(range(1, len(numbers) + 1))
+    for name, where in study.METHODS.items():
+        assert list(study.found(dataset=dataset, **where).index) == list(numbers), name
+
+
+def test_the_part_of_one_backbone_and_recipe_is_whole() -> None:
+    for part, found in study.rows().groupby("part"):
+        settings = found.groupby(["method", "k", "variant", "value"])["trial"].agg(set)
+        assert all(numbers == set(found["trial"]) for numbers in settings), part
 
 
 def test_ranks_rise() -> None:
@@ -103,8 +104,39 @@ def test_gains_are_the_paired_differences_to_the_baseline() -> None:
     line = study.gains().set_index(["dataset", "method"]).loc[("synthetic_clean", "local")]
     where = {"dataset": "synthetic_clean", "scale": "frozen"}
     local, base = (study.trials(method=m, **where) for m in ("local", "baseline"))
-    assert line["mean"] == pytest.approx(local.mean() - base.mean())
-    assert line["low"] < line["mean"] < line["high"]
+    assert line["gain"] == pytest.approx(local.mean() - base.mean())
+    assert line["low"] < line["gain"] < line["high"]
+    assert line["kind"] == "measured (synthetic)"
+
+
+def test_only_trials_that_both_sides_have_are_paired(monkeypatch: pytest.MonkeyPatch) -> None:
+    sides = {"a": series(t1=3, t2=5, t3=100), "b": series(t1=1, t2=1)}
+    monkeypatch.setattr(study, "found", lambda method: sides[method])
+    gap = study.paired({"method": "a"}, {"method": "b"})
+    assert gap == study.difference(sides["a"][:2], sides["b"])
+    assert study.told(gap) == f"+3.0 [{gap['low']:+.1f}, {gap['high']:+.1f}]"
+    sides["b"] = series(t1=1)
+    assert study.paired({"method": "a"}, {"method": "b"}) is None
+
+
+def test_what_was_not_measured_is_said_so_in_every_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_ward = study.rows(dataset="ward").query("method != 'global' and variant == ''")
+    monkeypatch.setattr(study, "_rows", lambda: with_ward)
+    assert set(study.comparison().loc["global"]) == {study.NOT_MEASURED}
+    assert study.comparison().loc["local", "ward"] != study.NOT_MEASURED
+    assert study.measured("ward").loc["global", "over the baseline"] == study.NOT_MEASURED
+    for made in (study.pooling(), study.heads()):
+        assert set(made["difference"]) == {study.NOT_MEASURED}
+    assert set(study.gains()["method"]) == {"local", "fusion"}
+    assert study.part_models()["change"].notna().sum() == 1
+    assert study.by_parts().loc[("synthetic_eight", 8)].eq(study.NOT_MEASURED).all()
+
+
+def test_the_maximum_over_the_frames_says_nothing_of_what_was_pooled_by_the_mean() -> None:
+    table = study.measured("ward", "tracklet_pool=max")
+    assert set(table.loc["untrained"]) == {study.NOT_MEASURED}
+    local = study.trials(dataset="ward", method="local", variant="tracklet_pool=max")
+    assert table.loc["local", "Rank-1"] == f"{local.mean():.1f} ± {local.std():.1f}"
 
 
 def test_the_pairs_of_the_baseline_stand_at_one_local_part() -> None:
@@ -113,38 +145,30 @@ def test_the_pairs_of_the_baseline_stand_at_one_local_part() -> None:
     shares = study.trials("correct_pairs", **where)
     cell = table.loc[("synthetic_clean", "local"), 1]
     assert cell == f"{shares.mean():.0f} ± {shares.std():.0f}"
-    assert table.notna().all().all()
+    assert set(table.index.get_level_values(0)) == set(study.SETS)
 
 
-def test_the_small_backbone_has_five_trials_and_the_deep_random_one_is_there() -> None:
-    table = study.backbones()
-    assert list(table) == list(study.BACKBONES)
-    assert table.notna().all().all()
-    small = study.trials(dataset="synthetic_clean", scale="demo", method="local")
-    assert len(small) == 5
-    assert table["small, random start"]["local"] == f"{small.mean():.1f} ± {small.std():.1f}"
+def test_part_models_alone_are_told_in_percent_of_the_baseline() -> None:
+    table = study.part_models().set_index(["dataset", "k"])
+    means = [study.trials(dataset="ward", method=m).mean() for m in ("local", "baseline")]
+    assert table.loc[("ward", 8), "change"] == pytest.approx(100 * (means[0] / means[1] - 1))
+    assert table.loc[("ward", 8), "kind"] == "measured (real)"
 
 
-@pytest.mark.parametrize(("knob", "values"), [("clutter", 2), ("occlusion", 2), ("vertical_sd", 3)])
-def test_the_clean_world_stands_where_a_turned_knob_is_at_rest(knob: str, values: int) -> None:
-    found = study.turned(knob)
-    assert set(found["method"]) == {"baseline", "local", "global", "fusion"}
-    counts = found.groupby([knob, "method"])["trial"].nunique()
-    assert (counts == 5).all()
-    turned, at_rest = {*study.rows(knob=knob)["value"]}, study.AT_REST
-    assert len(turned) == values
-    assert {*found[knob]} == {at_rest} | turned
-    of_clean = study.trials(dataset="synthetic_clean", scale="frozen", method="baseline")
-    shown = found[(found["method"] == "baseline") & (found[knob] == at_rest)]
-    assert {*of_clean} <= {*shown["rank1"]}
-
-
-def test_gains_under_a_turned_knob_are_paired_like_the_others() -> None:
-    table = study.turned_gains()
-    line = study.gains().set_index(["dataset", "method"]).loc[("synthetic_clean", "global")]
-    text = f"{line['mean']:+.1f} [{line['low']:+.1f}, {line['high']:+.1f}]"
-    assert table.loc[("none", 0.0), "global"] == text
-    where = {"dataset": "synthetic_clean", "knob": "clutter", "value": 0.8}
-    gap = study.trials(method="local", **where) - study.trials(method="baseline", **where)
-    assert table.loc[("clutter", 0.8), "local"].startswith(f"{gap.mean():+.1f} [")
-    assert len(table) == 1 + 2 + 2 + 3
+@pytest.mark.parametrize("knob", ["clutter", "occlusion", "vertical_sd"])
+def test_a_turned_knob_stands_beside_the_clean_world_and_is_paired_like_the_others(
+    knob: str,
+) -> None:
+    lines = study.turned().query("knob == @knob").set_index(["value", "method"])
+    at_rest = getattr(WORLDS["synthetic_clean"], knob)
+    assert set(lines.index.get_level_values("value")) == {at_rest, *study.rows(knob=knob)["value"]}
+    usual = study.gains().set_index(["dataset", "method"])
+    for method in ("local", "global", "fusion"):
+        clean, same = lines.loc[(at_rest, method)], usual.loc[("synthetic_clean", method)]
+        assert clean["mean"] == pytest.approx(same["gain"])
+        value = lines.index.get_level_values("value").max()
+        where = {"dataset": "synthetic_clean", "knob": knob, "value": value}
+        base = study.trials(method="baseline", **where)
+        gap = study.trials(method=method, **where) - base
+        line = lines.loc[(value, method)]
+        assert (line["mean"], line["baseline"]) == pytest.approx((gap.mean(), base.mean()))

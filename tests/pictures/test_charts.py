@@ -12,7 +12,6 @@ from upm_lib.pictures import canvas, charts, photos
 
 RNG = np.random.default_rng(0)
 METHODS = ("baseline", "local", "fusion")
-TURNED = {"k": "clutter"}
 ONE = {"method": ["fusion"], "dataset": ["synthetic"]}
 
 
@@ -25,19 +24,31 @@ def history(networks: tuple[str, ...] = ("local", "global")) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["step", "network", "loss", "top_share", "cyclic_share"])
 
 
-def trials(n: int = 3) -> pd.DataFrame:
-    rows = [(k, m, 50.0 + k + t, t) for k in (1, 2, 4) for m in METHODS for t in range(n)]
-    return pd.DataFrame(rows, columns=["k", "method", "rank1", "trial"])
+def followed() -> pd.DataFrame:
+    return history(("local",)).rename(columns={"step": "epoch"}).assign(rank1=[4.0, 8, 20, 44])
+
+
+def turned() -> pd.DataFrame:
+    names, values = ("clutter", "occlusion"), {0.0: 60.0, 0.4: 50.0}
+    rows = [(k, v, m, b) for k in names for v, b in values.items() for m in ("local", "fusion")]
+    made = pd.DataFrame(rows, columns=["knob", "value", "method", "baseline"])
+    return made.assign(mean=[1.0, 2.0, np.nan, 3.0] * 2, low=0.5, high=4.0)
+
+
+def gains() -> pd.DataFrame:
+    rows = [(v, m, 1.0, -1.0, 3.0) for v in ("0-2", "2-9") for m in ("local", "global")]
+    return pd.DataFrame(rows, columns=["value", "method", "mean", "low", "high"])
+
+
+def moved() -> pd.DataFrame:
+    rows = [(s, m, 90 + 150 * s + t) for s in (-0.1, 0.0) for m in METHODS for t in (-1, 1)]
+    return pd.DataFrame(rows, columns=["share", "method", "rank1"])
 
 
 def ranked() -> tuple:
     galleries = {m: [list(frames(7)) for _ in range(2)] for m in METHODS}
     correct = {m: [[True, False, False, True, False, False, False]] * 2 for m in METHODS}
     return list(frames(2)), galleries, correct
-
-
-def two(points: np.ndarray) -> dict[str, np.ndarray]:
-    return {"before": points, "after": 2 * points}
 
 
 def shares() -> pd.DataFrame:
@@ -48,24 +59,21 @@ def shares() -> pd.DataFrame:
 DRAW = {
     "contact_sheet": lambda: photos.contact_sheet([frames(9), frames(2)], ["a", "b"], title="t"),
     "stripes": lambda: photos.stripes(frames(1)[0]),
-    "lengths": lambda: charts.lengths({"A": [5, 9, 30], "B": [30, 31]}, more_than=4),
-    "lengths, 8 cameras": lambda: charts.lengths({c: [20, 20 + c] for c in range(8)}, more_than=9),
     "histories": lambda: charts.histories(history()),
-    "knobs, one trial": lambda: charts.knobs({"k": trials(1)}),
-    "knobs": lambda: charts.knobs({"k": trials(), "clutter": trials().rename(columns=TURNED)}),
+    "histories with Rank-1": lambda: charts.histories(followed()),
+    "knobs": lambda: charts.knobs(turned()),
+    "misalignment": lambda: charts.misalignment(gains(), moved()),
     "cmc_curves": lambda: charts.cmc_curves({m: RNG.random((10, 30)) for m in METHODS}),
     "gain": lambda: charts.gain(pd.DataFrame(ONE | {"kind": "published", "gain": -1.0})),
     "ranked_lists": lambda: photos.ranked_lists(*ranked()),
     "activation_maps": lambda: photos.activation_maps(frames(2), {"local": RNG.random((2, 8, 4))}),
-    "distance_matrix": lambda: charts.distance_matrix(RNG.random((3, 4))),
-    "embedding": lambda: charts.embedding(two(RNG.random((4, 2))), [1, 1, 2, 2], ["A", "B"] * 2),
     "pair_shares": lambda: charts.pair_shares(shares()),
     "part_ranks": lambda: charts.part_ranks({"local": [10, 50]}, {"local": 60.0}),
     "lookalikes": lambda: photos.lookalikes([frames(2)] * 8, range(1, 9), 8, ["0.1"] * 8),
 }
 
 
-PLAIN = DRAW["distance_matrix"]
+PLAIN = DRAW["pair_shares"]
 
 
 def texts(fig: Figure) -> list[str]:
@@ -135,18 +143,6 @@ def test_stripes_cut_the_frame_without_loss():
     assert names == [t for t in texts(ax.figure) if "x_" in t]
 
 
-def test_lengths_count_every_tracklet_and_mark_the_rule():
-    (ax,) = charts.lengths({"A": [5, 9, 30, 30], "B": [30, 31]}, more_than=27).axes
-    assert sum(patch.get_height() for patch in ax.patches) == 6
-    assert set(ax.lines[0].get_xdata()) == {27.5}
-    assert "more than 27" in ax.get_xlabel()
-
-
-def test_lengths_may_all_be_equal():
-    (ax,) = charts.lengths({"A": [30, 30], "B": [30]}, more_than=9).axes
-    assert sorted(patch.get_height() for patch in ax.patches) == [1, 2]
-
-
 def test_histories_draw_one_line_a_network_and_shares_in_percent():
     loss, top, cyclic = charts.histories(history()).axes
     assert len(loss.lines) == len(top.lines) == len(cyclic.lines) == 2
@@ -154,20 +150,30 @@ def test_histories_draw_one_line_a_network_and_shares_in_percent():
     assert to_hex(loss.lines[0].get_color()).upper() == canvas.COLOURS["local"]
 
 
-def test_knobs_have_a_band_only_with_several_trials():
-    many, one = (charts.knobs({"k": values}).axes[0] for values in (trials(), trials(1)))
-    assert len(many.lines) == len(one.lines) == len(METHODS)
-    extents = [sum(np.ptp(c.get_paths()[0].vertices[:, 1]) for c in many.collections)]
-    assert len(many.collections) == len(METHODS) and extents[0] > 0
-    assert all(np.isnan(c.get_paths()[0].vertices).any() for c in one.collections if c.get_paths())
+def test_histories_show_the_rank1_of_people_held_out_where_it_was_measured():
+    fig = charts.histories(followed())
+    assert fig.axes[3].lines[0].get_ydata().tolist() == [4, 8, 20, 44]
+    assert {ax.get_xlabel() for ax in fig.axes} == {"epoch"}
+    assert fig.alt.endswith("held-out Rank-1 44 %. ")
 
 
-def test_knobs_have_a_panel_each_and_tell_the_means():
+def test_knobs_have_a_panel_each_and_tell_the_gains():
     fig = DRAW["knobs"]()
     first, second = fig.axes
-    assert len(first.lines) == len(second.lines) == len(METHODS)
-    assert second.get_xlabel() == "clutter (share of tracklets)"
-    assert "baseline (k = 1): Rank-1 in % by k {1: 52.0, 2: 53.0, 4: 55.0}" in fig.alt
+    assert [len(ax.containers) for ax in (first, second)] == [2, 2]
+    assert second.get_xlabel() == "occlusion (share of tracklets)"
+    assert first.get_ylim() == second.get_ylim()
+    assert [text.get_text() for text in first.get_xticklabels()] == ["0\n(60)", "0.4\n(50)"]
+    assert "Gain by clutter (share of tracklets). local-aware: 0.0 +1.0, 0.4 not run." in fig.alt
+
+
+def test_misalignment_has_the_gains_on_the_left_and_the_means_of_the_trials_on_the_right():
+    fig = DRAW["misalignment"]()
+    left, right = fig.axes
+    assert [text.get_text() for text in left.get_xticklabels()] == ["0-2", "2-9"]
+    assert right.lines[0].get_xdata().tolist() == [-10.0, 0.0]
+    assert right.lines[0].get_ydata().tolist() == [75.0, 90.0]
+    assert "baseline (k = 1): Rank-1 by shift -10 % 75, +0 % 90." in fig.alt
 
 
 @pytest.mark.parametrize("shape", [(10, 30), (1, 30), (30,), (2, 5)])
@@ -186,6 +192,14 @@ def test_gain_hatches_what_was_measured_and_signs_the_numbers():
     assert sorted(texts(ax.figure)) == ["+1.0", "+4.0", "not run", "\u22122.5"]
     assert {bar.get_height() for bar in ax.patches if bar.get_hatch()} == {0.0, 4.0}
     assert ax.get_xticklabels()[0].get_text() == "iLIDS-VID\npublished"
+
+
+def test_gain_draws_the_interval_where_there_is_one():
+    table = pd.DataFrame({"method": ["local"] * 2, "kind": ["measured", "published"]})
+    table = table.assign(dataset=["a", "b"], gain=[4.0, 2.0], low=[1.0, np.nan], high=[7.0, np.nan])
+    (bars,) = [c for c in charts.gain(table).axes[0].containers if getattr(c, "errorbar", None)]
+    ends = [line[:, 1].tolist() for line in bars.errorbar[2][0].get_segments()]
+    assert ends == [[2.0, 2.0], [1.0, 7.0]]
 
 
 def test_right_and_wrong_matches_differ_in_line_style_not_only_in_colour():
@@ -220,27 +234,11 @@ def test_activation_maps_lay_one_map_over_each_frame():
     maps = {"local": RNG.random((3, 8, 4)), "fusion": RNG.random((3, 8, 4))}
     board, bar = photos.activation_maps(frames(3), maps).axes
     assert len(board.images) == 3 + 2 * 2 * 3
-    assert [i.get_clim() for i in board.images if i.get_alpha()] == [(0, 1)] * 6
-    assert bar.get_ylim() == (0, 1)
-
-
-def test_distance_matrix_is_drawn_as_it_is():
-    d = RNG.random((3, 4))
-    assert np.array_equal(charts.distance_matrix(d).axes[0].images[0].get_array(), d)
-
-
-def test_embedding_joins_the_points_of_a_person_and_marks_the_cameras():
-    points = np.array([[0.0, 0], [0, 1], [5, 0], [5, 1]])
-    fig = charts.embedding(two(points), ["x", "x", "y", "y"], ["A", "B"] * 2)
-    before, after = fig.axes
-    assert [line.get_xydata().tolist() for line in before.lines] == [
-        [[0, 0], [0, 1]],
-        [[5, 0], [5, 1]],
-    ]
-    assert [ax.get_title() for ax in fig.axes] == ["before", "after"]
-    assert len(after.lines) == 2
-    assert [t.get_text() for t in fig.legends[0].get_texts()] == ["camera A", "camera B"]
-    assert "4 of 4 points lie nearest to one of the same person" in fig.alt
+    laid = [image for image in board.images if image.get_array().ndim == 2]
+    assert [image.get_clim() for image in laid] == [(0, 1)] * 6
+    for ends, hidden in ((0.0, 0.0), (1.0, 0.75)):  # what responds little hides nothing
+        assert laid[0].cmap(ends)[3] == hidden
+    assert bar.get_ylim() == (0, 1) and bar.images[0].cmap is laid[0].cmap
 
 
 def test_pair_shares_draw_both_shares_against_k():
@@ -270,8 +268,8 @@ def test_lookalikes_frame_the_same_stripe_in_both_pictures():
 
 def test_alt_text_is_the_plain_text_and_the_metadata_of_the_picture():
     drawing, photograph = PLAIN(), DRAW["stripes"]()
-    assert repr(drawing) == f"<Picture: {drawing.alt}>"
-    assert drawing._repr_mimebundle_()[1] == {"image/png": {"alt": drawing.alt}}
+    assert repr(drawing) == f"<Picture: {drawing.alt.strip()}>"
+    assert drawing._repr_mimebundle_()[1] == {"image/png": {"alt": drawing.alt.strip()}}
     assert photograph._repr_mimebundle_()[1] == {"image/jpeg": {"alt": photograph.alt}}
     assert photograph.alt == "One frame cut into equal horizontal stripes, for k = 1, 2, 4, 8."
 

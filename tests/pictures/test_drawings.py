@@ -32,7 +32,8 @@ DRAW = {
     "part_worlds, k = 1": lambda: toyworld.part_worlds(*parts(1)),
     "part_worlds, k = 8": lambda: toyworld.part_worlds(*parts(8)),
     "hinge": lambda: toyworld.hinge(0.5, {"frame 1": 0.2}),
-    "architecture": drawings.architecture,
+    "architecture": lambda: drawings.architecture("local", "global"),
+    "architecture, one network": lambda: drawings.architecture("local"),
     "global_module": drawings.global_module,
     "fusion_diagram": drawings.fusion_diagram,
 }
@@ -55,14 +56,15 @@ def test_alt_text_names_the_anchors_and_their_directions():
 def test_cross_anchors_are_hollow_and_every_panel_has_its_title():
     fig = toyworld.toy_world(scene(), scene(cross=angles(0, 45)), titles=["before", "after"])
     assert [ax.get_title() for ax in fig.axes] == ["before", "after"]
-    (hollow,) = [c for c in fig.axes[1].collections if c.get_label() == "cross anchor"]
+    (hollow,) = [c for c in fig.axes[1].collections if c.get_label() == "cross-camera anchor"]
     assert len(hollow.get_facecolors()) == 0
     assert np.allclose(hollow.get_offsets(), angles(0, 45))
 
 
-def test_anchor_paths_number_the_steps_and_leave_out_those_that_do_not_move():
+def test_anchor_paths_number_every_place_by_the_steps_that_end_there():
     fig = toyworld.anchor_paths({"t": [[0, 0], [0.5, 0], [0.5, 0], [0, 0.5]]}, angles(0, 90))
-    assert [t for t in texts(fig) if t] == ["1", "3"]
+    assert [t for t in texts(fig) if t] == ["0", "3", "1, 2"]
+    assert len([t for t in fig.axes[0].texts if t.arrow_patch is not None]) == 2
     assert (
         fig.alt
         == "t: the anchor goes through (0.00, 0.00); (0.50, 0.00); (0.50, 0.00); (0.00, 0.50). "
@@ -113,7 +115,9 @@ def test_global_module_shows_the_first_and_the_last_part(k, rows):
 
 def test_diagrams_state_the_sizes_of_the_method():
     assert "$k$ parts\njoined\n\n$k(c + c')$" in texts(drawings.fusion_diagram())
-    assert texts(drawings.architecture()).count("DAL on\neach part") == 2
+    both = texts(drawings.architecture("local", "global"))
+    assert both.count("DAL on\neach part") == 2 and both.count("$x_0$") == 1
+    assert "$x_0$" not in texts(drawings.architecture("local"))
 
 
 def test_labels_move_apart_no_more_than_they_must() -> None:

@@ -15,6 +15,8 @@ from typing import Any
 import nbformat
 import pytest
 
+from upm_lib.experiments.bench import PARAMETERS
+
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("01_data", "02_local", "03_global", "04_fusion", "05_cam", "06_tables")
 TAGS = {
@@ -85,6 +87,9 @@ def test_all_notebooks_have_the_same_parameters() -> None:
         assert parameters(name) == first
     assert {"dataset", "root", "backbone", "k", "scale", "steps", "seed", "device"} <= set(first)
     assert all(re.fullmatch(r"[a-z][a-z0-9_]*", parameter) for parameter in first)
+    assert set(first) == {*PARAMETERS, "model_file"}
+    (table,) = (c.source for c in cells("01_data", "markdown") if "## Parameters" in c.source)
+    assert [name for name in first if f"| `{name}` |" not in table] == []
 
 
 def test_the_defaults_need_no_data_and_no_gpu() -> None:

@@ -174,13 +174,6 @@ def paired_differences(found: pd.DataFrame, base: str = "baseline") -> pd.DataFr
     return pd.concat(made, names=["method", "measure"])
 
 
-def plane(vectors: Tensor) -> np.ndarray:
-    """Project vectors [N, D] on their first two principal components [N, 2]."""
-    centred = (vectors - vectors.mean(0)).double()
-    left, size, _ = torch.linalg.svd(centred, full_matrices=False)
-    return (left[:, :2] * size[:2]).numpy()
-
-
 def toy_parts(k: int, people: int = 6, seed: int = 0) -> Tensor:
     """Anchors in the plane of toy people seen by two cameras, for k stripes: [k, 2 people, 2].
 

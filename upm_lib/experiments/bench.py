@@ -1,7 +1,7 @@
 """The bench: an open data set, the config of the experiments on it, and where they run."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -33,6 +33,12 @@ from upm_lib.pictures import canvas
 from upm_lib.retrieval import model_file
 from upm_lib.retrieval.model_file import Model
 from upm_lib.synthetic import world
+
+# The parameters of a notebook, but for the model file: not every notebook can use one.
+PARAMETERS = (
+    *("dataset", "root", "backbone", "weights", "k", "pool", "trials", "table", "scale"),
+    *("steps", "seed", "device", "figures_dir"),
+)
 
 
 @dataclass(frozen=True)
@@ -152,6 +158,11 @@ def open_bench(
         opened = splits.chosen(catalogue.load(config, progress), config)
         frames = Frames(opened, progress)
     return Bench(config, opened, frames, where, progress, folder, scale, loaded)
+
+
+def parameters(names: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what :func:`open_bench` takes of a notebook's names, its ``globals()``."""
+    return {name: names[name] for name in PARAMETERS}
 
 
 def _as_loaded(config: Config, model: Model, changes: dict[str, Any]) -> Config:

@@ -4,10 +4,10 @@
 ``study.json`` (configs and versions). WARD's people are real, all others synthetic. Differences
 are paired: two methods are compared on the same trial, which has the same people, and then
 averaged. A table writes mean ± standard deviation over the trials; of a single trial it writes the
-value alone.
+value alone, and of a setting without a trial "not measured".
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib import resources
 from itertools import product
@@ -21,19 +21,14 @@ from upm_lib.experiments.measuring import mean_interval, spread
 from upm_lib.synthetic.world import WORLDS
 
 Where = Mapping[str, Any]  # column of the study -> its value
+SETS = ("ward", *WORLDS)
 # The lines of the main comparison; the variant says what was changed.
-METHODS: dict[str, Where] = {m: {"method": m} for m in ("untrained", "baseline", "local", "global")}
-METHODS["fusion"] = {"method": "fusion"}
-METHODS["fusion, scaled first"] = {"method": "fusion", "variant": "normalise_branches=True"}
-# Of every knob, in the clean world that was measured: its boxes had no vertical offset yet.
-AT_REST = 0.0
+TRAINED: dict[str, Where] = {m: {"method": m} for m in ("local", "global", "fusion")}
+TRAINED["fusion, scaled first"] = {"method": "fusion", "variant": "normalise_branches=True"}
+METHODS: dict[str, Where] = {"colour histogram": {"method": "histogram"}}
+METHODS |= {m: {"method": m} for m in ("untrained", "baseline")} | TRAINED
 METRICS = {"Rank-1": "rank1", "Rank-5": "rank5", "Rank-20": "rank20", "mAP": "mAP"}
-# What the clean world was also measured with.
-BACKBONES: dict[str, Where] = {
-    "MobileNetV1, ImageNet weights": {"scale": "frozen"},
-    "small, random start": {"scale": "demo"},
-    "ResNet50, random start": {"scale": "demo", "variant": "backbone=resnet50, steps=60"},
-}
+NOT_MEASURED = "not measured"
 
 
 @lru_cache(1)
@@ -93,14 +88,128 @@ def difference(first: pd.Series, second: pd.Series) -> dict[str, float]:
     return {"mean": mean, "sd": float(gap.std()), "trials": len(gap), "low": low, "high": high}
 
 
+def paired(first: Where, second: Where) -> dict[str, float] | None:
+    """Compare Rank-1 of two settings (:func:`difference`) on the trials that both have.
+
+    None if there are fewer than two.
+    """
+    sides = [found(**where) for where in (first, second)]
+    both = sides[0].index.intersection(sides[1].index)
+    return difference(sides[0][both], sides[1][both]) if len(both) > 1 else None
+
+
+def told(gap: Mapping[str, float] | None) -> str:
+    """Return a paired difference with its interval as text, in points."""
+    return "{mean:+.1f} [{low:+.1f}, {high:+.1f}]".format(**gap) if gap else NOT_MEASURED
+
+
+def _cell(values: pd.Series, digits: int = 1) -> str:
+    return spread(values, digits) if len(values) else NOT_MEASURED
+
+
 def table(
     columns: Mapping[Any, Where], lines: Mapping[Any, Where], metric: str = "rank1", digits: int = 1
 ) -> pd.DataFrame:
-    """Return a metric of the :func:`trials` that meet the conditions of a column and of a line."""
+    """Return a metric of what was :func:`found` for the conditions of a column and of a line."""
     cells: dict[Any, dict[Any, str]] = {column: {} for column in columns}
     for (column, where), (line, more) in product(columns.items(), lines.items()):
-        cells[column][line] = spread(trials(metric, **{**where, **more}), digits)
+        cells[column][line] = _cell(found(metric, **{**where, **more}), digits)
     return pd.DataFrame(cells)
+
+
+def comparison(metric: str = "rank1", sets: Iterable[str] = SETS) -> pd.DataFrame:
+    """Return the main comparison: a metric of the methods (rows) on each data set."""
+    return table({name: {"dataset": name} for name in sets}, METHODS, metric).rename_axis("method")
+
+
+def measured(dataset: str, variant: str = "") -> pd.DataFrame:
+    """Return the main comparison on one data set: mean ± standard deviation over the trials.
+
+    Columns Rank-1, Rank-5, Rank-20 and mAP in percent, and the paired difference of Rank-1 to the
+    baseline in points with its 95 % interval. The variant "tracklet_pool=max" has the maximum over
+    a tracklet's frames in place of the mean.
+    """
+    lines: dict[str, dict[str, str]] = {}
+    base: Where = {"dataset": dataset, "method": "baseline", "variant": variant}
+    for name, where in METHODS.items():
+        variants = ", ".join(v for v in (where.get("variant", ""), variant) if v)
+        setting = {"dataset": dataset, **where, "variant": variants}
+        lines[name] = {title: _cell(found(m, **setting)) for title, m in METRICS.items()}
+        apart = "" if name == "baseline" else told(paired(setting, base))
+        lines[name]["over the baseline"] = apart
+    return pd.DataFrame.from_dict(lines, orient="index").rename_axis("method")
+
+
+def by_parts() -> pd.DataFrame:
+    """Return Rank-1 by data set, k (rows) and method; k = 1 of "local" is the baseline."""
+    lines = {(d, k): {"dataset": d, "k": k} for d, k in product(SETS, PARTS)}
+    return table(TRAINED, lines).rename_axis(index=["data set", "k"])
+
+
+def part_models() -> pd.DataFrame:
+    """Return what Fig. 1 draws: Rank-1 of part models alone by k, in percent over the baseline's.
+
+    Columns dataset, k, change (percent of the baseline; NaN where not measured), kind.
+    """
+    lines = []
+    for name, k in product(SETS, PARTS[1:]):
+        local = found(dataset=name, method="local", k=k).mean()
+        base = found(dataset=name, method="baseline").mean()
+        lines.append((name, k, 100 * (local / base - 1), _kind(name)))
+    return pd.DataFrame(lines, columns=["dataset", "k", "change", "kind"])
+
+
+def pairs() -> pd.DataFrame:
+    """Return the share (%) of cyclically consistent pairs that are one person, by k (columns).
+
+    The line "local" at k = 1 is the baseline. Training never knows this number; who the people are
+    is known for the evaluation.
+    """
+    lines = {(d, m): {"dataset": d, "method": m} for d in SETS for m in ("local", "global")}
+    made = table({k: {"k": k} for k in PARTS}, lines, "correct_pairs", digits=0)
+    return made.rename_axis(index=["data set", "method"], columns="k")
+
+
+def gain(name: str, **where: Any) -> dict[str, float] | None:
+    """Return the paired difference of Rank-1 between a line of METHODS and the baseline."""
+    return paired({**METHODS[name], **where}, {"method": "baseline", **where})
+
+
+def gains() -> pd.DataFrame:
+    """Return the paired differences of Rank-1 to the baseline that were measured.
+
+    One line a data set and method; columns dataset, method, kind, gain, sd, trials, low, high
+    (points; 95 % interval of the mean), for :func:`upm_lib.pictures.charts.gain`.
+    """
+    every = {(d, m): gain(m, dataset=d) for d, m in product(SETS, TRAINED)}
+    made = [
+        {"dataset": d, "method": m, "kind": _kind(d), **gap} for (d, m), gap in every.items() if gap
+    ]
+    return pd.DataFrame(made).rename(columns={"mean": "gain"})
+
+
+def _kind(dataset: str) -> str:
+    return f"measured ({'synthetic' if dataset in WORLDS else 'real'})"
+
+
+def turned() -> pd.DataFrame:
+    """Return what turned knobs of the clean world leave of the gains over the baseline.
+
+    Columns knob, value, method (local, global, fusion), baseline (its mean Rank-1 in percent) and
+    the paired difference to it as :func:`difference` gives it. Each knob begins with the clean
+    world itself, at the value that the world has; values go up.
+    """
+    clean, lines = WORLDS["synthetic_clean"], []
+    done = rows(dataset="synthetic_clean", scale="frozen").query("knob != ''")
+    for knob, steps in done.groupby("knob", sort=False):
+        settings = {value: {"knob": knob, "value": value} for value in steps["value"].unique()}
+        settings |= {getattr(clean, str(knob)): {"knob": ""}}
+        for value, name in product(sorted(settings), ("local", "global", "fusion")):
+            where = {"dataset": "synthetic_clean", **settings[value]}
+            line = {"knob": knob, "value": value, "method": name}
+            line |= {"baseline": found(method="baseline", **where).mean()}
+            lines.append(line | (gain(name, **where) or {}))
+    return pd.DataFrame(lines)
 
 
 def switched(usual: str, other: str, lines: Mapping[Any, Where]) -> pd.DataFrame:
@@ -110,124 +219,24 @@ def switched(usual: str, other: str, lines: Mapping[Any, Where]) -> pd.DataFrame
     """
     made = {}
     for name, where in lines.items():
-        first, second = trials(**{**where, "variant": ""}), trials(**where)
-        gap = difference(second, first)
-        made[name] = {usual: spread(first), other: spread(second)}
-        made[name]["difference"] = f"{gap['mean']:+.1f}"
-        made[name]["95 % interval"] = f"{gap['low']:+.1f} to {gap['high']:+.1f}"
-    return pd.DataFrame.from_dict(made, orient="index")
-
-
-def comparison(metric: str = "rank1") -> pd.DataFrame:
-    """Return the main comparison: the methods (rows) in the three worlds."""
-    worlds = {name: {"dataset": name} for name in WORLDS}
-    return table(worlds, METHODS, metric).rename_axis("method")
-
-
-def people(variant: str = "") -> pd.DataFrame:
-    """Return the main comparison on WARD, real people: mean ± standard deviation over ten trials.
-
-    Columns Rank-1, Rank-5, Rank-20 and mAP in percent, and the paired difference of Rank-1 to the
-    baseline in points with its 95 % interval. The variant "tracklet_pool=max" has the maximum over
-    a tracklet's frames in place of the mean.
-    """
-    lines = {}
-    base = trials(dataset="ward", method="baseline", variant=variant)
-    for name, where in METHODS.items():
-        both = [v for v in (where.get("variant", ""), variant if name != "untrained" else "") if v]
-        setting = {"dataset": "ward", **where, "variant": ", ".join(both)}
-        lines[name] = {
-            title: spread(trials(metric, **setting)) for title, metric in METRICS.items()
-        }
-        gap = difference(trials(**setting), base)
-        apart = "{mean:+.1f} [{low:+.1f}, {high:+.1f}]".format(**gap)
-        lines[name]["over the baseline"] = "" if name == "baseline" else apart
-    return pd.DataFrame.from_dict(lines, orient="index").rename_axis("method")
-
-
-def by_parts(dataset: str) -> pd.DataFrame:
-    """Return Rank-1 by k (rows) and method; k = 1 of "local" is the baseline."""
-    trained = {name: {"dataset": dataset, **METHODS[name]} for name in list(METHODS)[2:]}
-    return table(trained, {k: {"k": k} for k in PARTS}).rename_axis("k")
-
-
-def backbones() -> pd.DataFrame:
-    """Return Rank-1 of the methods on the clean world by backbone (columns)."""
-    columns = {name: {"dataset": "synthetic_clean", **where} for name, where in BACKBONES.items()}
-    return table(columns, {name: METHODS[name] for name in list(METHODS)[:5]}).rename_axis("method")
-
-
-def pairs() -> pd.DataFrame:
-    """Return the share (%) of cyclically consistent pairs that are one person, by k (columns).
-
-    The line "local" at k = 1 is the baseline. Training never knows this number, the synthetic world
-    does.
-    """
-    lines = {(d, m): {"dataset": d, "method": m} for d in WORLDS for m in ("local", "global")}
-    made = table({k: {"k": k} for k in PARTS}, lines, "correct_pairs", digits=0)
-    return made.rename_axis(index=["dataset", "method"], columns="k")
-
-
-def gains() -> pd.DataFrame:
-    """Return the paired differences of Rank-1 to the baseline, one line a data set and method.
-
-    Columns: dataset, method, mean, sd, trials, low, high (points; 95 % interval of the mean).
-    """
-    return pd.DataFrame(
-        {"dataset": dataset, "method": name, **gain(name, dataset=dataset)}
-        for dataset, name in product(WORLDS, list(METHODS)[2:])
-    )
-
-
-def gain(name: str, **where: Any) -> dict[str, float]:
-    """Return the paired difference of Rank-1 between a line of METHODS and the baseline."""
-    return difference(trials(**METHODS[name], **where), trials(method="baseline", **where))
-
-
-def turned(knob: str) -> pd.DataFrame:
-    """Return the lines in which one knob of the clean world is turned; a column has its name.
-
-    At AT_REST stands the clean world itself, on the same trials.
-    """
-    found = rows(knob=knob)
-    usual = rows(dataset="synthetic_clean", scale="frozen", knob="", variant="")
-    alike = usual.merge(found[["method", "k", "trial"]].drop_duplicates())
-    return pd.concat([alike.assign(value=AT_REST), found]).rename(columns={"value": knob})
-
-
-def turned_gains() -> pd.DataFrame:
-    """Return what turned knobs leave of the gains over the baseline in Rank-1.
-
-    Index: knob and its value; first the clean world. Columns: local, global, fusion, each the mean
-    of the paired differences and its 95 % interval, in points, as text.
-    """
-    made: dict[tuple[str, float], dict[str, str]] = {}
-    cell = "{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
-    clean = rows(dataset="synthetic_clean", scale="frozen")
-    settings = sorted(set(zip(clean["knob"], clean["value"], strict=True)))
-    for (knob, value), name in product(settings, ("local", "global", "fusion")):
-        found = gain(name, dataset="synthetic_clean", knob=knob, value=value)
-        made.setdefault((knob or "none", value), {})[name] = cell.format(**found)
-    return pd.DataFrame.from_dict(made, orient="index").rename_axis(["knob", "value"])
+        without = {**where, "variant": ""}
+        made[name] = {usual: _cell(found(**without)), other: _cell(found(**where))}
+        made[name]["difference"] = told(paired(where, without))
+    return pd.DataFrame.from_dict(made, orient="index").rename_axis(["data set", "method"])
 
 
 def pooling() -> pd.DataFrame:
-    """Return average and maximum pooling (Table 3), and the paired difference of the two."""
-    cells = product(WORLDS, ("baseline", "local", "global", "fusion"))
-    lines = {(d, m): {"dataset": d, "method": m, "variant": "pool=gmp"} for d, m in cells}
+    """Return average and maximum pooling at k = 2 (Table 3), and the paired difference of both."""
+    cells = product(SETS, ("baseline", "local", "global", "fusion"))
+    usual: Where = {"k": 2, "variant": "pool=gmp"}
+    lines = {(d, m): {"dataset": d, "method": m, **usual} for d, m in cells}
     return switched("average", "maximum", lines)
 
 
 def heads() -> pd.DataFrame:
-    """Return the global-aware network with another head: left random, or trained at another rate.
-
-    The usual rate of the head is three times the backbone's.
-    """
-    names = {"left random": "train_global_head=False"}
-    names |= {"rate x 1": "head_lr_factor=1.0", "rate x 10": "head_lr_factor=10.0"}
-    lines = {
-        (name, dataset): {"dataset": dataset, "method": "global", "variant": variant}
-        for name, variant in names.items()
-        for dataset in rows(scale="frozen", variant=variant)["dataset"].unique()
-    }
-    return switched("trained, rate x 3", "switched", lines)
+    """Return what it changes to leave the global-aware head as it was drawn, as its code does."""
+    cells = product(SETS, ("global", "fusion"))
+    left: Where = {"variant": "train_global_head=False"}
+    return switched(
+        "trained", "left random", {(d, m): {"dataset": d, "method": m, **left} for d, m in cells}
+    )

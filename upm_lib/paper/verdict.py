@@ -5,6 +5,7 @@ the measured one, paired by trial, with the 95 % interval of its mean; the verdi
 follows from the interval alone.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import pandas as pd
@@ -54,18 +55,6 @@ def printed(claim: Claim) -> str:
     return " / ".join(gaps)
 
 
-def measured(claim: Claim, dataset: str) -> dict[str, float] | None:
-    """Return the paired difference of a claim on a data set; None if the study lacks it.
-
-    Only trials that both settings have count; see :func:`study.difference`.
-    """
-    sides = [study.found(dataset=dataset, **setting) for setting in claim.settings]
-    both = sides[0].index.intersection(sides[1].index)
-    if len(both) < 2:
-        return None
-    return study.difference(sides[0][both], sides[1][both])
-
-
 def judged(gap: dict[str, float]) -> str:
     """Return what an interval says: "confirmed", "contradicted", or "not confirmed" (has zero)."""
     if gap["low"] > 0:
@@ -73,16 +62,14 @@ def judged(gap: dict[str, float]) -> str:
     return "contradicted" if gap["high"] < 0 else "not confirmed"
 
 
-def table(datasets: tuple[str, ...]) -> pd.DataFrame:
+def table(datasets: Iterable[str] = study.SETS) -> pd.DataFrame:
     """Return all claims: published, then for each data set the difference and the verdict."""
     lines = {}
     for claim in CLAIMS:
         line = {"published": printed(claim)}
         for dataset in datasets:
-            gap = measured(claim, dataset)
-            line[dataset] = "not measured"
-            if gap:
-                interval = f"{gap['mean']:+.1f} [{gap['low']:+.1f}, {gap['high']:+.1f}]"
-                line[dataset] = f"{interval}, {judged(gap)}"
+            better, worse = ({"dataset": dataset, **setting} for setting in claim.settings)
+            gap = study.paired(better, worse)
+            line[dataset] = study.told(gap) + (f", {judged(gap)}" if gap else "")
         lines[claim.text] = line
     return pd.DataFrame.from_dict(lines, orient="index").rename_axis("claim")

@@ -1,16 +1,12 @@
 """Charts of data and results: arrays and tables in, a picture out; rates appear in percent."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import cycle
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 from numpy.typing import ArrayLike
-from scipy.spatial.distance import cdist
 
 from upm_lib.pictures import canvas
 from upm_lib.pictures.canvas import Picture, Style, panels
@@ -22,66 +18,97 @@ _KNOB_NAMES = {
 }
 
 
-def lengths(frames_per_tracklet: Mapping[Any, Sequence[int]], *, more_than: int) -> Picture:
-    """Draw the histogram of tracklet lengths: camera -> [N] frame counts, stacked if over two."""
-    looks, x = canvas.cameras_in(frames_per_tracklet), "length (frames)"
-    pairs = [(camera, n) for camera in looks for n in frames_per_tracklet[camera]]
-    table = pd.DataFrame(pairs, columns=["camera", x])
-    low, high = table[x].min(), table[x].max()
-    style: Style = {"binwidth": (high - low) // 20 + 1, "ec": "white", "alpha": 1}
-    style |= {"multiple": "dodge" if len(looks) < 3 else "stack", "hue_order": list(looks)}
-    style |= {"palette": [look["color"] for look in looks.values()]}
-    with panels(5, 2.6) as (fig, (ax,)):
-        sns.histplot(table, x=x, hue="camera", ax=ax, binrange=(low - 0.5, high + 0.5), **style)
-        ax.axvline(more_than + 0.5, color="black", ls="--", lw=1)
-        ax.set_xlabel(f"{x}; right of the dashed line: more than {more_than}")
-        fig.alt = f"Histogram of tracklet lengths, {low} to {high} frames."
-        ax.set(ylabel="tracklets", xlim=(min(low, more_than) - 1.5, high + 1.5))
-        ax.locator_params(integer=True)
-        sns.move_legend(ax, "center left", bbox_to_anchor=(1, 0.5))
-    return fig
+_CURVES = {
+    "loss": "loss",
+    "top_share": "own anchor nearest",
+    "cyclic_share": "cyclically consistent",
+}
+_CURVES["rank1"] = "held-out Rank-1"
 
 
 def histories(history: pd.DataFrame) -> Picture:
-    """Draw loss and shares by step; columns step, network, loss, top_share, cyclic_share 0..1."""
-    names = ("loss", "own anchor nearest", "cyclically consistent")
-    with panels(canvas.WIDTH, 2.7, 3) as (fig, axes):
+    """Draw loss, shares and Rank-1 by step or epoch, a panel each.
+
+    Columns step or epoch, network, loss, top_share, cyclic_share (0..1), and rank1 (in percent) if
+    it was measured.
+    """
+    x = "step" if "step" in history else "epoch"
+    names = {name: title for name, title in _CURVES.items() if name in history}
+    percent = {"top_share": 100, "cyclic_share": 100}
+    with panels(canvas.WIDTH, 2.7, len(names)) as (fig, axes):
         for network, look in canvas.methods_in(history["network"]).items():
-            rows = history[history["network"] == network]
-            drawn = rows["loss"], 100 * rows["top_share"], 100 * rows["cyclic_share"]
-            for ax, values in zip(axes, drawn, strict=True):
-                ax.plot(rows["step"], values, **look)
-            loss, own, cyclic = (np.nan_to_num(values.tail(25).mean()) for values in drawn)
-            fig.alt += f"{look['label']}: in the end loss {loss:.2f}, own anchor nearest "
-            fig.alt += f"{own:.0f} %, cyclically consistent {cyclic:.0f} %. "
-        for ax, name in zip(axes, names, strict=True):
-            ax.set(xlabel="step", ylabel="share (%)", title=name, ylim=(-2, 102))
+            rows, told = history[history["network"] == network], []
+            for ax, (name, title) in zip(axes, names.items(), strict=True):
+                values = percent.get(name, 1) * rows[name]
+                ax.plot(rows[x], values, marker="." if len(rows) < 40 else "", **look)
+                end = np.nan_to_num(values.tail(25 if x == "step" else 1).mean())
+                told.append(f"{title} {end:.2f}" if name == "loss" else f"{title} {end:.0f} %")
+            fig.alt += f"{look['label']}: in the end {', '.join(told)}. "
+        for ax, title in zip(axes, names.values(), strict=True):
+            ax.set(xlabel=x, ylabel="%", title=title, ylim=(-2, 102))
         axes[0].set(ylabel="loss", ylim=(0, 1.05 * max(history["loss"].max(), 1e-9)))
         fig.suptitle("")  # keeps room above the panels
         canvas.legend_below(fig)
     return fig
 
 
-def knobs(turned: Mapping[str, pd.DataFrame]) -> Picture:
-    """Draw mean Rank-1 with a 95 % band over the trials, a panel a knob, the others at rest.
+def knobs(turned: pd.DataFrame) -> Picture:
+    """Draw gains over the baseline with their 95 % intervals, a panel a knob, the others at rest.
 
-    Each knob has a table with columns of the knob's own name, method, trial, rank1 (%).
+    Columns knob, value, method, baseline (its Rank-1 in %), mean, low, high (points; NaN where not
+    measured).
     """
-    top = 20 * np.ceil(max(values["rank1"].max() for values in turned.values()) / 20)
-    band: Style = {"errorbar": ("ci", 95), "seed": 0, "legend": False}
-    with panels(canvas.WIDTH, 3, len(turned), sharex=False) as (fig, axes):
-        for ax, (knob, values) in zip(axes, turned.items(), strict=True):
-            name = _KNOB_NAMES.get(knob, knob)
-            for method, look in canvas.methods_in(values["method"]).items():
-                rows = values[values["method"] == method]
-                means = rows.groupby(knob)["rank1"].mean().round(1).to_dict()
-                fig.alt += f"{look['label']}: Rank-1 in % by {name} {means}. "
-                band["marker"] = canvas.METHOD_MARKERS.get(method, "o")
-                sns.lineplot(rows, x=knob, y="rank1", ax=ax, **band, **look)
-            ax.set_xticks(sorted(values[knob].unique()))
-            ax.set(xlabel=name, ylabel="", ylim=(0, top))
-        axes[0].set(ylabel="Rank-1 (%)")
+    names = list(dict.fromkeys(turned["knob"]))
+    with panels(canvas.WIDTH, 3.2, len(names), sharex=False) as (fig, axes):
+        for ax, name in zip(axes, names, strict=True):
+            rows = turned[turned["knob"] == name]
+            fig.alt += f"Gain by {_KNOB_NAMES.get(name, name)}. {_gains(ax, rows)}"
+            bases = rows.groupby("value")["baseline"].first()
+            texts = [f"{value:g}\n({base:.0f})" for value, base in bases.items()]
+            ax.set_xticks(range(len(texts)), texts)
+            ax.set_xlabel(_KNOB_NAMES.get(name, name))
+        low, high = (f(ax.get_ylim()[n] for ax in axes) for n, f in enumerate((min, max)))
+        for ax in axes:
+            ax.set_ylim(low, high)
+        axes[0].set(ylabel="gain in Rank-1 (points)")
         canvas.legend_below(fig)
+    return fig
+
+
+def _gains(ax: Axes, gains: pd.DataFrame) -> str:
+    """Draw means and intervals side by side at each value, in order; return them in words."""
+    told, looks = "", canvas.methods_in(gains["method"])
+    for n, (method, look) in enumerate(looks.items()):
+        rows = gains[gains["method"] == method]
+        places = np.arange(len(rows)) + 0.16 * (n - (len(looks) - 1) / 2)
+        marker: Style = {"marker": canvas.METHOD_MARKERS.get(method, "o"), "ms": 5}
+        half = rows["high"] - rows["mean"]
+        ax.errorbar(places, rows["mean"], half, lw=1, capsize=2.5, **marker, **look)
+        texts = [f"{v} {_said(m, '{:+.1f}')}" for v, m in rows[["value", "mean"]].to_numpy()]
+        told += f"{look['label']}: {', '.join(texts)}. "
+    ax.axhline(0, color="black", lw=0.8)
+    return told
+
+
+def misalignment(gains: pd.DataFrame, moved: pd.DataFrame) -> Picture:
+    """Draw gains over the baseline by misalignment, and Rank-1 by how far query boxes are moved.
+
+    Gains: columns value (text), method, mean, low, high (points of average precision). Moved:
+    columns share (of the height), method, rank1 (%); several trials are averaged.
+    """
+    with panels(canvas.WIDTH, 3.2, 2, sharex=False) as (fig, (left, right)):
+        fig.alt = f"Gain in average precision by misalignment. {_gains(left, gains)}"
+        texts = list(dict.fromkeys(gains["value"]))
+        left.set_xticks(range(len(texts)), texts)
+        left.set(xlabel="misalignment (% of the height)", ylabel="gain in average precision")
+        for method, look in canvas.methods_in(moved["method"]).items():
+            means = moved[moved["method"] == method].groupby("share")["rank1"].mean()
+            marker: Style = {"marker": canvas.METHOD_MARKERS[method], "ms": 5}
+            right.plot(100 * means.index, means, **marker, **look)
+            told = [f"{100 * share:+.0f} % {rank1:.0f}" for share, rank1 in means.items()]
+            fig.alt += f"{look['label']}: Rank-1 by shift {', '.join(told)}. "
+        right.set(xlabel="query boxes moved by (% of the height)", ylabel="Rank-1 (%)")
+        canvas.legend_below(fig, right.get_legend_handles_labels()[0])
     return fig
 
 
@@ -103,9 +130,11 @@ def cmc_curves(curves: Mapping[str, ArrayLike]) -> Picture:
 def gain(values: pd.DataFrame) -> Picture:
     """Draw Rank-1 gains in points; columns method, dataset, gain, kind (counterpart of Fig. 1).
 
-    A gain that is NaN or absent is written "not run"; what was not published is hatched.
+    With columns low and high the 95 % interval is drawn where they have numbers. A gain that is NaN
+    or absent is written "not run"; what was not published is hatched.
     """
-    cells = values.pivot(index=["kind", "dataset"], columns="method", values="gain")
+    values = values.reindex(columns=["method", "dataset", "gain", "kind", "low", "high"])
+    cells = values.pivot(index=["kind", "dataset"], columns="method")
     groups = dict.fromkeys(values[["kind", "dataset"]].itertuples(index=False, name=None))
     cells = cells.loc[sorted(groups, key=lambda group: group[0] != "published")]
     looks = canvas.methods_in(values["method"])
@@ -113,11 +142,14 @@ def gain(values: pd.DataFrame) -> Picture:
     with panels(min(canvas.WIDTH, 3 + 1.5 * len(groups)), 3) as (fig, (ax,)):
         for j, (method, look) in enumerate(looks.items()):
             x = np.arange(len(groups)) + (j - (len(looks) - 1) / 2) * width
-            bars = ax.bar(x, cells[method].fillna(0), 0.92 * width, **look)
+            mean = cells["gain"][method]
+            half = (cells["high"][method] - mean).fillna(0)
+            whisker = {"yerr": half, "error_kw": {"lw": 1, "ecolor": "0.3"}}
+            bars = ax.bar(x, mean.fillna(0), 0.92 * width, **whisker, **look)
             for bar, (kind, _) in zip(bars, cells.index, strict=True):
                 if kind != "published":
                     bar.set(ec="white", hatch="////")
-            texts = [_said(number, "{:+.1f}").replace("-", "\u2212") for number in cells[method]]
+            texts = [_said(number, "{:+.1f}").replace("-", "\u2212") for number in mean]
             for label in ax.bar_label(bars, texts, padding=2, fontsize=8, rotation=upright):
                 label.set_rotation(90 if label.get_text() == "not run" else upright)
             told = [
@@ -165,51 +197,6 @@ def _by_k(ax: Axes, ks: Iterable[int], ylabel: str) -> None:
     ax.minorticks_off()
     ax.set_xticks(ks, map(str, ks))
     ax.set(xlabel="number of parts k", ylabel=ylabel)
-
-
-def distance_matrix(distances: ArrayLike) -> Picture:
-    """Draw distances [P, G] between probes and gallery as a heat map."""
-    d = np.asarray(distances)
-    with panels(4.2, 3.5) as (fig, (ax,)):
-        image = ax.imshow(d, cmap="viridis", interpolation="nearest", zorder=1)
-        fig.colorbar(image, ax=ax, label="Euclidean distance", shrink=0.8)
-        own, mean = np.diagonal(d).mean(), d.mean()
-        fig.alt = f"Heat map of distances: mean {mean:.2f}, of the correct pairs {own:.2f}."
-        title = "Distances, correct pairs on the diagonal"
-        ax.set(xlabel="gallery tracklet", ylabel="probe tracklet", title=title)
-        ax.locator_params(integer=True)
-    return fig
-
-
-def embedding(
-    points: Mapping[str, ArrayLike], person: Sequence[Any], camera: Sequence[Any]
-) -> Picture:
-    """Draw points in the plane, title of a panel -> [n, 2], coloured by person, marked by camera.
-
-    A line joins the points of a person. The ninth person has the colour of the first.
-    """
-    people, looks, owner = sorted(set(person)), canvas.cameras_in(camera), np.asarray(person)
-    colours = dict(zip(people, cycle(canvas.CYCLE), strict=False))
-    mark: Style = {"ec": "0.2", "s": 42}
-    with panels(canvas.WIDTH, 3.6, len(points), sharex=False) as (fig, axes):
-        for ax, (name, mapped) in zip(axes, points.items(), strict=True):
-            places = np.asarray(mapped)
-            for one, colour in colours.items():
-                ax.plot(*places[owner == one].T, color=colour, lw=1, zorder=1)
-            for place, one, where in zip(places, person, camera, strict=True):
-                ax.scatter(*place, color=colours[one], marker=looks[where]["marker"], **mark)
-            ax.set(title=name, xticks=[], yticks=[], xlabel="component 1", ylabel="component 2")
-            apart = cdist(places, places)
-            np.fill_diagonal(apart, np.inf)
-            hits = (owner[apart.argmin(1)] == owner).sum()
-            fig.alt += f"{name}: {len(people)} people, {hits} of {len(places)} points lie nearest "
-            fig.alt += "to one of the same person. "
-        for name, look in looks.items():
-            mark |= {"marker": look["marker"], "color": "white", "label": f"camera {name}"}
-            axes[0].scatter([], [], **mark)
-        fig.suptitle("")  # keeps room above the panels
-        canvas.legend_below(fig)
-    return fig
 
 
 def pair_shares(table: pd.DataFrame) -> Picture:

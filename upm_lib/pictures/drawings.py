@@ -39,37 +39,56 @@ def _chain(ax: Axes, y: float, x: float, gap: float, key: str, *boxes: Box) -> l
     return centres
 
 
-def architecture() -> Picture:
-    """Draw the local-aware (Eq. 1) and the global-aware (Eq. 2) network (cf. Fig. 3)."""
-    parts, dal = ["$x_1$", "\u22ee", "$x_k$"], ("DAL on\neach part", 0.65)
-    tail = (_REDUCE, 0.62), (_PAIR.format("i"), 0.52), (_MIX, 0.62), ("$+\\,\\hat{x}_0$", 0.38)
-    rows = {"local": (0.85, 1, parts, 2.55, [("$x_i^l = x_i$", 0.8), dal])}
-    rows["global"] = 2.55, 2, ["$x_0$", *parts], 0.19, [*tail, ("$x_i^g$", 0.32), dal]
-    with board(WIDTH, 3.3) as (fig, ax):
-        fig.alt = (
-            "Two networks as chains of boxes. Both: frame I, backbone, map f of 8 x 4 x c, average "
-            "pooling of k stripes. Local-aware: the part features go to association learning as "
-            "they are. Global-aware: parts and whole are reduced to c' channels, each part is "
-            "joined with the whole, mixed by a 1x1 convolution, batch normalisation and ReLU, and "
-            "the whole is added."
-        )
-        for key, (y, eq, vectors, gap, boxes) in rows.items():
-            say(ax, 0.12, y - 0.72, f"{key}-aware network (Eq. {eq})", fontsize=10, ha="left")
-            _box(ax, 0.33, y, 0.4, 0.8, "$I$")
-            _box(ax, 0.98, y, 0.5, 0.5, "backbone", key)
-            bands = np.repeat(np.arange(8)[:, None] // 2 % 2, 4, 1)
-            tints = ListedColormap([to_rgba(COLOURS[key], alpha) for alpha in (0.2, 0.5)])
-            edges = 1.43 + 0.12 * np.arange(5), y - 0.48 + 0.12 * np.arange(9)
-            ax.pcolormesh(*edges, bands, cmap=tints, ec="white", lw=0.8)
-            say(ax, 0.33, y + 0.58, r"$256 \times 128$")
-            say(ax, 1.67, y + 0.58, r"$f: 8 \times 4 \times c$")
-            say(ax, 2.12, y - 0.1, "GAP")
-            for a, b in ((0.53, 0.73), (1.23, 1.42), (1.92, 2.33), (2.67, 2.87)):
-                _arrow(ax, (a, y), (b, y))
-            for i, part in enumerate(vectors):
-                _box(ax, 2.5, y + 0.3 * (i - (len(vectors) - 1) / 2), 0.34, 0.25, part, key)
-            _chain(ax, y, 2.87, gap, key, *boxes)
+def architecture(*networks: str) -> Picture:
+    """Draw the "local"-aware (Eq. 1) or the "global"-aware (Eq. 2) network, or both (Fig. 3)."""
+    tall = {"local": 1.75, "global": 2.35}
+    told = {
+        "local": "Local-aware: the part features go to association learning as they are.",
+        "global": "Global-aware: parts and the average of the whole map are reduced to c' "
+        "channels, each part is joined with the whole, mixed by a 1x1 convolution, batch "
+        "normalisation and ReLU, and the whole is added.",
+    }
+    with board(WIDTH, sum(tall[key] for key in networks)) as (fig, ax):
+        fig.alt = "Boxes and arrows: frame I, backbone, map f of 8 x 4 x c, average pooling. "
+        fig.alt += " ".join(told[key] for key in networks)
+        bottom = 0.0
+        for key in networks:
+            bottom += tall[key]
+            _network(ax, bottom - 0.95, key)
+            title = f"{key}-aware network (Eq. {1 + (key == 'global')})"
+            say(ax, 0.12, bottom - tall[key] + 0.13, title, fontsize=10, ha="left")
     return fig
+
+
+def _network(ax: Axes, y: float, key: str) -> None:
+    """Draw one network from the frame to association learning, its parts at the height y."""
+    _chain(ax, y, 0.13, 0.14, key, ("$I$", 0.4), ("backbone", 0.66))
+    bands = np.repeat(np.arange(8)[:, None] // 2 % 2, 4, 1)
+    tints = ListedColormap([to_rgba(COLOURS[key], alpha) for alpha in (0.2, 0.5)])
+    edges = 1.5 + 0.12 * np.arange(5), y - 0.48 + 0.12 * np.arange(9)
+    ax.pcolormesh(*edges, bands, cmap=tints, ec="white", lw=0.8)
+    say(ax, 1.74, y + 0.58, r"$f: 8 \times 4 \times c$")
+    say(ax, 2.55, y + 0.58, "average of\neach stripe", va="top")
+    for start, end in ((1.33, 1.49), (1.99, 2.38), (2.72, 2.92)):
+        _arrow(ax, (start, y), (end, y))
+    for i, part in enumerate(["$x_1$", "\u22ee", "$x_k$"]):
+        _box(ax, 2.55, y + 0.3 * (i - 1), 0.34, 0.25, part, key)
+    dal = "DAL on\neach part", 0.65
+    if key == "local":
+        _chain(ax, y, 2.92, 2.4, key, ("$x_i^l = x_i$", 0.8), dal)
+        return
+    tail = (_REDUCE, 0.62), (_PAIR.format("i"), 0.52), (_MIX, 0.62), ("$+$", 0.38)
+    at = _chain(ax, y, 2.92, 0.18, key, *tail, ("$x_i^g$", 0.32), dal)
+    whole = y - 0.8
+    say(ax, 1.74, whole, "average of\nthe whole map")
+    _arrow(ax, (1.99, y - 0.4), (2.38, whole + 0.08))
+    _box(ax, 2.55, whole, 0.34, 0.25, "$x_0$")
+    _arrow(ax, (2.72, whole), (2.92, whole))
+    _box(ax, at[0], whole, 0.62, 0.5, _REDUCE)
+    ax.plot([at[0] + 0.31, at[1], at[3]], [whole] * 3, "o-", c="0.2", lw=1, ms=4, markevery=(1, 1))
+    say(ax, at[0] + 0.42, whole - 0.14, r"$\hat{x}_0$")
+    for x in (at[1], at[3]):
+        _arrow(ax, (x, whole), (x, y - 0.25))
 
 
 def global_module(k: int = 2) -> Picture:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Patch, Rectangle
 
 from upm_lib.config import PARTS
@@ -13,6 +13,10 @@ from upm_lib.pictures.canvas import Picture, Style, board, plain, put, say
 
 Images = Sequence[np.ndarray]
 Rows = Mapping[str, Sequence[Sequence[Any]]]  # method -> probe -> rank -> value
+# From a clear pane to red: what responds little hides nothing of the frame under it.
+_HEAT = LinearSegmentedColormap.from_list(
+    "heat", [(1, 0.85, 0, 0), (1, 0.6, 0, 0.35), (0.9, 0.1, 0, 0.75)]
+)
 
 
 def contact_sheet(
@@ -110,11 +114,11 @@ def best_matches(
 def activation_maps(frames: np.ndarray, maps: Mapping[str, np.ndarray]) -> Picture:
     """Draw frames [n, H, W, 3] and, by method, maps [n, h, w] in 0..1 over them (cf. Fig. 8)."""
     labels = {method: look["label"] for method, look in canvas.methods_in(maps).items()}
-    left, grey = 1.2, np.repeat(frames.mean(-1, keepdims=True).astype(np.uint8), 3, -1)
+    left, grey = 1.2, np.repeat(frames.mean(-1, keepdims=True), 3, -1) * 0.65 / 255 + 0.35
     w = min(0.65, (canvas.WIDTH - left - 0.7) / len(frames))
     h = w * frames.shape[1] / frames.shape[2]
     width, tall = left + len(frames) * w + 0.7, len(maps) * h
-    heat: Style = dict(cmap="inferno", vmin=0, vmax=1, alpha=0.5, interpolation="bilinear")
+    heat: Style = dict(cmap=_HEAT, vmin=0, vmax=1, interpolation="bilinear")
     with board(width, h + tall + 0.05) as (fig, ax):
         fig.photographic = True
         names = "; ".join(label.replace("\n", " ") for label in labels.values())
@@ -129,7 +133,10 @@ def activation_maps(frames: np.ndarray, maps: Mapping[str, np.ndarray]) -> Pictu
                 put(ax, maps[method][n], x, row * h + 0.02, *size, **heat)
         high = fig.get_figheight()
         bar = fig.add_axes((1 - 0.6 / width, 0.07 / high, 0.12 / width, (tall - 0.04) / high))
-        fig.colorbar(ScalarMappable(cmap="inferno"), cax=bar, ticks=[0, 0.5, 1])
+        bar.set(facecolor="0.75", xticks=[], yticks=[0, 0.5, 1])
+        bar.imshow(np.linspace(1, 0, 256)[:, None], extent=(0, 1, 0, 1), aspect="auto", **heat)
+        bar.yaxis.tick_right()
+        bar.grid(False)
         say(ax, width - 0.66, h - 0.1, "activation", ha="left")
     return fig
 

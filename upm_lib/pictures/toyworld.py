@@ -27,13 +27,13 @@ class Scene:
     cross: ArrayLike = ()  # cross-camera anchors [N, 2], drawn hollow over the others
     features: ArrayLike = ()  # of frames [M, 2], drawn as crosses
     arrows: Sequence[tuple[np.ndarray, np.ndarray, str, str]] = ()  # start, end, label, line style
-    bend: float = 0.25  # curvature of the arrows, 0 is straight
+    bend: float = 0.25  # curvature of the arrows, 0 is straight and exactly as long as given
 
     def __str__(self) -> str:
         """Name the anchors, features and arrows by their directions in degrees."""
         rows = zip(self.labels, _degrees(self.anchors), self.cameras, strict=True)
         told = "anchors " + ", ".join(f"{n} at {at} (camera {c})" for n, at, c in rows)
-        for name, places in (("cross anchors", self.cross), ("frames", self.features)):
+        for name, places in (("cross-camera anchors", self.cross), ("frames", self.features)):
             if len(np.asarray(places)):
                 told += f"; {name} at {', '.join(_degrees(places))}"
         for start, end, label, _ in self.arrows:
@@ -78,22 +78,27 @@ def _draw_scene(ax: Axes, scene: Scene) -> None:
     cross, features = np.asarray(scene.cross), np.asarray(scene.features)
     if len(cross):
         hollow: Style = {"s": 150, "fc": "none", "ec": "black", "marker": "D"}
-        ax.scatter(*cross.T, zorder=4, label="cross anchor", **hollow)
+        ax.scatter(*cross.T, zorder=4, label="cross-camera anchor", **hollow)
     if len(features):
         ax.scatter(*features.T, zorder=5, **_FRAMES)
     for start, end, label, line in scene.arrows:
-        _bent_arrow(ax, start, end, label, line, scene.bend)
+        # Between anchors an arrow bends and leaves room; a straight one is as long as it says.
+        _arrow(ax, start, end, line, scene.bend, gap=5 if scene.bend else 0)
+        _label_arrow(ax, start, end, label, scene.bend)
 
 
-def _bent_arrow(
-    ax: Axes, start: np.ndarray, end: np.ndarray, label: str, line: str = "-", bend: float = 0.25
+def _arrow(
+    ax: Axes, start: np.ndarray, end: np.ndarray, line: str, bend: float, gap: float
 ) -> None:
-    """Draw an arrow and put its label beside the outer side of the bow."""
-    style = {"arrowstyle": "-|>", "connectionstyle": f"arc3,rad={bend}", "shrinkA": 5, "shrinkB": 5}
-    ax.annotate(
-        "", tuple(end), tuple(start), arrowprops={"ls": line, "color": "0.25", "lw": 1.1, **style}
-    )
+    """Draw an arrow that leaves a gap, in typographic points, at both ends."""
+    style = {"arrowstyle": "-|>", "connectionstyle": f"arc3,rad={bend}"}
+    style |= {"shrinkA": gap, "shrinkB": gap, "ls": line, "color": "0.25", "lw": 1.1}
+    ax.annotate("", tuple(end), tuple(start), arrowprops=style)
     ax.update_datalim([start, end])
+
+
+def _label_arrow(ax: Axes, start: np.ndarray, end: np.ndarray, label: str, bend: float) -> None:
+    """Write a label beside the outer side of an arrow's bow."""
     side = np.subtract(end, start)[::-1] * (1, -1)
     middle, side = (start + end) / 2 + bend / 2 * side, side / max(np.hypot(*side), 1e-9)
     ha = "center" if abs(side[0]) < 0.3 else ("left" if side[0] > 0 else "right")
@@ -109,7 +114,8 @@ def _beside(ax: Axes, text: str, point: np.ndarray, offset: np.ndarray, **style:
 def anchor_paths(paths: Mapping[str, ArrayLike], features: ArrayLike) -> Picture:
     """Draw how an anchor moves: a panel a path, title -> the anchor at each step [T + 1, 2].
 
-    The features of the frames that pulled it [M, 2] are the same in all panels.
+    The features of the frames that pulled it [M, 2] are the same in all panels. A place has the
+    numbers of the steps after which the anchor stands there, 0 for the start.
     """
     walks, pulling = {name: np.asarray(p) for name, p in paths.items()}, np.asarray(features)
     seen = np.concatenate([pulling, [[0, 0]], *walks.values()])
@@ -121,9 +127,12 @@ def anchor_paths(paths: Mapping[str, ArrayLike], features: ArrayLike) -> Picture
             ax.set(xlim=(left, right), ylim=(low, high), adjustable="box")
             ax.scatter(*pulling.T, **_FRAMES)
             ax.scatter(*path.T, label="anchor", **dot)
-            for step, (start, end) in enumerate(pairwise(path), 1):
+            for start, end in pairwise(path):
                 if np.hypot(*(end - start)) > 0.02:
-                    _bent_arrow(ax, start, end, str(step))
+                    _arrow(ax, start, end, "-", bend=0, gap=4)
+            for place in np.unique(path.round(2), axis=0):
+                steps = np.flatnonzero(np.isclose(path, place, atol=0.01).all(1))
+                _beside(ax, ", ".join(map(str, steps)), place, (-10, -11), fontsize=8)
             places = "; ".join(f"({x:.2f}, {y:.2f})" for x, y in path)
             fig.alt += f"{title}: the anchor goes through {places}. "
         canvas.legend_below(fig)
@@ -200,13 +209,13 @@ def hinge(margin: float, examples: Mapping[str, float] | None = None) -> Picture
     with panels(4.2, 2.6) as (fig, (ax,)):
         ax.plot([-1, -margin, 1], [0, 0, 1 + margin], color="0.3")
         ax.plot([0, 0], [0, margin], color="0.5", lw=1, ls="--")
-        ax.text(0.04, 0, f"$m = {margin:g}$", ha="left", va="bottom")
+        ax.text(0.04, 0, f"m = {margin:g}", ha="left", va="bottom")
         fig.alt = f"The hinge is zero up to a difference of -{margin:g} and rises with slope 1."
         for name, at in (examples or {}).items():
             value = max(at + margin, 0)
             ax.scatter(at, value, s=36, color=canvas.COLOURS["B"], zorder=3)
             ax.annotate(name, (at, value), (-7, 2), ha="right", textcoords="offset points")
             fig.alt += f" {name}: difference {at:.1f}, loss {value:.1f}."
-        ax.set(xlabel="$d^+ - d^-$ (own minus the one to beat)", ylabel="loss", xlim=(-1, 1))
-        ax.set_title(r"$[\,d^+ - d^- + m\,]_+$")
+        ax.set(xlabel="own distance minus the one to beat", ylabel="loss", xlim=(-1, 1))
+        ax.set_title("The hinge of Eqs. (5) and (6)")
     return fig
