@@ -1,5 +1,6 @@
 """Charts of data and results: arrays and tables in, a picture out; rates appear in percent."""
 
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
 from typing import Any
@@ -167,8 +168,10 @@ def gain(values: pd.DataFrame) -> Picture:
             ]
             fig.alt += f"{look['label']}: {', '.join(told)}. "
         ax.axhline(0, color="black", lw=0.8)
-        ax.set_xticks(range(len(groups)), [f"{dataset}\n{kind}" for kind, dataset in cells.index])
-        ax.set(ylabel="Rank-1 gain (points)", title="Gain over the baseline", ymargin=0.15)
+        names = [f"{textwrap.fill(dataset, 13)}\n{kind}" for kind, dataset in cells.index]
+        ax.set_xticks(range(len(groups)), names)
+        margin = 0.3 if upright else 0.15
+        ax.set(ylabel="Rank-1 gain (points)", title="Gain over the baseline", ymargin=margin)
         canvas.legend_below(fig, [Patch(**look) for look in looks.values()])
     return fig
 
