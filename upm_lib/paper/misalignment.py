@@ -49,7 +49,7 @@ def binned(count: int = 4) -> pd.DataFrame:
     found, lines = by_query(), []
     bins = pd.qcut(found["misaligned"], count)
     for interval, rows in found.groupby(bins, observed=True):
-        value = f"{max(interval.left, 0):.1f} to {interval.right:.1f}"
+        value = f"{interval.left:.2f} to {interval.right:.2f}"
         by_trial = rows.groupby("trial")[list(_PARTS)].mean()
         for method in _PARTS:
             mean, low, high = mean_interval(by_trial[method])
