@@ -10,7 +10,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from upm_lib.__main__ import main
-from upm_lib.paper import demo, published, study
+from upm_lib.paper import demo, misalignment, published, study
 
 ROOT = Path(__file__).resolve().parents[2]
 EQUATIONS = {1: "02_local", 2: "03_global", **dict.fromkeys(range(3, 10), "02_local")}
@@ -32,6 +32,7 @@ QUESTIONS = {
         "What would I change first for my own cameras?",
         "What is the one thing to conclude?",
         "When should I not use parts?",
+        "Which claims did not hold?",
         "What differs between the paper and its code, and does it matter?",
         "Which claims held?",
     ],
@@ -225,6 +226,7 @@ def test_what_the_fusion_and_the_pooling_are_worth_on_ward() -> None:
     scaled = over({"method": "fusion", "variant": "normalise_branches=True"}, {"method": "fusion"})
     alone = over({"method": "fusion"}, {"method": "local"})
     gone = over({"method": "local", **most}, {"method": "baseline", **most})
+    whole = over({"method": "global"}, {"method": "baseline"})
     said = {
         "04_fusion": [
             f"for every network, by {min(means):.1f} to {max(means):.1f} points",
@@ -236,11 +238,32 @@ def test_what_the_fusion_and_the_pooling_are_worth_on_ward() -> None:
             f"scaling first is {study.told(scaled)}",
             "({mean:.1f} points, {low:.1f} to {high:.1f})".format(**alone),
             "({mean:.1f} points, 95 % interval {low:.1f} to {high:.1f})".format(**gone),
+            "({mean:.1f} points, {low:.1f} to {high:.1f})".format(**whole),
         ],
     }
     for name, sentences in said.items():
         for words in sentences:
             assert any(words in cell.source for cell in cells(name)), words
+
+
+def test_what_misaligned_boxes_cost_on_ward() -> None:
+    gains, slopes = misalignment.binned(), misalignment.slopes()
+    half, worst = misalignment.by_query()["misaligned"].quantile([0.5, 1]).round(2)
+    mean, low, high = (-slopes.loc["local", name].round(1) for name in ("mean", "high", "low"))
+    said = [
+        ("04_fusion", f"half of the queries are less than {half} % of the height apart"),
+        ("04_fusion", f"and the worst {worst} %"),
+        ("04_fusion", f"by {mean} points of AP for each percent of the height"),
+        ("04_fusion", f"(95 % interval {low} to {high})"),
+        ("06_tables", f"fell by {mean} points for each percent of the height"),
+        ("06_tables", f"({low} to {high}; notebook 4)"),
+    ]
+    for name, words in said:
+        assert any(words in cell.source for cell in cells(name)), words
+    local = gains[gains["method"] == "local"]
+    assert local["mean"].idxmin() == local.index[-1] and (local["low"] > 0).all()
+    assert local["mean"].iloc[0] < local["mean"].iloc[1:3].min(), "they do not fall in order"
+    assert slopes.loc["global", "low"] < 0 < slopes.loc["global", "mean"]
 
 
 def test_what_the_published_code_changes_is_what_fidelity_says() -> None:

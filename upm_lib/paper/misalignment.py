@@ -72,16 +72,18 @@ def costs() -> pd.DataFrame:
     """Return Rank-1 by how far the boxes of all queries are moved (share of the height, rows).
 
     Columns: each method's mean over the trials, and for local and global what they lose beyond the
-    baseline's loss, paired by trial, with its 95 % interval (points; negative: they lose more).
+    baseline's loss, paired by trial, with its 95 % interval (points; negative: they lose more), or
+    "not measured" of fewer than two trials.
     """
     found = moved().pivot(index="trial", columns=["share", "method"], values="rank1")
     lines = {}
-    for share in found.columns.unique("share"):
-        here, still = found[share], found[0.0]
-        line = {method: f"{here[method].mean():.1f}" for method in ("baseline", *_PARTS)}
-        for method in _PARTS if share else ():
-            lost = here - still
-            gap = study.difference(lost[method], lost["baseline"])
-            line[f"{method}, beyond the baseline"] = study.told(gap)
+    for share in sorted(found.columns.unique("share")):
+        both = found[[0.0, share]].dropna()
+        lost = both[share] - both[0.0]
+        line = {method: f"{found[share][method].mean():.1f}" for method in ("baseline", *_PARTS)}
+        for method in _PARTS:
+            several = share and len(lost) > 1
+            gap = study.difference(lost[method], lost["baseline"]) if several else None
+            line[f"{method}, beyond the baseline"] = study.told(gap) if share else ""
         lines[f"{100 * share:+.0f} %"] = line
-    return pd.DataFrame.from_dict(lines, orient="index").fillna("").rename_axis("boxes moved by")
+    return pd.DataFrame.from_dict(lines, orient="index").rename_axis("boxes moved by")

@@ -105,21 +105,23 @@ def misalignment(gains: pd.DataFrame, moved: pd.DataFrame) -> Picture:
     """Draw gains over the baseline by misalignment, and Rank-1 by how far query boxes are moved.
 
     Gains: columns value (text), method, mean, low, high (points of average precision). Moved:
-    columns share (of the height), method, rank1 (%); several trials are averaged.
+    columns share (of the height), method, rank1 (%); several trials are averaged; no lines, no
+    panel.
     """
-    with panels(canvas.WIDTH, 3.2, 2, sharex=False) as (fig, (left, right)):
-        fig.alt = f"Gain in average precision by misalignment. {_gains(left, gains)}"
-        texts = list(dict.fromkeys(gains["value"]))
-        left.set_xticks(range(len(texts)), texts)
-        left.set(xlabel="misalignment (% of the height)", ylabel="gain in average precision")
+    wide = not moved.empty
+    with panels(canvas.WIDTH if wide else 4.5, 3.2, 1 + wide, sharex=False) as (fig, axes):
+        fig.alt = f"Gain in average precision by misalignment. {_gains(axes[0], gains)}"
+        texts = [value.replace(" to ", " to\n") for value in dict.fromkeys(gains["value"])]
+        axes[0].set_xticks(range(len(texts)), texts)
+        axes[0].set(xlabel="misalignment (% of the height)", ylabel="gain in AP (points)")
         for method, look in canvas.methods_in(moved["method"]).items():
             means = moved[moved["method"] == method].groupby("share")["rank1"].mean()
             marker: Style = {"marker": canvas.METHOD_MARKERS[method], "ms": 5}
-            right.plot(100 * means.index, means, **marker, **look)
+            axes[1].plot(100 * means.index, means, **marker, **look)
+            axes[1].set(xlabel="query boxes moved by (% of the height)", ylabel="Rank-1 (%)")
             told = [f"{100 * share:+.0f} % {rank1:.0f}" for share, rank1 in means.items()]
             fig.alt += f"{look['label']}: Rank-1 by shift {', '.join(told)}. "
-        right.set(xlabel="query boxes moved by (% of the height)", ylabel="Rank-1 (%)")
-        canvas.legend_below(fig, right.get_legend_handles_labels()[0])
+        canvas.legend_below(fig, axes[-1].get_legend_handles_labels()[0])
     return fig
 
 
