@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 os.environ.pop("MPLBACKEND", None)  # else the notebooks' kernels inherit it and show no figures
-# nbval reads a cell's messages when the cell has ended. Of a bar that moves ten times a second, those
-# beyond the first thousand are lost, the last one with them, and the cell is said to hang.
+# nbval reads a cell's messages when the cell has ended. Of a bar that moves ten times a second,
+# those beyond the first thousand are lost, the last one with them, and the cell is said to hang.
 os.environ.setdefault("TQDM_MININTERVAL", "5")
 
 

@@ -16,10 +16,11 @@ from benchmarks.index import untrained
 from upm_lib.data.packing import decode
 from upm_lib.deploy import export
 from upm_lib.deploy.index import open_index
-from upm_lib.retrieval import features
-from upm_lib.retrieval.model_file import Clips
+from upm_lib.retrieval import features, model_file
+from upm_lib.retrieval.model_file import Clips, Model
 from upm_lib.synthetic import world
 
+RUNS = 5
 LOADING = {
     "`import torch`": "import torch",
     "and the networks' code": "import upm_lib.retrieval.model_file",
@@ -32,7 +33,7 @@ def loading(file: Path) -> list[list[str]]:
     rows = []
     for name, code in LOADING.items():
         seconds = []
-        for _ in range(4):
+        for _ in range(RUNS + 1):
             before = os.times()
             subprocess.run([sys.executable, "-c", code, str(file)], check=True)
             after = os.times()
@@ -42,72 +43,76 @@ def loading(file: Path) -> list[list[str]]:
     return rows
 
 
+def describing(made: Model, folder: Path) -> list[list[str]]:
+    """CPU milliseconds a frame of each way to describe, and how many times the bare extraction."""
+    drawn = world.write(world.World(identities=8, cameras=2, frames=20), folder / "drawn")
+    gallery = drawn / "multi_shot"
+    read = [[decode(f) for f in sorted(place.iterdir())] for place in sorted(gallery.glob("*/*"))]
+    clips = [np.stack([image for image in one if image is not None]) for one in read]
+    source, every = Clips(clips, made.origin.size), np.arange(len(clips))
+    free = iter([open_index(folder / f"{n}.lance", made) for n in range(RUNS + 1)])
+    calls: dict[str, Callable[[], object]] = {
+        "bare": lambda: features.tracklet_features(made._folded, source, every, made.configs[0]),
+        "describe_many": lambda: made.describe_many(clips),
+        "describe": lambda: [made.describe(clip) for clip in clips],
+        "index": lambda: next(free).add(gallery),
+    }
+    seconds = timing.alternating(calls, RUNS)
+    rows = []
+    for name, used in seconds.items():
+        ratios = [one / bare for one, bare in zip(used, seconds["bare"], strict=True)]
+        each, ratio = 1000 * np.median(used) / len(source.tracklet), np.median(ratios)
+        rows.append([name, f"{each:.1f}", f"{ratio:.3f}"])
+    return rows
+
+
+def runtimes(made: Model, file: Path) -> tuple[float, list[list[str]]]:
+    """How far onnxruntime's vectors are from PyTorch's at most, and a row for each of the two."""
+    path = export.to_onnx(made, file.with_suffix(".onnx"))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(path, options, ["CPUExecutionProvider"])
+    whole, config = export.Fused(made).eval(), made.configs[0]
+    images = torch.randn(16, 3, config.height, config.width)
+    images = images.to(memory_format=torch.channels_last)
+    given = {"frames": images.numpy()}
+
+    def plain() -> torch.Tensor:
+        with torch.inference_mode():
+            return whole(images)
+
+    (found,) = session.run(["vectors"], given)
+    apart = float(np.abs(found - plain().numpy()).max())
+    calls = {"PyTorch": plain, "onnxruntime": lambda: session.run(["vectors"], given)}
+    seconds = timing.medians(calls, RUNS)
+    sizes = {"PyTorch": file.stat().st_size, "onnxruntime": path.stat().st_size}
+    rows = [[n, f"{sizes[n] / 1e6:.0f}", f"{1000 * s / 16:.1f}"] for n, s in seconds.items()]
+    return apart, rows
+
+
 def main() -> None:
     """Print the tables; one thread."""
     torch.set_num_threads(1)
-    made = untrained()
     with tempfile.TemporaryDirectory() as place:
         os.environ["UPM_RUNS"] = place
-        file = made.save(Path(place) / "model.safetensors")
+        file = untrained().save(Path(place) / "model.safetensors")
+        made = model_file.load(file, "cpu")
         print("## Use: a model file, describing, ONNX\n")
         print(
             f"CPU seconds of a fresh interpreter; the file has {file.stat().st_size / 1e6:.0f} MB "
             "(both MobileNetV1). Aim: 1 s for a model beyond `import torch`.\n"
         )
         print(timing.table(("code", "CPU s"), loading(file)), flush=True)
-
-        drawn = world.write(world.World(identities=8, cameras=2, frames=20), Path(place) / "drawn")
-        folders = sorted((drawn / "multi_shot").glob("*/*"))
-        read = [[decode(file) for file in sorted(folder.iterdir())] for folder in folders]
-        clips = [np.stack([image for image in one if image is not None]) for one in read]
-        source, every = Clips(clips, made.origin.size), np.arange(len(clips))
-        networks, config = list(made.networks), made.configs[0]
-        count = [0]
-
-        def added() -> None:
-            count[0] += 1
-            open_index(Path(place) / f"{count[0]}.lance", made).add(drawn / "multi_shot")
-
-        calls: dict[str, Callable[[], object]] = {
-            "bare": lambda: features.tracklet_features(networks, source, every, config),
-            "describe_many": lambda: made.describe_many(clips),
-            "describe": lambda: [made.describe(clip) for clip in clips],
-            "index": added,
-        }
-        seconds = timing.medians(calls, 3)
-        frames = sum(map(len, clips))
-        rows = [
-            [name, f"{1000 * s / frames:.1f}", f"{s / seconds['bare']:.3f}"]
-            for name, s in seconds.items()
-        ]
         print(
-            f"\nDescribing {len(clips)} tracklets of 20 frames by both networks, 256x128, against "
-            "the bare extraction from frames in memory; `index` reads pictures and writes vectors, "
-            "too. Aim: at most 1.05 times.\n"
+            "\nDescribing 16 tracklets of 20 frames by both networks, 256x128, against the bare "
+            "extraction from frames in memory; `index` reads pictures and writes vectors, too. "
+            "Medians; ratios between neighbouring runs. Aim: at most 1.05 times.\n"
         )
-        print(timing.table(("way", "CPU ms a frame", "over bare"), rows), flush=True)
-
-        path = export.to_onnx(made, Path(place) / "model.onnx")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        session = onnxruntime.InferenceSession(path, options, ["CPUExecutionProvider"])
-        whole = export.Fused(made).eval()
-        images = torch.randn(16, 3, config.height, config.width)
-        images = images.to(memory_format=torch.channels_last)
-        given = {"frames": images.numpy()}
-
-        def plain() -> torch.Tensor:
-            with torch.inference_mode():
-                return whole(images)
-
-        (found,) = session.run(["vectors"], given)
-        apart = float(np.abs(found - plain().numpy()).max())
-        calls = {"PyTorch": plain, "onnxruntime": lambda: session.run(["vectors"], given)}
-        seconds = timing.medians(calls, 3)
-        sizes = {"PyTorch": file.stat().st_size, "onnxruntime": path.stat().st_size}
-        rows = [[n, f"{sizes[n] / 1e6:.0f}", f"{1000 * s / 16:.1f}"] for n, s in seconds.items()]
+        head = ("way", "CPU ms a frame", "over bare")
+        print(timing.table(head, describing(made, Path(place))), flush=True)
+        apart, rows = runtimes(made, file)
         print(
-            f"\nThe fused vector of a frame, both MobileNetV1 in one network, 16 frames at a time, "
+            "\nThe fused vector of a frame, both MobileNetV1 in one network, 16 frames at a time, "
             f"one thread. The largest difference between the two is {apart:.0e} (aim: 1e-4).\n"
         )
         print(timing.table(("runtime", "file MB", "CPU ms a frame"), rows))

@@ -27,7 +27,10 @@ def a_step(size: dict[str, int]) -> Callable[[], None]:
     """Loss and anchor update of one batch after the warm-up, without gradients."""
     shape = size["k"], size["N"], size["d"]
     objective = Association(
-        size["k"], size["d"], torch.arange(size["N"]) % size["cameras"], Config(k=size["k"])
+        size["k"],
+        size["d"],
+        torch.arange(size["N"]) * size["cameras"] // size["N"],
+        Config(k=size["k"]),
     )
     objective.place(torch.randn(shape))
     features = torch.randn(size["B"], size["k"], size["d"])
@@ -43,7 +46,8 @@ def a_step(size: dict[str, int]) -> Callable[[], None]:
 
 def operations(size: dict[str, int]) -> float:
     """GFLOP of the three rankings: first of the own camera, there, and back."""
-    return 3 * 2 * size["k"] * size["B"] * size["N"] * size["d"] / 1e9
+    read = 1 + 1 / size["cameras"]  # of all anchors: those of others once, those of one's own twice
+    return read * 2 * size["k"] * size["B"] * size["N"] * size["d"] / 1e9
 
 
 def steps() -> str:
@@ -114,7 +118,7 @@ def main() -> None:
     print("## Growth\n")
     print(
         f"Loss and anchor update of a batch, random features, one thread. From {start}, one number "
-        "changes at a time. GFLOP counts the three rankings, 6 k B N d.\n"
+        "changes at a time. GFLOP counts the three rankings, (2 + 2 / C) k B N d with C cameras.\n"
     )
     print(steps())
     print(

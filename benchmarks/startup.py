@@ -13,7 +13,7 @@ from nbclient import NotebookClient
 from benchmarks import timing
 from upm_lib.paper import demo
 
-CODE = ("pass", "import upm_lib", "import torch", "import upm_lib.experiments")
+CODE = ("pass", "import upm_lib", "import torch", "import upm_lib.experiments.bench")
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 
 

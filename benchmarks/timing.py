@@ -10,12 +10,12 @@ from typing import Any
 import torch
 
 
-def medians(
+def alternating(
     calls: Mapping[str, Callable[[], Any]],
     runs: int = 5,
     clock: Callable[[], float] = time.process_time,
-) -> dict[str, float]:
-    """Return the median seconds of each call; the calls alternate, after one run to warm up.
+) -> dict[str, list[float]]:
+    """Return the seconds of each run of each call; the calls alternate, after one to warm up.
 
     Args:
         calls: what to measure, by name.
@@ -29,6 +29,16 @@ def medians(
             call()
             if run > 0:
                 seconds[name].append(clock() - began)
+    return seconds
+
+
+def medians(
+    calls: Mapping[str, Callable[[], Any]],
+    runs: int = 5,
+    clock: Callable[[], float] = time.process_time,
+) -> dict[str, float]:
+    """Return the median seconds of each call; see :func:`alternating`."""
+    seconds = alternating(calls, runs, clock)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 

@@ -18,6 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import lance_namespace  # noqa: F401  (most of LanceDB's import, once for all children)
 import numpy as np
 
 from upm_lib.config import Config
@@ -45,6 +46,16 @@ def gallery_of(folder: Path, tracklets: int) -> Path:
         place.mkdir(parents=True)
         shutil.copy(frames[number % len(frames)], place / "0001.png")
     return folder / "gallery"
+
+
+def described(gallery: Path, made: Model) -> dict[str, np.ndarray]:
+    """Return the vector of each tracklet, by its name in an index."""
+    found = {}
+    for frame in gallery.rglob("*.png"):
+        image = decode(frame)
+        assert image is not None
+        found[frame.parent.relative_to(gallery).as_posix()] = made.describe(image[None])
+    return found
 
 
 def child(
@@ -96,12 +107,7 @@ def main() -> int:
     chance, made = random.Random(arguments.seed), small_model()
     with tempfile.TemporaryDirectory() as folder:
         gallery = gallery_of(Path(folder), 40 * arguments.kills)
-        expected = {}
-        for frame in gallery.rglob("*.png"):
-            image = decode(frame)
-            assert image is not None
-            vector = made.describe(image[None])
-            expected[frame.parent.relative_to(gallery).as_posix()] = vector
+        expected = described(gallery, made)
         log, place = Path(folder) / "log", Path(folder) / "shop.lance"
         log.touch()
         everything = (gallery, place, log, made, expected)

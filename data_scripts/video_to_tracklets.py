@@ -24,15 +24,10 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import pandas as pd
-import torch
 from tqdm.auto import tqdm
 
-from upm_lib.command import command
+from upm_lib.command import command, loading
 from upm_lib.config import UserError, known
-from upm_lib.data.packing import decode
-from upm_lib.learning import _torchvision  # noqa: F401  (before torchvision)
-from upm_lib.pictures import canvas, photos
-from upm_lib.retrieval.model_file import resized
 
 DETECTORS = (
     "ssdlite320_mobilenet_v3_large", "fasterrcnn_mobilenet_v3_large_320_fpn",
@@ -111,9 +106,14 @@ def moving(smallest: int) -> Detect:
 
 def detector(name: str, weights: str, device: str) -> Detect:
     """Return one of torchvision's detectors with COCO weights, from a file or downloaded."""
-    import torchvision
-
     known(DETECTORS, name, "detector")
+    loading()
+    import torch
+
+    from upm_lib.learning import _torchvision  # noqa: F401  (before torchvision)
+
+    import torchvision  # isort: skip
+
     try:
         if weights == "coco":
             every = torchvision.models.get_model_weights(name)
@@ -214,6 +214,11 @@ def cut(seen: Iterator[Seen], folder: Path, smallest: int, shortest: int) -> dic
 
 def sheet(folder: Path, counts: dict[str, int]) -> Path | None:
     """Draw the longest tracklets of a camera beside its folder."""
+    loading()
+    from upm_lib.data.packing import decode
+    from upm_lib.pictures import canvas, photos
+    from upm_lib.retrieval.model_file import resized
+
     longest = sorted(sorted(counts, key=lambda name: -counts[name])[:SHOWN])
     clips = []
     for name in longest:

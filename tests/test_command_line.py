@@ -159,7 +159,7 @@ def test_a_mistake_of_ours_is_no_sentence(said, tiny_root: Path, monkeypatch) ->
 
 
 def test_a_real_pipe_that_closes_is_no_trace() -> None:
-    command = [sys.executable, "-m", "upm_lib", "table", "5"]
+    command = [sys.executable, "-m", "upm_lib", "runs"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     process.stdout.close()
     with process.stderr as stderr:

@@ -1,8 +1,11 @@
 """Two processes under torchrun equal one on the same global batch."""
 
+import atexit
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from upm_lib import distributed
+from upm_lib.command import command
 from upm_lib.data import packing
 from upm_lib.data.readers.sequences import prid2011
 from upm_lib.learning import training
@@ -42,21 +46,21 @@ def two(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def one(root: Path, store: Path, branch: str) -> dict[str, Tensor]:
+def one(root: Path, store: Path, run: str) -> dict[str, Tensor]:
     """The state that this process alone comes to, without interruption."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UPM_RUNS", str(store))
         dataset = prid2011(root, min_frames=1, name="synthetic_clean")
         frames = packing.Frames(dataset)
-        trainer = two_processes.a_trainer(dataset, frames, branch)
+        trainer = two_processes.a_trainer(dataset, frames, run)
         training.train(trainer)
         return two_processes.outcome(trainer, frames)
 
 
-@pytest.mark.parametrize("branch", two_processes.BRANCHES)
-def test_two_processes_equal_one(branch: str, two: Path, tiny_root: Path, tmp_path: Path) -> None:
-    theirs = load_file(two / f"{branch}-0.safetensors")
-    ours = one(tiny_root, tmp_path, branch)
+@pytest.mark.parametrize("run", two_processes.TRAINED)
+def test_two_processes_equal_one(run: str, two: Path, tiny_root: Path, tmp_path: Path) -> None:
+    theirs = load_file(two / f"{run}-0.safetensors")
+    ours = one(tiny_root, tmp_path, run)
     assert theirs.keys() == ours.keys()
     assert bool((ours["history"][2:, 2] > 0).any())  # cyclic matches were at work
     for name, value in ours.items():
@@ -66,16 +70,16 @@ def test_two_processes_equal_one(branch: str, two: Path, tiny_root: Path, tmp_pa
         )
 
 
-@pytest.mark.parametrize("branch", two_processes.BRANCHES)
-def test_both_processes_hold_the_same_state(branch: str, two: Path) -> None:
-    first, second = (load_file(two / f"{branch}-{rank}.safetensors") for rank in (0, 1))
+@pytest.mark.parametrize("run", two_processes.TRAINED)
+def test_both_processes_hold_the_same_state(run: str, two: Path) -> None:
+    first, second = (load_file(two / f"{run}-{rank}.safetensors") for rank in (0, 1))
     for name, value in first.items():
         assert torch.equal(value, second[name]), name
 
 
-@pytest.mark.parametrize("branch", two_processes.BRANCHES)
-def test_one_process_writes_the_checkpoints(branch: str, two: Path) -> None:
-    names = sorted(path.name[:13] for path in (two / f"run-{branch}").iterdir())
+@pytest.mark.parametrize("run", two_processes.TRAINED)
+def test_one_process_writes_the_checkpoints(run: str, two: Path) -> None:
+    names = sorted(path.name[:13] for path in (two / f"run-{run}").iterdir())
     assert names == ["step-00000004"], "a finished run keeps its last one"
 
 
@@ -142,3 +146,26 @@ def test_a_batch_that_does_not_divide_is_refused(
     monkeypatch.setattr(distributed, "size", lambda: 3)
     with pytest.raises(training.UserError, match="batch = 8 does not divide over 3 processes"):
         two_processes.a_trainer(dataset, frames, "local")
+
+
+@pytest.mark.parametrize(("rank", "said"), [(0, 1), (1, 0)])
+def test_who_is_interrupted_ends_at_once_and_the_first_speaks(
+    rank: int, said: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(distributed.dist, "is_torchelastic_launched", lambda: True)
+    monkeypatch.setattr(distributed.dist, "init_process_group", lambda: None)
+    monkeypatch.setattr(distributed.dist, "destroy_process_group", lambda: time.sleep(60))
+    monkeypatch.setattr(distributed, "rank", lambda: rank)
+
+    @command
+    def main() -> None:
+        with distributed.processes():
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+
+    if not (child := os.fork()):
+        main()
+        atexit._run_exitfuncs()  # as Python does at its end
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 143
+    assert capfd.readouterr().err.count("stopped: what was finished before is kept") == said

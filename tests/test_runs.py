@@ -1,5 +1,6 @@
 """The run store: where it is, atomic writes, and the key of a training run."""
 
+import contextlib
 import errno
 import json
 import os
@@ -179,10 +180,90 @@ def test_values_that_are_no_json_leave_the_old_file(tmp_path: Path) -> None:
 def test_an_array_comes_back_as_it_was_written_block_by_block(tmp_path: Path) -> None:
     rows = np.arange(60, dtype=np.float16).reshape(10, 2, 3)
     path = tmp_path / "rows.npy"
-    blocks = iter([rows[:4], rows[4:4], rows[4:7]])
-    assert runs.write_array(path, 10, (2, 3), np.float16, blocks) == 7
+    blocks = [rows[:4], rows[4:4], rows[4:7]]
+    assert runs.write_array(path, 3, blocks.__getitem__, (2, 3), np.float16) == [1]
     assert np.array_equal(runs.read_array(path), rows[:7])
     assert np.array_equal(np.load(path), rows[:7]), "any program reads it"
+    assert os.listdir(tmp_path) == ["rows.npy"]
+
+
+def block(number: int) -> np.ndarray:
+    """Three rows, but none in block 2."""
+    return np.full((3 * (number != 2), 2), number, np.uint8)
+
+
+def write_until(path: Path, end: BaseException | None, at: int, mark: str = "") -> list[int]:
+    """Write six blocks, or stop before one of them; return those that were made."""
+    made = []
+
+    def make(number: int) -> np.ndarray:
+        if end and number == at:
+            raise end
+        made.append(number)
+        return block(number)
+
+    with contextlib.suppress(*[type(end)] if end else []):
+        assert runs.write_array(path, 6, make, (2,), np.uint8, mark) == [2]
+    return made
+
+
+@pytest.fixture
+def whole_rows(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("whole") / "rows.npy"
+    assert write_until(path, None, 0) == [0, 1, 2, 3, 4, 5]
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("killed", [True, False], ids=["killed", "interrupted"])
+def test_an_array_goes_on_where_it_was_stopped_and_ends_in_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole_rows: bytes, killed: bool
+) -> None:
+    monkeypatch.setattr(runs, "SECONDS", 0.0)
+    path = tmp_path / "rows.npy"
+    for at in (3, 5):
+        if pid := killed and os.fork():
+            os.waitpid(pid, 0)
+        else:
+            write_until(path, KeyboardInterrupt(), at)
+            if killed:
+                os.kill(os.getpid(), signal.SIGKILL)
+        assert not path.exists()
+        runs.sweep(tmp_path)
+    assert write_until(path, None, 0) == [5]
+    assert path.read_bytes() == whole_rows
+    assert os.listdir(tmp_path) == ["rows.npy"]
+
+
+def test_nothing_is_taken_up_that_is_of_other_rows_or_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole_rows: bytes
+) -> None:
+    monkeypatch.setattr(runs, "SECONDS", 0.0)
+    path = tmp_path / "rows.npy"
+    begun, notes = (tmp_path / f".rows.npy{kind}.begun.upm-part" for kind in ("", ".json"))
+    write_until(path, KeyboardInterrupt(), 3, "other data")
+    assert write_until(path, KeyboardInterrupt(), 4) == [0, 1, 2, 3]
+    begun.write_bytes(flipped(begun.read_bytes(), 130, 3))
+    assert write_until(path, KeyboardInterrupt(), 4) == [0, 1, 2, 3]
+    notes.write_bytes(notes.read_bytes()[:-9])
+    with pytest.warns(Caution, match="is damaged .* it is made anew"):
+        assert write_until(path, None, 0) == [0, 1, 2, 3, 4, 5]
+    assert path.read_bytes() == whole_rows
+
+
+def test_what_the_next_process_may_go_on_with_is_swept_after_an_error_or_a_week(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "SECONDS", 0.0)
+    write_until(tmp_path / "rows.npy", ValueError(), 3)
+    assert os.listdir(tmp_path) == []
+    write_until(tmp_path / "rows.npy", KeyboardInterrupt(), 3)
+    runs.sweep(tmp_path)
+    left = list(tmp_path.iterdir())
+    assert len(left) == 2
+    for path in left:
+        os.utime(path, (time.time() - 8 * 86400,) * 2)
+    runs.sweep(tmp_path)
+    assert os.listdir(tmp_path) == []
 
 
 def flipped(content: bytes, place: int, bit: int) -> bytes:
@@ -193,7 +274,7 @@ def flipped(content: bytes, place: int, bit: int) -> bytes:
 def test_every_flipped_bit_and_every_cut_is_noticed(tmp_path: Path, name: str) -> None:
     path, read = tmp_path / name, read_json if name == "values.json" else runs.read_array
     write_json(tmp_path / "values.json", {"rank1": 44.4, "names": ["ü", "x"]})
-    runs.write_array(tmp_path / "rows.npy", 3, (2,), np.uint8, [np.ones((3, 2), np.uint8)])
+    runs.write_array(tmp_path / "rows.npy", 1, block, (2,), np.uint8)
     whole, moment = path.read_bytes(), path.stat().st_mtime_ns
     changed = [flipped(whole, place, place % 8) for place in range(len(whole))]
     changed += [whole[:length] for length in range(len(whole))] + [whole + b"\0"]

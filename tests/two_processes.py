@@ -1,4 +1,4 @@
-"""What each process of a test of ``torchrun`` does: train both branches in double precision.
+"""What each process of a test of ``torchrun`` does: train in double precision.
 
 In double precision the order of sums is the only difference between one process and several, and it
 is far below what a mistake in a gradient or a statistic would make.
@@ -6,6 +6,7 @@ is far below what a mistake in a gradient or a statistic would make.
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -21,7 +22,12 @@ from upm_lib.learning import training
 from upm_lib.retrieval import features
 
 STEPS = 4
-BRANCHES = ("local", "global")
+# What is trained; a branch with association learning, and one with cluster contrast.
+TRAINED: dict[str, dict[str, Any]] = {
+    "local": {},
+    "global": {"branch": "global"},
+    "clusters": {"objective": "cluster", "warmup_epochs": 0.75},
+}
 
 
 class DoubleBatches(TrainingSet):
@@ -32,17 +38,17 @@ class DoubleBatches(TrainingSet):
         return TrainBatch(frames.double(), tracklet)
 
 
-def a_config(branch: str) -> Config:
+def a_config(name: str) -> Config:
     return preset(
-        "synthetic_clean", "demo", branch=branch, k=2, batch=8, steps=STEPS, seed=3,
-        warmup_epochs=0.25, optimiser="sgd", lr=0.05, schedule="halves", lr_factors=(1.0, 0.5),
-        weight_decay=1e-4, ema=0.9,
+        "synthetic_clean", "demo", k=2, batch=8, steps=STEPS, seed=3,
+        optimiser="sgd", lr=0.05, schedule="halves", lr_factors=(1.0, 0.5), weight_decay=1e-4,
+        ema=0.9, **{"warmup_epochs": 0.25} | TRAINED[name],
     )  # fmt: skip
 
 
-def a_trainer(dataset: Dataset, frames: packing.Frames, branch: str) -> training.Trainer:
+def a_trainer(dataset: Dataset, frames: packing.Frames, name: str) -> training.Trainer:
     """A trainer whose state is in double precision throughout."""
-    config = a_config(branch)
+    config = a_config(name)
     torch.set_default_dtype(torch.float64)
     try:
         half = DoubleBatches(dataset, frames, config)
@@ -67,15 +73,15 @@ def main(root: str, out: str) -> None:
         with distributed.first_goes_first():
             dataset = prid2011(root, min_frames=1, name="synthetic_clean")
             frames = packing.Frames(dataset)
-        for branch in BRANCHES:
-            runs = folder / f"run-{branch}"
-            first = a_trainer(dataset, frames, branch)
+        for name in TRAINED:
+            runs = folder / f"run-{name}"
+            first = a_trainer(dataset, frames, name)
             training.train(first, runs, stop=lambda done: done == 3)
             distributed.wait()  # the first process may still be writing
-            second = a_trainer(dataset, frames, branch)
+            second = a_trainer(dataset, frames, name)
             training.train(second, runs)
             state = outcome(second, frames)
-            save_file(state, folder / f"{branch}-{distributed.rank()}.safetensors")
+            save_file(state, folder / f"{name}-{distributed.rank()}.safetensors")
 
 
 if __name__ == "__main__":

@@ -9,12 +9,13 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from upm_lib import __version__
-from upm_lib.command import add_quiet, command, typed
+import upm_lib
+from upm_lib.command import add_quiet, command, loading, typed
 from upm_lib.config import PAPER, PARTS, SCALES, TABLES, UserError, known, preset
 
 if TYPE_CHECKING:
     from upm_lib.experiments.bench import Bench
+    from upm_lib.retrieval.model_file import Model
 
 # Fields of the config that are asked for otherwise on the command line.
 ASKED = {
@@ -30,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m upm_lib",
         description="Unsupervised video person re-identification with part models (uPMnet).",
     )
-    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("--version", action="version", version=upm_lib.__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     adds = (_add_demo, _add_train, _add_table, _add_index, _add_search, _add_export, _add_runs)
     for add in adds:
@@ -38,6 +39,8 @@ def main(argv: list[str] | None = None) -> int:
     for subparser in commands.choices.values():
         add_quiet(subparser)
     arguments = parser.parse_args(argv)
+    if arguments.command != "runs":  # which does without
+        loading()
     arguments.run(arguments)
     return 0
 
@@ -251,14 +254,25 @@ def _add_index(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=_index)
 
 
+def _model(arguments: argparse.Namespace, device: Any) -> "Model | None":
+    """Return the model in the file that is named, if one is."""
+    return upm_lib.load(arguments.model, device) if arguments.model else None
+
+
+def _device(arguments: argparse.Namespace) -> Any:
+    """Return the device asked for, checked; None if none is."""
+    if arguments.device is None:
+        return None
+    from upm_lib.learning import training  # brings timm, which is not needed for None
+
+    return training.pick_device(arguments.device)
+
+
 def _index(arguments: argparse.Namespace) -> None:
     from upm_lib.deploy import index
-    from upm_lib.learning import training
-    from upm_lib.retrieval import model_file
 
-    device = training.pick_device(arguments.device)
-    model = model_file.load(arguments.model, device) if arguments.model else None
-    found = index.open_index(arguments.to, model)
+    device = _device(arguments)
+    found = index.open_index(arguments.to, _model(arguments, device), device)
     if arguments.gallery:
         added = found.add(arguments.gallery, progress=not arguments.quiet)
         for what, names in added._asdict().items():
@@ -304,22 +318,23 @@ def _add_search(commands: argparse._SubParsersAction) -> None:
 
 def _search(arguments: argparse.Namespace) -> None:
     from upm_lib.deploy import index, search
-    from upm_lib.learning import training
-    from upm_lib.retrieval import model_file
 
     out = search.picture_path(arguments.out, arguments.query or "", arguments.gallery)
     queries = [arguments.query] if arguments.query else search.queries(arguments.queries)
     if arguments.index and arguments.model:
         raise UserError("an index holds its model: leave out --model")
+    options, device = _networks(arguments), _device(arguments)
+    asked = [name for name, value in options.items() if value is not None and name != "device"]
+    if asked and (arguments.index or arguments.model):
+        option = f"--{asked[0].replace('_', '-')}"
+        raise UserError(f"{option} is for networks that are trained now: leave it out")
     if arguments.index:
-        place = index.open_index(arguments.index)
+        place = index.open_index(arguments.index, device=device)
     else:
-        options = _networks(arguments)
-        device = training.pick_device(arguments.device)
-        model = model_file.load(arguments.model, device) if arguments.model else None
         place = search.of_gallery(
-            arguments.gallery, model, arguments.scale, not arguments.quiet, **options
-        )
+            arguments.gallery, _model(arguments, device), arguments.scale, not arguments.quiet,
+            **options,
+        )  # fmt: skip
     found = [search.search(place, q, arguments.top, arguments.same_camera) for q in queries]
     if arguments.csv:
         print(search.as_csv(found))
@@ -342,9 +357,8 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
 
 def _export(arguments: argparse.Namespace) -> None:
     from upm_lib.deploy import export
-    from upm_lib.retrieval import model_file
 
-    print(export.to_onnx(model_file.load(arguments.model, "cpu"), arguments.onnx))
+    print(export.to_onnx(upm_lib.load(arguments.model, "cpu"), arguments.onnx))
 
 
 def _add_runs(commands: argparse._SubParsersAction) -> None:

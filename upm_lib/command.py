@@ -88,6 +88,12 @@ def _said(text: str, code: int) -> int:
     return code
 
 
+def loading() -> None:
+    """Say why the next seconds pass in silence: PyTorch is imported, unless it is already."""
+    if "torch" not in sys.modules:
+        logging.getLogger("upm_lib").warning("loading PyTorch")
+
+
 def add_quiet(parser: argparse.ArgumentParser) -> None:
     """Add ``--quiet``: results, warnings and errors are printed, bars and notes are not."""
     parser.add_argument(

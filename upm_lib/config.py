@@ -11,6 +11,7 @@ import difflib
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 PARTS = (1, 2, 4, 8)  # k must divide the 8 rows of the backbone's map
@@ -68,9 +69,11 @@ _RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("min_frames", *_from(1, 1_000_000)),
     ("c_reduced", *_from(1, 16_384)),
     ("freeze", *_from(0, 16)),
+    ("crop", *_from(0, 64)),
     ("seed", lambda n: 0 <= n < 2**63, "must be from 0 to 2**63 - 1, not {}"),
     ("lr margin lam weight_decay clip head_lr_factor warmup_epochs", *_from(0, 1_000_000)),
-    ("eta ema bn_momentum", *_from(0, 1)),
+    ("eta ema bn_momentum centre_momentum", *_from(0, 1)),
+    ("temperature", lambda x: 1e-3 <= x <= 1000, "must be from 0.001 to 1,000, not {}"),
     (
         "lr_factors",
         lambda x: len(x) == 2 and all(type(n) in (int, float) and 0 <= n <= 1_000_000 for n in x),
@@ -95,6 +98,8 @@ class Config:
     height: int = 256  # of the network's input, pixels
     width: int = 128
     resize: Literal["half_pixel", "legacy"] = "half_pixel"  # legacy: TensorFlow 1's sample grid
+    flip: bool = False  # half of the training frames are mirrored; the published code has none
+    crop: int = 0  # training frames are moved by up to so many pixels each way; 0: not at all
 
     # network
     backbone: Literal["mobilenet_v1", "resnet50", "resnet50_slim", "small"] = "mobilenet_v1"
@@ -107,6 +112,12 @@ class Config:
     c_reduced: int = 256  # c'
     head_activation: Literal["relu", "relu6"] = "relu"  # of Eq. (2)
     train_global_head: bool = True
+
+    # the objective; cluster: cluster contrast (learning/clusters.py) in place of Eqs. (4)-(9)
+    objective: Literal["association", "cluster"] = "association"
+    centres: Literal["cluster", "camera"] = "cluster"  # one centre a cluster, or one a camera of it
+    centre_momentum: float = 0.1  # what a centre keeps of itself at a step
+    temperature: float = 0.05  # of the softmax over the centres
 
     # association learning, Eqs. (3)-(9)
     eta: float = 0.5  # update rate of the intra-camera anchors
@@ -144,8 +155,10 @@ class Config:
     def __post_init__(self) -> None:
         if isinstance(self.lr_factors, list):  # as JSON and notebook parameters have it
             object.__setattr__(self, "lr_factors", tuple(self.lr_factors))
-        for name, hint in get_type_hints(type(self)).items():
-            _check_type(name, getattr(self, name), hint)
+        for name, (hint, usual) in _hints().items():
+            value = getattr(self, name)
+            if type(value) not in usual and not (type(value) is str and value in usual):
+                _check_type(name, value, hint)
         for names, holds, sentence in _RULES:
             for name in names.split():
                 value = getattr(self, name)
@@ -163,8 +176,8 @@ class Config:
 
         An unknown name raises UserError.
         """
-        for name in changes:
-            known([f.name for f in dataclasses.fields(self)], name, "option")
+        for name in changes.keys() - _hints().keys():
+            known(_hints(), name, "option")
         ended = {"epochs": None} if "steps" in changes else {}
         return dataclasses.replace(self, **ended | changes)
 
@@ -178,6 +191,13 @@ class Config:
         if self.epochs is None:
             return self
         return self.replace(steps=max(1, round(self.epochs * frames / self.batch)))
+
+
+@lru_cache  # a plan of many trials makes thousands of configs
+def _hints() -> dict[str, tuple[Any, tuple[Any, ...]]]:
+    """Return the type of each field, and what it is made of: types, or the texts of a Literal."""
+    hints = get_type_hints(Config)
+    return {n: (h, (get_origin(h) is not tuple and get_args(h)) or (h,)) for n, h in hints.items()}
 
 
 def _check_type(name: str, value: Any, hint: Any) -> None:
@@ -305,7 +325,7 @@ def training_fields(config: Config) -> dict[str, Any]:
 
 def to_json(config: Config) -> dict[str, Any]:
     """Return the config as plain values that JSON can hold."""
-    return dataclasses.asdict(config) | {"lr_factors": list(config.lr_factors)}
+    return vars(config) | {"lr_factors": list(config.lr_factors)}
 
 
 def from_json(values: dict[str, Any]) -> Config:

@@ -6,7 +6,10 @@ normalisation uses the statistics of the global batch. Without ``torchrun`` noth
 anything. CPUs talk over gloo, GPUs over NCCL.
 """
 
+import atexit
 import os
+import signal
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -16,20 +19,34 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from upm_lib.command import Terminated
 from upm_lib.config import UserError
 
 
 @contextmanager
 def processes() -> Iterator[None]:
-    """Join the processes that ``torchrun`` started, for as long as the block lasts."""
+    """Join the processes that ``torchrun`` started, for as long as the block lasts.
+
+    Who is interrupted ends at once, without waiting for the others; the first says what is kept.
+    """
     if not (dist.is_available() and dist.is_torchelastic_launched()):
         yield
         return
     dist.init_process_group()
     try:
         yield
-    finally:
+    except KeyboardInterrupt as stop:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # torchrun sends it once more
+        code = 143 if isinstance(stop, Terminated) else 130
+        sys.stdout.flush()
+        if rank() > 0:
+            os._exit(code)
+        atexit.register(os._exit, code)  # torch would wait for processes that are gone
+        raise
+    except BaseException:
         dist.destroy_process_group()
+        raise
+    dist.destroy_process_group()
 
 
 def size() -> int:

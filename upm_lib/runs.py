@@ -14,8 +14,9 @@ import platform
 import shutil
 import stat
 import tempfile
+import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib import metadata
@@ -37,9 +38,13 @@ TRAINING_CODE = (
     "learning/model",
     "learning/frozen",
     "learning/association",
+    "learning/clusters",
     "learning/training",
 )
 PART = ".upm-part"  # the ending of a file that is being written
+BEGUN = f".begun{PART}"  # of one that the next process goes on with
+WEEK = 7 * 86400.0  # seconds that such a file waits for it
+SECONDS = 60.0  # between two moments at which what is done of a long work is kept
 SEAL = "sha256"  # the key of a record's digest
 PATIENCE = 2.0  # seconds that are waited in silence
 
@@ -50,6 +55,7 @@ class NotWritten(UserError, OSError):
     """The system refuses to write a file."""
 
 
+@lru_cache
 def repo_root() -> Path | None:
     """Return the checkout this package runs from, or None for an installed copy."""
     root = Path(__file__).resolve().parents[1]
@@ -129,10 +135,7 @@ def replacing(path: Path, folder: bool = False) -> Iterator[Path]:
 
     Raises NotWritten, which names path, when the disk is full or the folder closed.
     """
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sweep(path.parent)
+    with _writable(path):
         temporary, held = _temporary(path, folder)
         try:
             yield temporary
@@ -141,14 +144,21 @@ def replacing(path: Path, folder: bool = False) -> Iterator[Path]:
             os.replace(temporary, path)
         finally:
             os.close(held)
+            remove(temporary)
+
+
+@contextmanager
+def _writable(path: Path) -> Iterator[None]:
+    """Make the folder of a path, sweep it, and turn the system's refusals into a sentence."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent)
+        yield
     except OSError as error:
         if isinstance(error, UserError):
             raise
         advice = "make room or check the permissions of its folder; what it held before is kept"
         raise NotWritten(f"{path} cannot be written ({error}): {advice}") from error
-    finally:
-        if temporary:
-            remove(temporary)
 
 
 def _temporary(path: Path, folder: bool) -> tuple[Path, int]:
@@ -183,10 +193,13 @@ def remove(path: Path) -> None:
 def sweep(folder: Path) -> None:
     """Remove the temporary files that killed processes left in a folder.
 
-    Those that somebody still writes are locked and stay, as does everything else.
+    Those that somebody still writes are locked and stay, those that the next process goes on with
+    stay for a week, and everything else stays.
     """
     for path in folder.glob(f".*{PART}"):
         try:
+            if path.name.endswith(BEGUN) and time.time() - path.stat().st_mtime < WEEK:
+                continue
             handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         except OSError:  # gone meanwhile, or not ours
             continue
@@ -274,24 +287,87 @@ def _sealed(values: dict[str, Any]) -> bytes:
 
 
 def write_array(
-    path: Path, rows: int, shape: tuple[int, ...], dtype: Any, blocks: Iterable[np.ndarray]
-) -> int:
-    """Write blocks of rows [n, *shape], ``rows`` in all or fewer, as a .npy file, atomically.
+    path: Path,
+    blocks: int,
+    make: Callable[[int], np.ndarray],
+    shape: tuple[int, ...],
+    dtype: Any,
+    mark: str = "",
+    title: str | None = None,
+) -> list[int]:
+    """Write what ``make`` returns for 0, 1 ... blocks - 1, rows [n, *shape], as a .npy file.
 
-    They go through the file, so that a full disk is an error and not a crash. The file ends in the
-    SHA-256 of all that is before. Returns the number of rows written.
+    The path holds its old content or the whole new one. What is done is kept beside it once a
+    minute: after Ctrl-C, a kill or a power cut the next call with the same ``mark`` goes on from
+    there, and ends in the same bytes; an error leaves nothing. One process at a time may do this.
+    Rows go through the file, so that a full disk is an error and not a crash. The file ends in the
+    SHA-256 of all that is before. ``title`` is that of the bar; None shows none.
+
+    Returns the numbers of the blocks without rows.
     """
-    with replacing(path) as temporary, open(temporary, "w+b") as file:
-        _write_header(file, dtype, (rows, *shape))
-        count = 0
-        for block in blocks:
-            file.write(np.ascontiguousarray(block, dtype).data)
-            count += len(block)
-        file.seek(0)
-        _write_header(file, dtype, (count, *shape))  # as long as the first: numpy leaves room
-        file.seek(0)
-        file.write(_digest(file, path.name).digest())
-    return count
+    begun, notes = (path.with_name(f".{path.name}{kind}{BEGUN}") for kind in ("", ".json"))
+    of = {"mark": mark, "blocks": blocks, "shape": list(shape), "dtype": np.dtype(dtype).str}
+    with _writable(path):
+        try:
+            begun.touch(0o644)
+            with open(begun, "r+b") as file:
+                done = _grown(file, notes, of, make, title)
+                file.seek(0)
+                _write_header(file, dtype, (done["rows"], *shape))
+                file.seek(0)
+                file.write(_digest(file, path.name).digest())
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(begun, path)
+        except BaseException as end:
+            if isinstance(end, Exception) or not notes.exists():
+                remove(begun)
+                remove(notes)
+            raise
+        remove(notes)
+    return done["empty"]
+
+
+def _grown(
+    file: BinaryIO,
+    notes: Path,
+    of: dict[str, Any],
+    make: Callable[[int], np.ndarray],
+    title: str | None,
+) -> dict[str, Any]:
+    """Append the blocks that a file lacks; return its rows and the numbers of its empty blocks."""
+    done, text = _taken_up(file, notes, of)
+    kept, left = time.monotonic(), range(done["blocks"], of["blocks"])
+    for number in tqdm(
+        left, title, of["blocks"], initial=left.start, disable=title is None, delay=PATIENCE
+    ):
+        block = np.ascontiguousarray(make(number), of["dtype"])
+        file.write(block.data)
+        text.update(block.data)
+        done["rows"] += len(block)
+        done["empty"] += [] if len(block) else [number]
+        if time.monotonic() - kept >= SECONDS:
+            file.flush()
+            os.fsync(file.fileno())
+            now = {"blocks": number + 1, "bytes": file.tell(), "content": text.hexdigest()}
+            write_json(notes, done | now)
+            kept = time.monotonic()
+    return done
+
+
+def _taken_up(file: BinaryIO, notes: Path, of: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+    """Return what is done of a file, and the digest of its bytes; it is begun where nothing is."""
+    done = find_json(notes)
+    if done and done["of"] == of:
+        text = _digest(file, notes.name, done["bytes"])
+        if text.hexdigest() == done["content"]:
+            file.truncate(done["bytes"])
+            return done, text
+    file.seek(0)
+    file.truncate()
+    _write_header(file, of["dtype"], (0, *of["shape"]))  # as long as the last: numpy leaves room
+    file.seek(0)
+    return {"of": of, "blocks": 0, "rows": 0, "empty": []}, _digest(file, notes.name)
 
 
 def _write_header(file: BinaryIO, dtype: Any, shape: tuple[int, ...]) -> None:

@@ -10,7 +10,7 @@ import torch
 from trees import both, made_of, write_image, write_prid
 
 from upm_lib.config import Config, UserError
-from upm_lib.data.batches import Sampler, TrainBatch, TrainingSet
+from upm_lib.data.batches import Sampler, TrainBatch, TrainingSet, augmented
 from upm_lib.data.catalogue import load
 from upm_lib.data.packing import Frames
 from upm_lib.data.readers.sequences import prid2011
@@ -327,3 +327,38 @@ def test_reading_needs_no_write_beside_the_store(tmp_path: Path, run_store: Path
     before = sorted(os.listdir(tmp_path))
     Frames(prid2011(root, 1))
     assert sorted(os.listdir(tmp_path)) == sorted({*before, run_store.name})
+
+
+# ---------------------------------------------------------------- flip and crop
+
+
+def test_augmented_frames_are_those_of_a_loop_over_frames() -> None:
+    images = torch.randn(4, 3, 6, 5)
+    mirrored = torch.tensor([False, True, True, False])
+    moved = torch.tensor([[0, 0], [0, 0], [2, -1], [-6, 5]])
+    found = augmented(images, mirrored, moved)
+    for number, image in enumerate(images):
+        seen = image.flip(2) if mirrored[number] else image
+        down, right = moved[number].tolist()
+        for row in range(6):
+            for column in range(5):
+                r, c = min(max(row - down, 0), 5), min(max(column - right, 0), 4)
+                assert torch.equal(found[number, :, row, column], seen[:, r, c])
+
+
+def test_flip_and_crop_follow_from_seed_and_step_and_are_off_by_default(few: Dataset) -> None:
+    frames = Frames(few, TINY)
+
+    def batch(step: int, **changes: object) -> torch.Tensor:
+        return TrainingSet(few, frames, TINY.replace(**changes)).batch(step).frames
+
+    plain = batch(3)
+    assert torch.equal(plain, batch(3, flip=False, crop=0))
+    both = [
+        frame.equal(plain[n]) or frame.equal(plain[n].flip(2))
+        for n, frame in enumerate(batch(3, flip=True))
+    ]
+    assert all(both)
+    assert not batch(3, flip=True).equal(plain)
+    assert batch(3, crop=9).equal(batch(3, crop=9))
+    assert not batch(3, crop=9).equal(plain)

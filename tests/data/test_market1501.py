@@ -108,7 +108,7 @@ def test_a_training_tracklet_may_be_a_sequence(tmp_path: Path) -> None:
         ("train", "C1", 2, [names[2]]),
     ]
     assert said(sequence)[2:] == said(camera)[1:], "all else is the same"
-    assert sequence.meaning() != camera.meaning(), "else one would take the other's networks"
+    assert sequence.meaning != camera.meaning, "else one would take the other's networks"
 
 
 def test_pictures_come_in_time_whatever_the_width_of_their_numbers(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_tracklets_may_be_asked_for_twice(few: Dataset) -> None:
     assert Frames(few).of(np.array([2, 2])).tolist() == [6, 7, 8, 6, 7, 8]
 
 
-def test_an_interrupted_packing_leaves_nothing(
+def test_packing_interrupted_within_a_minute_leaves_nothing(
     few: Dataset, run_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -113,6 +113,35 @@ def test_two_processes_pack_once(
         process.join(60)
     assert [process.exitcode for process in processes] == [0, 0]
     assert (tmp_path / "packed").read_text() == "once "
+
+
+def test_packing_that_was_interrupted_goes_on_to_the_same_bytes(
+    few: Dataset, run_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "SECONDS", 0.0)
+    broken = few.tracklets[0].frames[1]
+    (few.root / broken).write_bytes(b"no picture")
+    with pytest.warns(Caution, match="left out 1 broken"):
+        frames = Frames(few)
+    whole = {p.name: p.read_bytes() for p in frames.folder.iterdir()}
+    shutil.rmtree(run_store)
+    decode, asked = packing.decode, []
+
+    def stopping(file: Path) -> np.ndarray | None:
+        asked.append(file.relative_to(few.root).as_posix())
+        if len(asked) == 20:
+            raise KeyboardInterrupt
+        return decode(file)
+
+    monkeypatch.setattr(packing, "decode", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        Frames(few)
+    done, sizes = len(asked) - 1 - len(few.tracklets), len(few.tracklets)
+    with pytest.warns(Caution, match=f"left out 1 broken .* {broken}"):
+        Frames(few)
+    every = [frame for tracklet in few.tracklets for frame in tracklet.frames]
+    assert asked[20 + sizes :] == every[done:], "no frame is decoded twice"
+    assert {p.name: p.read_bytes() for p in frames.folder.iterdir()} == whole
 
 
 def test_packing_holds_one_frame_at_a_time_in_memory(tmp_path: Path, run_store: Path) -> None:
@@ -455,8 +484,27 @@ def claims(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + header + content + chunk(b"IEND", b"")
 
 
-def test_a_picture_with_too_many_pixels_is_named(few: Dataset, run_store: Path) -> None:
-    first_image(few).write_bytes(claims(40_000, 40_000))
+def claims_as_tiff(width: int, height: int, compression: int) -> bytes:
+    """The same as a TIFF: a header, 64 bytes of one strip, and the directory."""
+    numbers = {256: width, 257: height, 258: 8, 259: compression, 262: 1, 273: 8, 277: 1}
+    numbers |= {278: height, 279: 64}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, n) for tag, n in numbers.items())
+    head = b"II*\0" + struct.pack("<I", 72) + bytes(64)
+    return head + struct.pack("<H", len(numbers)) + entries + bytes(4)
+
+
+TOO_LARGE = {
+    "PNG": claims(40_000, 40_000),
+    "TIFF": claims_as_tiff(60_000, 60_000, 1),
+    "TIFF, LZW": claims_as_tiff(60_000, 60_000, 5),
+    "TIFF, fax": claims_as_tiff(60_000, 60_000, 4),
+    "TIFF, too large for any": claims_as_tiff(2**32 - 1, 2**32 - 1, 1),
+}
+
+
+@pytest.mark.parametrize("kind", TOO_LARGE)
+def test_a_picture_with_too_many_pixels_is_named(few: Dataset, run_store: Path, kind: str) -> None:
+    first_image(few).write_bytes(TOO_LARGE[kind])
     with pytest.raises(UserError) as caught:
         Frames(few)
     assert str(caught.value) == (
@@ -465,11 +513,12 @@ def test_a_picture_with_too_many_pixels_is_named(few: Dataset, run_store: Path) 
     assert files(run_store) == []
 
 
-def test_a_picture_of_8000_by_6000_pixels_is_read(few: Dataset) -> None:
-    write_image(first_image(few), (10, 20, 30), (6000, 8000))
-    frames = Frames(few)
-    assert frames.pixels.shape == (24, 8, 4, 3)
-    assert (frames.pixels[0] == (10, 20, 30)).all()
+def test_a_sparse_tiff_of_gigabytes_is_not_read(few: Dataset) -> None:
+    with open(first_image(few), "wb") as file:
+        file.write(TOO_LARGE["TIFF"])
+        file.truncate(3_600_000_000)
+    with pytest.raises(UserError, match="has 3,600 MB, more than 268: make it smaller"):
+        Frames(few)
 
 
 # ---------------------------------------------------------------- the size of the frames

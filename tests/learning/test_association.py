@@ -13,8 +13,10 @@ from torch import Tensor
 from upm_lib.config import Config, UserError, official
 from upm_lib.learning.association import (
     Association,
+    camera_blocks,
     distance,
     nearest,
+    nearest_by_camera,
     top_push_loss,
     unit,
 )
@@ -145,9 +147,11 @@ class Naive:
         return there if back == n else -1
 
 
-def cameras(count: int, seed: int = 0) -> list[int]:
-    """Camera of each tracklet, in mixed order as in a training set."""
+def cameras(count: int, seed: int | None = 0) -> list[int]:
+    """Camera of each tracklet: in mixed order, or camera by camera as in a training set (None)."""
     camera_of = [c for c, n in enumerate(COUNTS[count]) for _ in range(n)]
+    if seed is None:
+        return camera_of
     return np.random.default_rng(seed).permutation(camera_of).tolist()
 
 
@@ -217,8 +221,10 @@ READINGS: dict[str, tuple] = {
 @pytest.mark.parametrize("readings", list(itertools.product(*READINGS.values())), ids=str)
 def test_loss_gradient_and_anchors_equal_the_loops_in_every_reading(readings: tuple) -> None:
     config = Config(**dict(zip(READINGS, readings, strict=True)))
-    for count in (2, 3, 4):  # cameras
-        objective, naive = pair(cameras(count), 2, config)
+    # All anchors of one visit are equally far from a zero vector: here no such tie is decided.
+    by_camera = 0 if config.rank_unvisited else None
+    for count, seed in ((2, by_camera), (3, 0), (4, by_camera)):  # cameras
+        objective, naive = pair(cameras(count, seed), 2, config)
         shares = compare_steps(objective, naive, steps=4, warm_steps=1)
         assert shares[0] == 0
         assert any(0 < share < 1 for share in shares[1:])  # both outcomes of the cyclic test
@@ -481,6 +487,29 @@ def test_nearest_takes_the_lowest_index_of_ties() -> None:
     bonus = torch.tensor([[0.5, 0.5, 0.5, 0]])
     allowed = torch.tensor([[False, True, True, True]])
     assert nearest(query, anchors, scale, bonus, allowed).tolist() == [[1]]
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_anchors_that_lie_by_camera_are_ranked_alike_ties_included(own: bool) -> None:
+    random = torch.Generator().manual_seed(0)
+    for count in range(1, 6):
+        camera_of = torch.randint(count + 1, (30,), generator=random).sort().values
+        anchors = torch.randint(-1, 2, (3, 30, 4), generator=random).float()  # many are equal
+        scale = torch.randint(0, 2, (3, 30), generator=random).float()
+        offset = torch.where(scale > 0, 0.0, -torch.inf)
+        queries = torch.randint(-1, 2, (3, 20, 4), generator=random).float()
+        camera = torch.randint(count + 1, (20,), generator=random)
+        blocks = camera_blocks(camera_of)
+        assert blocks is not None
+        chosen = (camera[:, None] == torch.arange(len(blocks))) == own
+        whole = nearest(queries, anchors, scale, offset, (camera[:, None] == camera_of) == own)
+        cut = nearest_by_camera(queries, anchors, scale, offset, blocks, chosen)
+        assert torch.equal(cut, whole)
+
+
+def test_cameras_that_lie_together_are_found() -> None:
+    assert camera_blocks(torch.tensor([0, 0, 2, 2, 2])) == [slice(0, 2), slice(2, 2), slice(2, 5)]
+    assert camera_blocks(torch.tensor([0, 1, 0])) is None
 
 
 def test_nearest_is_nobody_where_nobody_is_allowed() -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from upm_lib import runs
 from upm_lib.config import Config, UserError
 from upm_lib.data import splits
 from upm_lib.experiments import measuring, networks
@@ -83,6 +84,30 @@ def test_the_maps_are_computed_once(bench: Bench, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(frozen, "_compute", lambda *_: pytest.fail("computed again"))
     config = bench.config.replace(k=4, branch="global", trial=2, lr=0.1)
     assert (frozen.FrozenMaps(bench.frames, config, CPU).maps == first).all()
+
+
+def test_maps_that_were_interrupted_go_on_to_the_same_bytes(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frozen, "BLOCK", 16)
+    monkeypatch.setattr(runs, "SECONDS", 0.0)
+    frozen.FrozenMaps(bench.frames, bench.config, CPU)
+    path = frozen._path(bench.frames, bench.config)
+    whole, batch, asked = path.read_bytes(), type(bench.frames).batch, []
+    path.unlink()
+
+    def stopping(frames: object, index: np.ndarray, *rest: object) -> torch.Tensor:
+        asked.append(int(index[0]))
+        if len(asked) == 4:
+            raise KeyboardInterrupt
+        return batch(frames, index, *rest)
+
+    monkeypatch.setattr(type(bench.frames), "batch", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        frozen.FrozenMaps(bench.frames, bench.config, CPU)
+    frozen.FrozenMaps(bench.frames, bench.config, CPU)
+    assert asked == [0, 0, 16, 32, 0, 32, 48], "the first of each for the shape"
+    assert path.read_bytes() == whole
 
 
 @pytest.mark.parametrize("changes", [{"freeze": 3}, {"resize": "legacy"}, {"weights": "imagenet"}])

@@ -293,11 +293,28 @@ def test_the_objective_is_exchangeable(world: World) -> None:
         def update(self, features: Tensor, tracklet: Tensor, warm: bool) -> Tensor:
             return torch.zeros(())
 
+        def renew(self) -> None:
+            """Nothing."""
+
     trainer = a_trainer(world, steps=6)
     trainer.objective = Compact()
     train(trainer)
     history = trainer.log()
     assert history.loss.iloc[-1] < history.loss.iloc[0]
+
+
+@pytest.mark.parametrize("centres", ["cluster", "camera"])
+def test_clusters_are_made_once_an_epoch_from_the_end_of_the_warm_up(
+    world: World, centres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = a_trainer(world, objective="cluster", centres=centres, steps=40)
+    made, renew = [], trainer.objective.renew
+    monkeypatch.setattr(trainer.objective, "renew", lambda: made.append(trainer.step) or renew())
+    train(trainer)
+    assert made == list(range(4, 40, 4))  # an epoch is four steps
+    history = trainer.log()
+    assert history.loss[-8:].mean() < history.loss[4:12].mean()
+    assert history.top_share[-8:].mean() > 0.9 > history.top_share[:8].mean()
 
 
 # ---------------------------------------------------------------- stopping and going on
@@ -314,8 +331,9 @@ def state(trainer: Trainer) -> dict[str, bytes]:
         dict(optimiser="rmsprop", lr=0.01, ema=0.99, weight_decay=4e-5),
         dict(optimiser="sgd", lr=0.01, schedule="halves", branch="global", c_reduced=16),
         dict(branch="global", c_reduced=16, train_global_head=False, ema=0.9),
+        dict(objective="cluster", centres="camera", flip=True, crop=4),
     ],
-    ids=["adam", "rmsprop-ema", "sgd-global", "fixed-head"],
+    ids=["adam", "rmsprop-ema", "sgd-global", "fixed-head", "clusters-crop"],
 )
 def test_an_interrupted_run_equals_an_uninterrupted_one(
     world: World, tmp_path: Path, options: dict

@@ -15,11 +15,12 @@ from safetensors.torch import load_file, save_file
 from tiny_model import bench_of, model_of
 
 import upm_lib
-from upm_lib.config import UserError
+from upm_lib.config import Config, UserError
 from upm_lib.experiments import measuring
 from upm_lib.experiments.bench import Bench
-from upm_lib.retrieval import model_file
-from upm_lib.retrieval.model_file import Model
+from upm_lib.learning import model as networks_code
+from upm_lib.retrieval import features, model_file
+from upm_lib.retrieval.model_file import Model, Origin
 
 
 @pytest.fixture
@@ -74,6 +75,30 @@ def test_frozen_blocks_are_described_from_the_frames_themselves(
     found = upm_lib.load(str(path)).describe_many([bench.clip(t) for t in range(4)])
     # Training and measuring read the frozen blocks' output in half precision.
     assert np.linalg.norm(found - measured, axis=1).max() < 2e-3
+
+
+@pytest.mark.parametrize("height", [128, 256])
+def test_mobilenet_is_built_without_timm_and_gives_the_same_bits(
+    height: int, tmp_path: Path, one_thread: None
+) -> None:
+    settings = [Config(branch=b, height=height, width=height // 2) for b in ("local", "global")]
+    networks = [networks_code.build(config).eval() for config in settings]
+    generator = torch.Generator().manual_seed(0)
+    for norm in (m for n in networks for m in n.modules() if hasattr(m, "running_var")):
+        norm.running_mean.normal_(0, 0.3, generator=generator)
+        norm.running_var.uniform_(0.2, 3, generator=generator)
+    origin = Origin("none", 1, 2, 0, 0, "", (128, 64))
+    path = Model(tuple(networks), tuple(settings), origin, {}).save(tmp_path / "m.safetensors")
+    loaded = model_file.load(path, "cpu").networks
+    assert not [m for n in loaded for m in n.modules() if type(m).__module__.startswith("timm")]
+    images = torch.rand(2, 3, height, height // 2, generator=generator) * 2 - 1
+    with torch.inference_mode():
+        for ours, timms in zip(loaded, networks, strict=True):
+            assert list(ours.state_dict()) == list(timms.state_dict())
+            found = ours(images), features.folded(ours)(images)
+            timms = networks_code.channels_last(timms)
+            wanted = timms(images), features.folded(timms)(images)
+            assert all(map(torch.equal, found, wanted)) and wanted[0].std() > 0.01
 
 
 def test_a_model_of_one_network_works_alike(bench: Bench, tmp_path: Path) -> None:

@@ -850,7 +850,8 @@ def test_a_run_store_that_nobody_may_write_to(
     def refused(*_: object) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(run_store / "packed" / "x"))
 
-    monkeypatch.setattr(tempfile, "mkstemp", refused)
+    for owner, name in ((tempfile, "mkstemp"), (Path, "touch")):
+        monkeypatch.setattr(owner, name, refused)
     text = sentence(lambda: opened(root))
     assert text.startswith(f"{run_store / 'packed'}{os.sep}prid2011-")
     assert " cannot be written ([Errno 30] Read-only file system: " in text

@@ -36,8 +36,8 @@ from upm_lib.synthetic import world
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and POSIX signals")
 
-STEPS, EVERY = 24, 3
-SMALL = dict(batch=4, warmup_epochs=0.5)  # 4 of the 24 steps are warm-up
+STEPS, EVERY = 12, 2
+SMALL = dict(batch=4, warmup_epochs=0.5)  # 4 of the 12 steps are warm-up
 VARIANTS = {
     "adam": dict(k=2),
     "rmsprop-ema": dict(
@@ -481,20 +481,20 @@ def test_who_takes_a_run_up_again_removes_what_killed_writes_left_behind(
 
 
 @pytest.mark.parametrize(
-    ("fault", "number"),
+    ("changes", "fault", "number"),
     [
-        ("killed while drawing", 37),
-        ("killed before the move", 1),  # of the drawn pictures
-        ("killed before the move", 2),  # of the packed frames
+        ({"root": None}, "killed while drawing", 5),
+        ({"root": None}, "killed before the move", 1),  # of the drawn pictures
+        ({}, "killed before the move", 1),  # of the packed frames
     ],
 )
 def test_data_that_were_not_ready_when_the_process_died_are_made_anew(
-    start: Start, undisturbed: Undisturbed, tmp_path: Path, fault: str, number: int
+    start: Start, undisturbed: Undisturbed, tmp_path: Path, changes: dict, fault: str, number: int
 ) -> None:
-    process = start(tmp_path, root=None, fault=fault, at=number)
+    process = start(tmp_path, fault=fault, at=number, **changes)
     assert process.wait() == KILLED
     assert not list(tmp_path.glob("packed/*/frames.npy"))
-    finish(start(tmp_path, root=None))
+    finish(start(tmp_path, **changes))
     assert result(tmp_path) == undisturbed.tensors["adam"]
     assert leftovers(tmp_path) == []
 

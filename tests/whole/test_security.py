@@ -269,7 +269,7 @@ def test_a_download_from_torchvision_is_checked_and_reads_tensors_only(
     )
     weights.url = "https://example.org/resnet50.pth"
     names = SimpleNamespace(IMAGENET1K_V1=weights)
-    monkeypatch.setattr(model.torchvision.models, "ResNet50_Weights", names)
+    monkeypatch.setattr("torchvision.models.ResNet50_Weights", names)
     model.build(preset("prid2011", "demo", backbone="resnet50", weights="imagenet"))
     assert asked["check_hash"] is True
     assert asked["weights_only"] is True

@@ -53,9 +53,11 @@ class TrainingSet:
     def __init__(self, dataset: Dataset, frames: Source, config: Config) -> None:
         # In random order: equal numbers in two cameras must not hint at equal people.
         order = np.random.default_rng([config.seed, config.trial])
-        self.tracklets = order.permutation(split(dataset, config.trial).train)
-        self.camera_of = torch.tensor([dataset.tracklets[t].camera for t in self.tracklets])
-        self.frame = frames.of(self.tracklets)
+        shuffled = order.permutation(split(dataset, config.trial).train)
+        self.frame = frames.of(shuffled)
+        camera = np.array([dataset.tracklets[t].camera for t in shuffled])
+        by_camera = camera.argsort(kind="stable")  # so that a camera's anchors lie together
+        self.tracklets, self.camera_of = shuffled[by_camera], torch.from_numpy(camera[by_camera])
         number = np.full(len(dataset.tracklets), -1)
         number[self.tracklets] = np.arange(len(self.tracklets))
         self.tracklet = number[frames.tracklet[self.frame]]
@@ -66,4 +68,28 @@ class TrainingSet:
         """Return the batch of a step, counted from 0; of several processes, each gets its share."""
         chosen = self.sampler(step)[distributed.share(self.sampler.size)]
         images = self._frames.batch(self.frame[chosen], self._config, device)
+        if self._config.flip or self._config.crop:
+            images = augmented(images, *(n.to(device) for n in self._drawn(step)))
         return TrainBatch(images, on_device(self.tracklet[chosen], device))
+
+    def _drawn(self, step: int) -> tuple[Tensor, Tensor]:
+        """Draw, for this process's frames of a step, which are mirrored [b] and how far moved."""
+        config, share = self._config, distributed.share(self.sampler.size)
+        random = np.random.default_rng([config.seed, config.trial, step])
+        mirrored = (random.random(config.batch) < 0.5) & config.flip
+        moved = random.integers(-config.crop, config.crop, (config.batch, 2), endpoint=True)
+        return torch.from_numpy(mirrored[share]), torch.from_numpy(moved[share])
+
+
+def augmented(images: Tensor, mirrored: Tensor, moved: Tensor) -> Tensor:
+    """Mirror and move images [B, c, H, W]; the pixels at the edges fill the gaps.
+
+    mirrored: bool [B]; moved: pixels down and to the right, as the result is seen, [B, 2].
+    """
+    height, width = images.shape[2:]
+    rows = torch.arange(height, device=images.device) - moved[:, :1]
+    columns = (torch.arange(width, device=images.device) - moved[:, 1:]).clamp(0, width - 1)
+    columns = torch.where(mirrored[:, None], width - 1 - columns, columns)
+    image = torch.arange(len(images), device=images.device)[:, None, None]
+    rows = rows.clamp(0, height - 1)[:, :, None]
+    return images.permute(0, 2, 3, 1)[image, rows, columns[:, None]].permute(0, 3, 1, 2)

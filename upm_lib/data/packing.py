@@ -14,7 +14,6 @@ import os
 import warnings
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from tqdm.auto import tqdm
 
 from upm_lib import files, runs
 from upm_lib.config import Caution, Config, UserError
-from upm_lib.data.tracklets import Dataset
+from upm_lib.data.tracklets import Dataset, Tracklet
 
 VERSION = 2  # of the pack's format, and of how frames are decoded and resized
 DEFAULT_SIZE = (256, 128)  # of the packed frames where the data have no common size
@@ -183,20 +182,19 @@ def _pack(dataset: Dataset, folder: Path, mark: str, progress: bool) -> dict[str
     """Decode all frames into one file, one after the other, and write and return its index."""
     runs.remove(folder / "index.json")
     size = _common_size(dataset, progress)
-    skipped: list[str] = []
-    total = sum(len(t.frames) for t in dataset.tracklets)
+    frames = [(frame, tracklet) for tracklet in dataset.tracklets for frame in tracklet.frames]
 
-    def images() -> Iterator[np.ndarray]:
-        found = _decoded(dataset, size, skipped)
-        for image in tqdm(
-            found, "packing frames", total, disable=not progress, delay=runs.PATIENCE
-        ):
-            yield image[None]
-        if fingerprint(dataset) != mark:
+    def made(number: int) -> np.ndarray:
+        image = _decoded(dataset.root, *frames[number], size)
+        if number == len(frames) - 1 and fingerprint(dataset) != mark:
             raise UserError(f"{dataset.root} changed while it was packed: open it again")
+        return image
 
-    count = runs.write_array(folder / "frames.npy", total, (*size, 3), np.uint8, images())
-    index = {"version": VERSION, "shape": [count, *size, 3], "skipped": skipped, "seen": [mark]}
+    title = "packing frames" if progress else None
+    place, shape = folder / "frames.npy", (*size, 3)
+    broken = runs.write_array(place, len(frames), made, shape, np.uint8, mark, title)
+    index = {"version": VERSION, "shape": [len(frames) - len(broken), *shape], "seen": [mark]}
+    index["skipped"] = [frames[number][0] for number in broken]
     runs.write_json(folder / "index.json", index)
     return index
 
@@ -210,21 +208,18 @@ def _common_size(dataset: Dataset, progress: bool) -> tuple[int, int]:
     return size if 2 * votes > sizes.total() else DEFAULT_SIZE
 
 
-def _decoded(dataset: Dataset, size: tuple[int, int], skipped: list[str]) -> Iterator[np.ndarray]:
-    """Yield each frame [h, w, 3]; the names of broken ones are added to ``skipped``."""
-    for tracklet in dataset.tracklets:
-        before = len(skipped)
-        for frame in tracklet.frames:
-            image = decode(dataset.root / frame)
-            if image is None:
-                skipped.append(frame)
-                continue
-            if image.shape[:2] != size:
-                image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
-            yield np.ascontiguousarray(image)
-        if len(skipped) - before == len(tracklet.frames):
-            what = f"{dataset.root / tracklet.frames[0]} is not a readable image, nor is any other "
-            raise UserError(what + "frame of its tracklet: replace them or remove the tracklet")
+def _decoded(root: Path, frame: str, tracklet: Tracklet, size: tuple[int, int]) -> np.ndarray:
+    """Return a frame of a tracklet [1, h, w, 3], or nothing [0, h, w, 3] if it is broken."""
+    image = decode(root / frame)
+    if image is None:
+        last = frame == tracklet.frames[-1]
+        if last and all(decode(root / other) is None for other in tracklet.frames):
+            what = f"{root / tracklet.frames[0]} is not a readable image, nor is any other frame "
+            raise UserError(what + "of its tracklet: replace them or remove the tracklet")
+        return np.empty((0, *size, 3), np.uint8)
+    if image.shape[:2] != size:
+        image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
+    return image[None]
 
 
 def decode(file: Path) -> np.ndarray | None:

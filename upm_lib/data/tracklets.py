@@ -96,8 +96,9 @@ class Dataset:
                     text.update(content)
         return text.hexdigest()[:12]
 
+    @cached_property
     def meaning(self) -> str:
-        """Return 12 hex digits over what is said of the frames: whose, whence, in which subset."""
+        """12 hex digits over what is said of the frames: whose, whence, in which subset."""
         said = [(t.person, t.camera, len(t.frames)) for t in self.tracklets]
         return hashlib.sha256(repr((said, self.subset)).encode()).hexdigest()[:12]
 

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
+from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -22,6 +23,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from lancedb.index import IvfRq
 from lancedb.query import LanceVectorQueryBuilder
 from lancedb.table import Table
@@ -44,6 +46,7 @@ PROBES, REFINE = 64, 20  # lists that an approximate search reads, exact distanc
 ROUNDING = 1e-5  # of a product of two unit vectors, at most
 OWN = {".lock", "model.lance", "tracklets.lance"}  # what an index's folder holds
 Vector = NDArray[np.float32]
+Device = torch.device | str | None
 
 
 class Added(NamedTuple):
@@ -77,8 +80,11 @@ class _Seen:
 class Index:
     """Vectors of tracklets that can be added, searched and forgotten; see :func:`open_index`."""
 
-    def __init__(self, address: str, tracklets: Table, models: Table) -> None:
+    def __init__(
+        self, address: str, tracklets: Table, models: Table, device: Device = None
+    ) -> None:
         self.address, self.table, self._models = address, tracklets, models
+        self.device = device
         self.dim: int = tracklets.schema.field("vector").type.list_size
 
     @cached_property
@@ -87,7 +93,7 @@ class Index:
         with self._sound(), tempfile.TemporaryDirectory() as place:
             path = Path(place) / "model.safetensors"
             path.write_bytes(self._models.to_arrow()["file"][0].as_py())
-            return model_file.load(path)
+            return model_file.load(path, self.device)
 
     def __len__(self) -> int:
         """Return how many tracklets there are."""
@@ -214,7 +220,8 @@ class Index:
         again = [one for one in group if one.name in known.index]
         same = {o.name for o in again if known.loc[o.name, "content"] == contents[o.name]}
         fresh = [one for one in group if one.name not in same]
-        described = self.model.describe_many([_clip(one, self.model.origin.size) for one in fresh])
+        size = self.model.origin.size
+        described = self.model.describe_many([clip(o.frames, o.name, size) for o in fresh])
         vectors = dict(zip((one.name for one in fresh), described, strict=True))
         vectors |= {name: self.vector(name) for name in same}
         now = datetime.now(timezone.utc)
@@ -281,19 +288,13 @@ class Index:
     def to_parquet(self, path: str | Path) -> Path:
         """Write camera, tracklet, person and vector of all rows for another program."""
         place = files.place(path)
-        columns = ["camera", "name", "person", "vector"]
+        columns = {name: name for name in ("camera", "tracklet", "person", "vector")}
+        columns["tracklet"] = "regexp_replace(name, '^[^/]*/', '')"
         with runs.replacing(place) as temporary, self._sound():
             batches = self.table.search().select(columns).to_batches()
-            schema = batches.schema.remove_metadata()
-            renamed = pa.schema(
-                [f.with_name("tracklet") if f.name == "name" else f for f in schema]
-            )
-            with pq.ParquetWriter(temporary, renamed) as file:
+            with pq.ParquetWriter(temporary, batches.schema.remove_metadata()) as file:
                 for batch in batches:
-                    short = [name.split("/", 1)[1] for name in batch["name"].to_pylist()]
-                    arrays = [*batch.columns]
-                    arrays[batch.schema.get_field_index("name")] = pa.array(short)
-                    file.write_batch(pa.record_batch(arrays, renamed))
+                    file.write_batch(batch.replace_schema_metadata(None))
         return place
 
     @contextmanager
@@ -310,8 +311,10 @@ class Index:
             yield
 
 
-def open_index(address: str | Path, model: Model | None = None) -> Index:
+def open_index(address: str | Path, model: Model | None = None, device: Device = None) -> Index:
     """Return the index at an address; with a model it is made if there is none yet.
+
+    It describes with its own model, on a device; None is a GPU if there is one.
 
     Raises UserError if there is none and no model, or if it was made with another model.
     """
@@ -329,11 +332,13 @@ def open_index(address: str | Path, model: Model | None = None) -> Index:
         if model:
             with _lock(where):
                 _make(place, model)
-        found = Index(where, place.open_table("tracklets"), place.open_table("model"))
+        found = Index(where, place.open_table("tracklets"), place.open_table("model"), device)
         own = found._models.to_arrow()["digest"][0].as_py()
     if model and model.digest != own:
         what = f"{where} was made with another model, and their vectors do not compare"
         raise UserError(f"{what}: leave out the model to use its own, or make another index")
+    if model:
+        found.model = model  # the same, and in memory already
     return found
 
 
@@ -421,28 +426,24 @@ def _look(dataset: Dataset, tracklet: Tracklet, name: str, person: str) -> _Seen
 
 def _grouped(tracklets: list[_Seen]) -> Iterator[list[_Seen]]:
     """Divide tracklets into groups of about ``FRAMES`` frames."""
-    group: list[_Seen] = []
-    for one in tracklets:
-        group.append(one)
-        if sum(len(one.frames) for one in group) >= FRAMES:
-            yield group
-            group = []
-    if group:
-        yield group
+    before = accumulate((len(one.frames) for one in tracklets), initial=0)
+    pairs = zip(before, tracklets, strict=False)  # what is before none is the sum of all
+    for _, group in groupby(pairs, lambda pair: pair[0] // FRAMES):
+        yield [one for _, one in group]
 
 
-def _clip(one: _Seen, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Read the frames of a tracklet [T, *size, 3]; broken ones are left out, with a warning.
+def clip(frames: Sequence[Path], what: str, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Read frames [T, *size, 3] of a tracklet; broken ones are left out, with a warning.
 
-    Raises UserError if none is readable.
+    Raises UserError if none is readable; ``what`` says whose they are.
     """
-    images = {frame: decode(frame) for frame in one.frames}
-    found = [model_file.resized(i, size) for i in images.values() if i is not None]
+    images = {frame: decode(frame) for frame in frames}
+    found = [model_file.resized(image, size) for image in images.values() if image is not None]
     broken = [frame.name for frame, image in images.items() if image is None]
     if not found:
-        what = f"{one.frames[0]} is not a readable image, nor is any other frame of its tracklet"
-        raise UserError(f"{what}: replace them or remove the tracklet")
+        others = f", nor is any other frame of {what}" if len(frames) > 1 else ""
+        raise UserError(f"{frames[0]} is no readable picture{others}: replace or remove it")
     if broken:
-        what = f"left out {len(broken)} broken frame(s) of {one.name}: {', '.join(broken[:5])}"
-        warnings.warn(what, Caution, stacklevel=2)
+        names = ", ".join(broken[:5])
+        warnings.warn(f"left out {len(broken)} broken frame(s) of {what}: {names}", Caution, 2)
     return np.stack(found)

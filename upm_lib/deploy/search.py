@@ -12,11 +12,8 @@ from upm_lib import files, runs
 from upm_lib.config import UserError
 from upm_lib.data.packing import decode
 from upm_lib.data.tracklets import images
-from upm_lib.deploy.index import Index, open_index
-from upm_lib.experiments import networks
-from upm_lib.experiments.bench import open_bench
+from upm_lib.deploy.index import Index, clip, open_index
 from upm_lib.pictures import canvas, photos
-from upm_lib.retrieval import model_file
 from upm_lib.retrieval.model_file import Model
 
 COLUMNS = ["camera", "tracklet", "person", "distance", "thumbnail"]
@@ -40,6 +37,9 @@ def of_gallery(
     Without a model both networks are found in the run store, or trained now on the gallery.
     """
     if model is None:
+        from upm_lib.experiments import networks  # all of training, which an index does not need
+        from upm_lib.experiments.bench import open_bench
+
         bench = open_bench("folder", scale, root=str(root), progress=progress, **options)
         fusion = bench.measurement("fusion", bench.config.trial)
         model = networks.as_model(bench, fusion)
@@ -64,8 +64,8 @@ def search(index: Index, query: str, top: int = 5, same_camera: bool = False) ->
         raise UserError(f"top must be at least 1, not {top}")
     name, known = _name_in(index, query), index.about
     if name is None:
-        clip = _clip(index, query)
-        vector, image, cameras = index.model.describe(clip), clip[len(clip) // 2], None
+        frames = _frames(index, query)
+        vector, image, cameras = index.model.describe(frames), frames[len(frames) // 2], None
     else:
         own = known.loc[[name]].to_dict("records")[0]
         vector, image = index.vector(name), _picture(own["thumbnail"])
@@ -105,17 +105,14 @@ def _name_in(index: Index, query: str) -> str | None:
     raise UserError(f"{what}: give{example} a folder of frames, or a picture")
 
 
-def _clip(index: Index, query: str) -> NDArray[np.uint8]:
+def _frames(index: Index, query: str) -> NDArray[np.uint8]:
     """Return the frames of a folder, or one picture, in the size that the model wants."""
     path = files.place(query)
     with files.readable():
-        names = images(path, path) if path.is_dir() else ("",)
+        names = images(path, path) if path.is_dir() else ("",)  # a picture is itself
     if not names:
         raise UserError(f"{path} holds no pictures: give a folder with the frames of a tracklet")
-    found = [image for name in names if (image := decode(path / name)) is not None]
-    if not found:
-        raise UserError(f"{path / names[0]} is no readable picture: give another query")
-    return np.stack([model_file.resized(image, index.model.origin.size) for image in found])
+    return clip([path / name for name in names], f"the query {query}", index.model.origin.size)
 
 
 def _picture(file: str) -> NDArray[np.uint8]:
@@ -170,8 +167,6 @@ def picture_path(out: str | None, query: str, gallery: str | None = None) -> Pat
     path = files.place(out)
     if path.suffix != ".png" or path.is_dir():
         raise UserError(f"{out} cannot be the picture: give the name of a file that ends in .png")
-    if gallery and path.resolve().is_relative_to(files.place(gallery).resolve()):
-        raise UserError(f"{out} lies in the gallery and would become a frame: give another place")
     if gallery and path.resolve().is_relative_to(files.place(gallery).resolve()):
         raise UserError(f"{out} lies in the gallery and would become a frame: give another place")
     return path

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from upm_lib.config import MAP_ROWS, PARTS, Config, UserError
-from upm_lib.data import splits
 from upm_lib.experiments import measuring, networks
 from upm_lib.experiments.bench import Bench
 from upm_lib.learning import model
@@ -60,7 +59,7 @@ def pair_shares(
     consistent and correct: in percent, the share of tracklets and parts that find a partner, and
     the share of these partners that are the same person, where both are known.
     """
-    tracklets = splits.split(bench.dataset, trial).train
+    tracklets = bench.split(trial).train
     people, cameras = bench.people(tracklets), bench.cameras(tracklets)
     rows, table = row_features(bench, network, tracklets), []
     for k in ks:
@@ -86,7 +85,7 @@ def part_vectors(bench: Bench, method: str, trial: int = 1) -> list[Tensor]:
 
 def part_rank1(bench: Bench, method: str, trial: int = 1) -> np.ndarray:
     """Rank-1 in percent of each part alone [k], top part first."""
-    halves = splits.split(bench.dataset, trial)
+    halves = bench.split(trial)
     sides = zip(*part_vectors(bench, method, trial), strict=True)
     found = [measuring.rank(bench, halves, pair, bench.config.probes) for pair in sides]
     return np.array([100 * ranking.cmc(1)[0] for ranking in found])
@@ -100,7 +99,7 @@ def lookalikes(bench: Bench, method: str, trial: int = 1) -> pd.DataFrame:
     columns part (from 1), probe and gallery (tracklets), distance (of the part) and whole (of all
     parts together), both in 0..2.
     """
-    halves = splits.split(bench.dataset, trial)
+    halves = bench.split(trial)
     pairs = zip(*part_vectors(bench, method, trial), strict=True)
     apart = torch.stack([evaluation.distances(*pair) for pair in pairs]).numpy()  # [k, P, G]
     whole = np.sqrt((apart**2).mean(0))

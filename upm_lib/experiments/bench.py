@@ -1,8 +1,9 @@
 """The bench: an open data set, the config of the experiments on it, and where they run."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,11 @@ class Bench:
         what = "synthetic data" if self.is_synthetic else f"measured on {self.dataset.name}"
         return f"{what}, trained on {self.model.origin.dataset}" if self.model else what
 
+    @cached_property
+    def split(self) -> Callable[[int], splits.Trial]:
+        """The split of a trial of this data set, by its number; made once for each."""
+        return lru_cache(maxsize=None)(partial(splits.split, self.dataset))
+
     def measurement(self, method: str, trial: int = 1, **changes: Any) -> Measurement:
         """Return a method on a trial of this data set, for :mod:`upm_lib.experiments.measuring`.
 
@@ -84,7 +90,7 @@ class Bench:
         made = measurement.of(self.config, method, trial, **changes)
         if made.config.epochs is None:
             return made
-        frames = len(self.frames.of(splits.split(self.dataset, trial).train))
+        frames = int(np.isin(self.frames.tracklet, self.split(trial).train).sum())
         return replace(made, config=made.config.in_steps(frames))
 
     def network(self, method: str, trial: int = 1, **changes: Any) -> Config:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from upm_lib.config import EVALUATION_FIELDS, Config, UserError, known
@@ -28,7 +29,7 @@ class Measurement:
     method: str
     config: Config
 
-    @property
+    @cached_property
     def networks(self) -> tuple[Config, ...]:
         """Configs of the trained networks it rests on: two for "fusion", none for a control.
 

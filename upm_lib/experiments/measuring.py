@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
@@ -47,7 +48,7 @@ def trial_vectors(bench: Bench, measurement: Measurement) -> tuple[Tensor, Tenso
 
 def searched(bench: Bench, trial: int) -> splits.Trial:
     """Return a trial in which somebody is searched; raise UserError if nothing can be evaluated."""
-    halves = splits.split(bench.dataset, trial)
+    halves = bench.split(trial)
     if not bench.dataset.identified:
         raise UserError(
             f"{bench.dataset.root} has no identities, so nobody can tell which match is correct: "
@@ -130,6 +131,7 @@ def measure(bench: Bench, measurement: Measurement) -> dict[str, Any]:
         "seconds": time.perf_counter() - began,
         "config": to_json(config),
         "versions": runs.versions(),
+        "threads": torch.get_num_threads(),
         "source": "measured",
     }
     runs.write_json(_path(bench, measurement), record)

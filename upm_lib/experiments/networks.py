@@ -61,7 +61,7 @@ def as_model(bench: Bench, measurement: Measurement) -> model_file.Model:
     if bench.model:
         return bench.model
     found = tuple(find_or_train(bench, config).result.eval() for config in measurement.networks)
-    train = splits.split(bench.dataset, measurement.config.trial).train
+    train = bench.split(measurement.config.trial).train
     origin = model_file.Origin(
         dataset=bench.dataset.name,
         trial=measurement.config.trial,
@@ -90,7 +90,8 @@ def find_or_train(bench: Bench, config: Config) -> training.Trainer:
         training.train(trainer, folder, title=title if bench.progress else None)
         if distributed.size() == 1 and (done := trainer.step - trainer.resumed):
             speed = {"steps": done, "seconds": time.perf_counter() - began}
-            runs.write_json(folder / "speed.json", speed | {"device": device_name(bench.device)})
+            where = {"device": device_name(bench.device), "threads": torch.get_num_threads()}
+            runs.write_json(folder / "speed.json", speed | where)
         if distributed.rank() == 0 and runs.find_json(folder / "config.json") is None:
             runs.write_json(folder / "config.json", to_json(config))
     return trainer
@@ -107,14 +108,17 @@ def folder_of(bench: Bench, config: Config) -> Path:
         if (value := getattr(config, name)) != getattr(bench.config, name):
             what = f"{name} = {value!r} is not what is open here"
             raise UserError(f"{what}: give {name} to open_bench instead")
-    made_of = [bench.frames.digest, bench.dataset.meaning()]
+    made_of = [bench.frames.digest, bench.dataset.meaning]
     made_of += [bench.model.digest] if bench.model else []
     return runs.training_folder(config, "-".join(made_of) + splits.key(bench.dataset, config.trial))
 
 
 def source_of(bench: Bench, config: Config) -> Source:
-    """Return what a network of a config reads: the frames, or the maps of its frozen blocks."""
-    if not config.freeze or bench.model:
+    """Return what a network of a config reads: the frames, or the maps of its frozen blocks.
+
+    Maps of mirrored or moved frames are others, so such a training computes them at each step.
+    """
+    if not config.freeze or bench.model or config.flip or config.crop:
         return bench.frames
     return FrozenMaps(bench.frames, config, bench.device, bench.progress)
 

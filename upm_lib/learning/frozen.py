@@ -5,13 +5,11 @@ With their output in the place of the frames, a step costs the last blocks only.
 """
 
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from upm_lib import runs
 from upm_lib.config import Caution, Config, UserError
@@ -20,6 +18,7 @@ from upm_lib.learning import model
 
 # The config's fields that the frozen blocks and their input depend on.
 FIELDS = ("backbone", "freeze", "height", "width", "resize", "restore_bn_statistics")
+BLOCK = 64  # frames that go through them at a time
 
 
 class FrozenMaps(Source):
@@ -66,12 +65,11 @@ def _compute(
     blocks = model.channels_last(model.build(config), device).frozen
     count = len(frames.tracklet)
 
-    def made(index: np.ndarray) -> Tensor:
-        return blocks(frames.batch(index, config, device)).permute(0, 2, 3, 1)
+    def made(number: int) -> np.ndarray:
+        index = np.arange(number * BLOCK, min((number + 1) * BLOCK, count))
+        maps = blocks(frames.batch(index, config, device))
+        return maps.permute(0, 2, 3, 1).half().cpu().numpy()
 
-    def blocks_of_maps() -> Iterator[np.ndarray]:
-        for start in tqdm(range(0, count, 64), desc="frozen blocks", disable=not progress):
-            yield made(np.arange(start, min(start + 64, count))).half().cpu().numpy()
-
-    shape = made(np.arange(1)).shape[1:]
-    runs.write_array(path, count, tuple(shape), np.float16, blocks_of_maps())
+    shape = made(0).shape[1:]
+    title = "frozen blocks" if progress else None
+    runs.write_array(path, -(-count // BLOCK), made, shape, np.float16, title=title)

@@ -19,11 +19,10 @@ from torch import Tensor, nn
 
 from upm_lib import files, runs
 from upm_lib.config import MAP_ROWS, Config, UserError
-from upm_lib.learning import _memory, _torchvision  # noqa: F401  (before timm, which imports torchvision)
+from upm_lib.learning import _memory, _torchvision  # noqa: F401
 
-import timm  # isort: skip
-import torchvision.models  # isort: skip
-
+# timm and torchvision are imported where they build something: they take two to three seconds,
+# which nobody needs who loads a model or asks an index.
 
 logger = logging.getLogger(__name__)
 
@@ -138,6 +137,8 @@ class UPMNet(nn.Module):
 
 
 def _mobilenet_v1(stride: int) -> tuple[nn.Module, int]:
+    import timm
+
     net: Any = timm.create_model("mobilenetv1_100", pretrained=False, pad_type="same")
     if stride == 16:
         net.blocks[4][0].conv_dw.stride = (1, 1)
@@ -146,7 +147,9 @@ def _mobilenet_v1(stride: int) -> tuple[nn.Module, int]:
 
 
 def _resnet50(stride: int) -> tuple[nn.Module, int]:
-    net = torchvision.models.resnet50(weights=None)
+    from torchvision.models import resnet50
+
+    net = resnet50(weights=None)
     if stride == 16:
         net.layer4[0].conv2.stride = net.layer4[0].downsample[0].stride = (1, 1)
     names = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
@@ -172,7 +175,9 @@ def _small(stride: int) -> tuple[nn.Module, int]:
     """The first seven blocks of MobileNetV1 at half width: deeper ones do not learn in minutes."""
     if stride != 16:
         raise UserError("the small backbone takes 128x64 frames: set height = 128 and width = 64")
-    layer = partial(torchvision.ops.Conv2dNormActivation, activation_layer=nn.ReLU6)
+    from torchvision.ops import Conv2dNormActivation
+
+    layer = partial(Conv2dNormActivation, activation_layer=nn.ReLU6)
     stem, blocks, c = layer(3, 16, 3, 2), nn.Sequential(), 16
     for c_out, down in ((32, 1), (64, 2), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1)):
         blocks.append(nn.Sequential(layer(c, c, 3, down, groups=c), layer(c, c_out, 1)))
@@ -199,7 +204,7 @@ def build(config: Config) -> UPMNet:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         backbone, c = make(config.height // MAP_ROWS)
-        head = _head(config, c)
+        head = head_of(config, c)
     for module in (*backbone.modules(), *head.modules()):
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             module.eps = eps
@@ -245,7 +250,8 @@ def divide(backbone: nn.Module, architecture: str, freeze: int) -> list[nn.Seque
     return [nn.Sequential(*parts.values(), *blocks[:freeze]), nn.Sequential(*blocks[freeze:])]
 
 
-def _head(config: Config, c: int) -> LocalAware | GlobalAware:
+def head_of(config: Config, c: int) -> LocalAware | GlobalAware:
+    """Return the head of a config, Eq. (1) or (2), for a map of c channels; drawn anew."""
     if config.branch == "local":
         return LocalAware(c, config.k, config.pool)
     return GlobalAware(c, config.k, config.c_reduced, config.pool, config.head_activation)
@@ -350,9 +356,11 @@ MOBILENET = "https://huggingface.co/google/mobilenet_v1_1.0_224/resolve/main/mod
 def _imagenet(backbone: str) -> dict[str, Tensor]:
     if backbone not in ("mobilenet_v1", "resnet50"):
         raise UserError(f"there is no public source of weights for {backbone}: give a local file")
+    from torchvision.models import ResNet50_Weights
+
     # The file's name holds its digest; a file in the cache is not checked again, hence nothing but
     # tensors is read from it.
-    resnet = torchvision.models.ResNet50_Weights.IMAGENET1K_V1
+    resnet = ResNet50_Weights.IMAGENET1K_V1
     address = MOBILENET if backbone == "mobilenet_v1" else resnet.url
     try:
         if backbone == "resnet50":

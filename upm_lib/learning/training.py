@@ -1,7 +1,8 @@
 """Training: one visible step, the schedules, checkpoints, and the loop that resumes.
 
-Training knows the objective only as a module with ``forward(features, tracklet) -> (loss, share)``
-and ``update(features, tracklet, warm) -> share``, so another unsupervised method fits in its place.
+Training knows the objective only as a module with ``forward(features, tracklet) -> (loss, share)``,
+``update(features, tracklet, warm) -> share`` and ``renew()``, called once an epoch, so another
+unsupervised method fits in its place. There are two: association learning and cluster contrast.
 """
 
 import hashlib
@@ -28,6 +29,7 @@ from upm_lib.config import Caution, Config, UserError
 from upm_lib.data.batches import TrainingSet
 from upm_lib.learning import model
 from upm_lib.learning.association import Association
+from upm_lib.learning.clusters import Clusters
 
 # After upm_lib.learning.model, which prepares torchvision, which timm imports.
 from timm.optim import RMSpropTF  # isort: skip
@@ -42,6 +44,8 @@ class NotFinite(UserError, FloatingPointError):
 HISTORY = ("loss", "top_share", "cyclic_share", "gradient")
 CHECKPOINT = re.compile(r"step-(\d{8})-([0-9a-f]{16})\.safetensors")
 SLOT = re.compile(r"optimiser\.\d+\.\w+")  # one tensor of the optimiser's state
+OBJECTIVES: dict[str, type[Association] | type[Clusters]]
+OBJECTIVES = {"association": Association, "cluster": Clusters}
 KEEP = 2  # checkpoints on disk
 SECONDS = 60.0  # between checkpoints: no more work than this is lost
 
@@ -110,13 +114,14 @@ class Trainer:
             distributed.synchronise(self.network)
             self.parallel = DistributedDataParallel(self.network)
         shape = self.network.k, self.network.dim
-        self.objective = Association(*shape, data.camera_of, config).to(device)
+        made = OBJECTIVES[config.objective](*shape, data.camera_of, config)
+        self.objective: Association | Clusters = made.to(device)
         self.optimiser = optimiser_of(self.network, config)
         self.decayed = list(self.network.decayed()) if config.weight_decay else []
         # The moving average covers the weights; batch norm's statistics are copied as they are.
         self.ema = ModelEmaV3(self.network, exclude_buffers=True) if config.ema else None
-        epoch = len(data.frame) // config.batch  # steps
-        self.warmup_steps = math.ceil(epoch * config.warmup_epochs)
+        self.epoch = len(data.frame) // config.batch  # steps
+        self.warmup_steps = math.ceil(self.epoch * config.warmup_epochs)
         self.step = self.resumed = 0  # steps done, and those of them in the checkpoint read
         self.history = torch.full((config.steps, len(HISTORY)), torch.nan, device=device)
 
@@ -130,6 +135,9 @@ class Trainer:
         One step: forward, loss, backward, clip, optimiser, moving average, anchors. The loss reads
         the anchors as they stood before the step; they move last.
         """
+        warm = self.step < self.warmup_steps
+        if not warm and (self.step - self.warmup_steps) % max(1, self.epoch) == 0:
+            self.objective.renew()
         features, tracklet = map(distributed.gather, (self._features(images), tracklet))
         loss, top_share = self.objective(features, tracklet)
         self.optimiser.zero_grad(set_to_none=True)
@@ -140,7 +148,6 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["factor"]
         self.optimiser.step()
-        warm = self.step < self.warmup_steps
         cyclic_share = self.objective.update(features, tracklet, warm)
         self.history[self.step] = torch.stack([loss.detach(), top_share, cyclic_share, gradient])
         self.step += 1

@@ -11,17 +11,18 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from operator import attrgetter
 from statistics import median
 
 import numpy as np
 import pandas as pd
 import torch
+from tqdm.auto import tqdm
 
 from upm_lib import runs
 from upm_lib.config import Caution, Config, UserError, from_json
-from upm_lib.data import batches, splits
+from upm_lib.data import batches
 from upm_lib.experiments import measuring, networks
 from upm_lib.experiments.bench import Bench
 from upm_lib.experiments.measurement import Measurement, trials_text
@@ -36,7 +37,6 @@ cost = attrgetter("backbone", "branch", "freeze", "height", "width", "batch")
 Speeds = dict[tuple[object, ...], tuple[float, str]]  # cost -> seconds a step, where they come from
 # Forward and backward of a frame cost about three times the forward alone.
 PASSES = 3
-_shapes = lru_cache(model_file.skeleton)  # the same in every trial
 # Assumed, not measured: what a large GPU sustains in float32 training, in FLOPs a second. The
 # depthwise convolutions of MobileNetV1 wait for memory most of the time.
 SUSTAINED = {"mobilenet_v1": 2e12, "resnet50": 8e12, "resnet50_slim": 8e12}
@@ -51,7 +51,7 @@ class Plan:
     missing: tuple[Measurement, ...]
     networks: dict[Config, int]  # of the missing ones: steps that are safe in a checkpoint
 
-    @property
+    @cached_property
     def left(self) -> dict[Config, int]:
         """The networks that are not finished, with the steps they still have to do."""
         return {c: c.steps - done for c, done in self.networks.items() if done < c.steps}
@@ -66,7 +66,9 @@ def of(bench: Bench, table: str, trials: int | str = 1) -> Plan:
     wanted = tuple(tables.measurements(table, bench, trials))
     for trial in dict.fromkeys(m.config.trial for m in wanted):
         measuring.searched(bench, trial)
-    missing = tuple(m for m in wanted if not measuring.find(bench, m))
+    quiet, delay = not bench.progress, runs.PATIENCE
+    looked = tqdm(wanted, "records", disable=quiet, delay=delay, leave=False)
+    missing = tuple(m for m in looked if not measuring.find(bench, m))
     configs = dict.fromkeys(config for m in missing for config in m.networks)
     made = {config: networks.steps_done(bench, config) for config in configs}
     return Plan(bench, wanted, missing, made)
@@ -77,7 +79,7 @@ def run(plan: Plan) -> None:
 
     It may be stopped at any time; a new plan of the same table then goes on where it ended.
     """
-    left, known = plan.left, speeds(plan)
+    left, known = dict(plan.left), speeds(plan)
     begun = len(plan.networks) - len(left)
     for number, measurement in enumerate(plan.missing):
         for config in measurement.networks:
@@ -149,11 +151,14 @@ def seconds_left(
 ) -> float:
     """Return the estimated seconds of the steps left of networks and of some measurements."""
     total = sum(steps * known[cost(config)][0] for config, steps in left.items())
+    frames: dict[int, int] = {}  # to describe, by trial
     for measurement in missing:
-        _, probe, gallery = splits.split(bench.dataset, measurement.config.trial)
-        frames = len(bench.frames.of(np.r_[probe, gallery]))
+        trial = measurement.config.trial
+        if trial not in frames:
+            _, probe, gallery = bench.split(trial)
+            frames[trial] = len(bench.frames.of(np.r_[probe, gallery]))
         for config in measurement.networks:
-            total += frames * known[cost(config)][0] / config.batch / PASSES
+            total += frames[trial] * known[cost(config)][0] / config.batch / PASSES
     return total
 
 
@@ -172,15 +177,20 @@ def checkpoint_bytes(bench: Bench, config: Config) -> int:
 
     Network, moving average, the optimiser's slots, anchors and history.
     """
-    network = _shapes(config.replace(trial=1))
+    tracklets = len(bench.split(config.trial).train)
+    k, dim, state = _network(config.replace(trial=1))
+    history = config.steps * len(training.HISTORY) * torch.float32.itemsize
+    return state + complexity.anchor_bytes(k, tracklets, dim) + history
+
+
+@lru_cache  # the same in every trial
+def _network(config: Config) -> tuple[int, int, int]:
+    """Return k, the numbers of a part feature, and the bytes of all that is learnt but anchors."""
+    network = model_file.skeleton(config)
     state = sum(tensor.nbytes for tensor in network.state_dict().values())
     trained = sum(weight.nbytes for weight in network.parameters() if weight.requires_grad)
     slots = 1 if config.optimiser == "sgd" else 2
-    state += (state if config.ema else 0) + slots * trained
-    tracklets = len(splits.split(bench.dataset, config.trial).train)
-    state += complexity.anchor_bytes(network.k, tracklets, network.dim)
-    state += config.steps * len(training.HISTORY) * torch.float32.itemsize
-    return state
+    return network.k, network.dim, state * (1 + bool(config.ema)) + slots * trained
 
 
 def size(count: float) -> str:

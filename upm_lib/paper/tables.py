@@ -12,7 +12,6 @@ from typing import Any
 import pandas as pd
 
 from upm_lib.config import PARTS, Config, known, preset
-from upm_lib.data import splits
 from upm_lib.experiments import analysis, measuring, networks
 from upm_lib.experiments.bench import Bench
 from upm_lib.experiments.measurement import Measurement, trial_numbers, trials_text
@@ -235,7 +234,7 @@ def incomparable(bench: Bench, table: str = "2") -> str:
     if bench.is_synthetic:
         return "these people are synthetic"
     size = complexity.TRAINING_SETS[name].num_tracklets
-    tracklets = len(splits.split(bench.dataset, 1).train)
+    tracklets = len(bench.split(1).train)
     if tracklets != size:
         return f"{tracklets} tracklets train here, {size} on the real {name}"
     if table in ("1", "2") and bench.config.k != PAPER_K:
@@ -262,7 +261,7 @@ def heading(table: str, bench: Bench, trials: int | str) -> list[str]:
     """Return the lines that belong above a table: its title, and what was measured how."""
     config, numbers = bench.config, trial_numbers(trials)
     kind = "synthetic data" if bench.is_synthetic else "real data"
-    people = len(set(bench.people(splits.split(bench.dataset, numbers[0]).probe)))
+    people = len(set(bench.people(bench.split(numbers[0]).probe)))
     how = [f"scale {bench.scale}", config.backbone, config.length]
     how += [f"k = {config.k}"] if table in ("1", "2") else []
     how += [f"trial {numbers[0]}" if len(numbers) == 1 else f"trials {trials_text(numbers)}"]

@@ -14,13 +14,13 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from upm_lib import config as configs
 from upm_lib import files, runs
-from upm_lib.config import Config, UserError
+from upm_lib.config import MAP_ROWS, Config, UserError
 from upm_lib.data.packing import Source, on_device, to_input
-from upm_lib.learning import model
+from upm_lib.learning import mobilenet, model
 from upm_lib.learning.model import UPMNet
 from upm_lib.retrieval import features
 
@@ -155,11 +155,22 @@ def check_name(path: str | Path) -> Path:
 def skeleton(config: Config) -> UPMNet:
     """Return the network of a config with tensors that have a shape and no content."""
     with torch.device("meta"):
-        network = model.build(config.replace(weights=None, freeze=0))
+        network = _unloaded(config.replace(weights=None, freeze=0))
     if not config.freeze:
         return network
     frozen, rest = model.divide(network.backbone, config.backbone, config.freeze)
     return UPMNet(rest, network.head, frozen)
+
+
+def _unloaded(config: Config) -> UPMNet:
+    """Build a network; MobileNetV1 without timm, whose import takes longer than all of loading."""
+    if config.backbone != "mobilenet_v1":
+        return model.build(config)
+    head = model.head_of(config, mobilenet.CHANNELS)
+    for module in head.modules():
+        if isinstance(module, nn.BatchNorm1d):
+            module.eps = mobilenet.EPS
+    return UPMNet(mobilenet.backbone(config.height // MAP_ROWS), head)
 
 
 def load(path: str | Path, device: torch.device | str | None = None) -> Model:
