@@ -256,7 +256,7 @@ def test_what_misaligned_boxes_cost_on_ward() -> None:
         ("04_fusion", f"by {mean} points of AP for each percent of the height"),
         ("04_fusion", f"(95 % interval {low} to {high})"),
         ("06_tables", f"fell by {mean} points for each percent of the height"),
-        ("06_tables", f"({low} to {high}; notebook 4)"),
+        ("06_tables", f"({low} to {high})"),
     ]
     for name, words in said:
         assert any(words in cell.source for cell in cells(name)), words
@@ -264,6 +264,27 @@ def test_what_misaligned_boxes_cost_on_ward() -> None:
     assert local["mean"].idxmin() == local.index[-1] and (local["low"] > 0).all()
     assert local["mean"].iloc[0] < local["mean"].iloc[1:3].min(), "they do not fall in order"
     assert slopes.loc["global", "low"] < 0 < slopes.loc["global", "mean"]
+
+
+def test_what_moved_boxes_cost_on_ward() -> None:
+    costs = misalignment.costs()
+    mean = {share: costs.loc[share] for share in ("-10 %", "+0 %", "+10 %")}
+    pairs = {share: f"{line['local']} against {line['baseline']}" for share, line in mean.items()}
+    lost = [mean[share]["local, beyond the baseline"] for share in ("-10 %", "+10 %")]
+    by = misalignment.moved().pivot(index=["share", "trial"], columns="method", values="rank1")
+    ahead = by["local"] > by["baseline"]
+    assert ahead[0.0].all() and not ahead[-0.1].any() and not ahead[0.1].any()
+    points = [float(text.split()[0]) for text in lost]
+    most = min(float(t.split()[0]) for t in costs["global, beyond the baseline"] if t)
+    (said,) = (c.source for c in cells("04_fusion") if c.source.startswith("**What this shows.**"))
+    for words in (
+        f"({pairs['+0 %']})",
+        f"{pairs['-10 %']} upwards, {pairs['+10 %']} downwards",
+        f"lose {-points[0]} and {-points[1]} points more than the baseline",
+        f"at most {-most} points more than the baseline",
+    ):
+        assert words in said, words
+    assert sum("-" in text.split(", ")[1] for text in lost) == 1, "one interval is below zero"
 
 
 def test_what_the_published_code_changes_is_what_fidelity_says() -> None:
