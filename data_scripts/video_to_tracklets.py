@@ -17,6 +17,7 @@ gallery, and a contact sheet DIR/CAMERA.png. Where the people are, says
 import argparse
 import shutil
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -27,7 +28,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from upm_lib.command import command, loading
-from upm_lib.config import UserError, known
+from upm_lib.config import Caution, UserError, known
 
 DETECTORS = (
     "ssdlite320_mobilenet_v3_large", "fasterrcnn_mobilenet_v3_large_320_fpn",
@@ -75,16 +76,24 @@ def read_boxes(path: Path) -> dict[int, list[tuple[int, float, float, float, flo
         raise UserError(f"{path} holds no boxes ({type(error).__name__}): {advice}") from error
     table.columns = pd.Index(COLUMNS[:6])
     wrong = ~np.isfinite(table).all(axis=1) | (table[["width", "height"]] <= 0).any(axis=1)
-    if wrong.any():
-        line = int(wrong.to_numpy().argmax()) + 1
-        raise UserError(f"{path}, line {line}: a box has finite numbers, and a size above 0")
+    _refuse(path, wrong, "a box has finite numbers, and a size above 0")
     if score.shape[1]:
         table = table[score.iloc[:, 0] != 0]
+    numbers = table[["frame", "id"]]
+    wrong = ((numbers % 1 != 0) | (numbers < [1, 0]) | (numbers > 1e9)).any(axis=1)
+    _refuse(path, wrong, "frames are whole numbers from 1, and people from 0 (-1 is nobody)")
+    _refuse(path, table.duplicated(["frame", "id"]), "this person has two boxes in this frame")
     found: dict[int, list[tuple[int, float, float, float, float]]] = {}
     for frame, person, left, top, width, height in table.itertuples(index=False):
         box = (int(person), left, top, left + width, top + height)
         found.setdefault(int(frame), []).append(box)
     return found
+
+
+def _refuse(path: Path, wrong: "pd.Series[bool]", why: str) -> None:
+    """Raise UserError for the first wrong line of a file of boxes, if there is one."""
+    if wrong.any():
+        raise UserError(f"{path}, line {int(wrong.idxmax()) + 1}: {why}")
 
 
 def moving(smallest: int) -> Detect:
@@ -179,9 +188,12 @@ def tracked(path: Path, detect: Detect) -> Iterator[Seen]:
 
 def given(path: Path, boxes: Path) -> Iterator[Seen]:
     """Yield a video's frames with the boxes of a file."""
-    known_boxes = read_boxes(boxes)
+    known_boxes, number = read_boxes(boxes), 0
     for number, seconds, image in frames(path):
         yield Seen(number, seconds, image, known_boxes.get(number, []))
+    if beyond := sum(len(found) for frame, found in known_boxes.items() if frame > number):
+        what = f"left out {beyond} box(es) of {boxes} behind the last frame of {path}, {number}"
+        warnings.warn(f"{what}: are they of this video?", Caution, stacklevel=2)
 
 
 def cut(seen: Iterator[Seen], folder: Path, smallest: int, shortest: int) -> dict[str, int]:

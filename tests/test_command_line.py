@@ -14,7 +14,7 @@ import pytest
 
 from upm_lib import runs
 from upm_lib.__main__ import main
-from upm_lib.command import typed
+from upm_lib.command import loading, typed
 from upm_lib.config import Caution, UserError, preset
 from upm_lib.data import catalogue
 from upm_lib.paper import plan, tables
@@ -337,3 +337,13 @@ def test_the_store_is_listed_and_cleaned_after_a_plan(said, run_store: Path) -> 
     assert code == 0 and "1 things, 2.0 MB" in out and "nothing is removed yet: give --yes" in out
     assert said("runs", "--remove", "maps/*", "--yes")[1].endswith("removed 1\n")
     assert list((run_store / "maps").iterdir()) == []
+
+
+def test_it_is_said_that_pytorch_is_loading(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    loading()
+    assert caplog.messages == []
+    monkeypatch.delitem(sys.modules, "torch")
+    loading()
+    assert caplog.messages == ["loading PyTorch"]

@@ -26,7 +26,7 @@ STEPS = 4
 TRAINED: dict[str, dict[str, Any]] = {
     "local": {},
     "global": {"branch": "global"},
-    "clusters": {"objective": "cluster", "warmup_epochs": 0.75},
+    "clusters": {"objective": "cluster", "warmup_epochs": 0.75, "flip": True, "crop": 3},
 }
 
 

@@ -320,7 +320,8 @@ def _search(arguments: argparse.Namespace) -> None:
     from upm_lib.deploy import index, search
 
     out = search.picture_path(arguments.out, arguments.query or "", arguments.gallery)
-    queries = [arguments.query] if arguments.query else search.queries(arguments.queries)
+    query = arguments.query
+    queries = search.queries(arguments.queries) if query is None else [query]
     if arguments.index and arguments.model:
         raise UserError("an index holds its model: leave out --model")
     options, device = _networks(arguments), _device(arguments)

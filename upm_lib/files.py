@@ -19,6 +19,8 @@ def place(name: str | Path) -> Path:
 
     Raises UserError for a name that no file can have.
     """
+    if not isinstance(name, str | Path):
+        raise UserError(f"{name!r} is no path: give the name of a file or a folder")
     if "\0" in str(name):
         raise UserError(f"{str(name)!r} is no path: it holds a zero byte")
     path = os.path.expanduser(name)
@@ -45,10 +47,13 @@ def read(path: Path, largest: int = LARGEST) -> bytes:
 
     Raises UserError for anything else, and OSError where the system refuses.
     """
+    irregular = f"{path} is no regular file: remove it, or put a file in its place"
+    if os.path.isdir(path):
+        raise UserError(irregular)
     with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
         about = os.fstat(file.fileno())
         if not stat.S_ISREG(about.st_mode):
-            raise UserError(f"{path} is no regular file: remove it, or put a file in its place")
+            raise UserError(irregular)
         if about.st_size > largest:
             size = f"{about.st_size / 1e6:,.0f} MB, more than {largest / 1e6:,.0f}"
             raise UserError(f"{path} has {size}: make it smaller or remove it")

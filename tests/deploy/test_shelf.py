@@ -1,5 +1,6 @@
 """The run store as a list; a plan before anything goes; what is in use stays."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,25 @@ def test_everything_is_listed_with_its_size_and_what_it_belongs_to(store: Path) 
     assert found["bytes"].is_monotonic_decreasing and (found["days"] < 1).all()
     text = shelf.lines(shelf.listing())
     assert text[-1].startswith(f"{len(found)} things, ") and len(text) == len(found) + 2
+
+
+def test_odd_names_and_links_are_listed_and_a_link_goes_alone(
+    run_store: Path, tmp_path: Path
+) -> None:
+    run = run_store / "training" / "x" / "local-1"
+    run.mkdir(parents=True)
+    (run / "step-abc-1.safetensors").touch()
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "file").touch()
+    (run_store / "maps").mkdir()
+    (run_store / "maps" / "dead.npy").symlink_to("/nowhere")
+    (run_store / "maps" / "own").symlink_to(tmp_path / "own")
+    (run_store / "maps" / os.fsdecode(b"\xff.npy")).touch()
+    found = shelf.listing()
+    assert len(found) == 4 and len(shelf.lines(found)) == 6
+    assert shelf.remove(shelf.chosen(found, ["maps/*"])) == []
+    assert shelf.listing()["belongs"].tolist() == ["a network of x, not begun"]
+    assert (tmp_path / "own" / "file").exists()
 
 
 def test_an_empty_store_is_an_empty_list(run_store: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 import torchvision
 
+from upm_lib.config import Caution, UserError
 from upm_lib.data.readers import folder
 from upm_lib.learning import _torchvision  # noqa: F401
 
@@ -176,6 +177,35 @@ def test_boxes_that_are_none_get_a_sentence(
     )  # fmt: skip
     assert "boxes.txt" in said and ("holds no boxes" in said or "line 1: a box has" in said)
     assert not (tmp_path / "shop" / "cam1").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("1,-1,0,0,64,128,1", "people from 0"),
+        ("1,1.5,0,0,64,128,1", "whole numbers"),
+        ("0,1,0,0,64,128,1", "whole numbers from 1"),
+        ("1.5,1,0,0,64,128,1", "whole numbers"),
+        ("1,1e300,0,0,64,128,1", "whole numbers"),
+        ("2,7,9,0,64,128,1", "two boxes in this frame"),
+    ],
+)
+def test_boxes_of_nobody_of_no_frame_or_twice_are_named_by_their_line(
+    script: ModuleType, tmp_path: Path, line: str, why: str
+) -> None:
+    path = tmp_path / "boxes.txt"
+    path.write_text(f"2,7,0,0,64,128,1\n3,-1,0,0,64,128,0\n{line}\n")
+    with pytest.raises(UserError, match=f"boxes.txt, line 3: .*{why}"):
+        script.read_boxes(path)
+
+
+def test_boxes_behind_the_last_frame_are_told_of(
+    script: ModuleType, video: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "boxes.txt"
+    path.write_text(f"2,7,0,0,64,128,1\n{FRAMES + 1},7,0,0,64,128,1\n")
+    with pytest.warns(Caution, match="left out 1 box.* behind the last frame"):
+        assert sum(len(seen.boxes) for seen in script.given(video, path)) == 1
 
 
 def test_a_file_that_is_no_video_and_a_video_of_nobody_leave_nothing(

@@ -215,6 +215,8 @@ HOSTILE = {
     "frozen blocks": lambda configs: configs[0].update(freeze=3, weights="imagenet"),
     "three networks": lambda configs: configs.append(configs[0]),
     "no list": lambda configs: configs.__setitem__(0, 7),
+    "no network": lambda configs: configs.clear(),
+    "other frames for the second": lambda configs: configs[1].update(height=256, width=128),
 }
 
 
@@ -232,3 +234,30 @@ def test_another_version_gets_its_own_sentence(saved: Path) -> None:
     rewritten(saved, version=2)
     with pytest.raises(UserError, match="a model file of version 2, and this program reads 1"):
         model_file.load(saved)
+
+
+@pytest.mark.parametrize("size", [[0, 0], [128], [50_000, 50_000], ["a", "b"], [128.0, 64.0]])
+def test_frames_of_no_size_get_a_sentence(saved: Path, tiny_model: Model, size: list) -> None:
+    rewritten(saved, origin=tiny_model._about()["origin"] | {"size": size})
+    with pytest.raises(UserError, match="is damaged, or no model file"):
+        model_file.load(saved)
+
+
+@pytest.mark.parametrize(
+    "change", [torch.Tensor.double, torch.Tensor.half, lambda t: t * torch.nan], ids=str
+)
+def test_tensors_of_another_type_or_without_numbers_get_a_sentence(saved: Path, change) -> None:
+    with safe_open(saved, framework="pt") as file:
+        about = json.loads(file.metadata()[model_file.KEY])
+    tensors = load_file(saved)
+    name = next(name for name, tensor in tensors.items() if tensor.ndim == 4)
+    tensors[name] = change(tensors[name])
+    about["sha256"] = model_file._digest(tensors, about)
+    save_file(tensors, saved, {model_file.KEY: json.dumps(about)})
+    with pytest.raises(UserError, match="is damaged, or no model file"):
+        model_file.load(saved)
+
+
+def test_what_is_no_path_gets_a_sentence() -> None:
+    with pytest.raises(UserError, match="3 is no path: give the name of a file"):
+        model_file.load(3)

@@ -149,7 +149,7 @@ def as_csv(found: list[Found]) -> str:
 def queries(path: str) -> list[str]:
     """Return the queries in a file, one a line; raise UserError if there are none."""
     with files.readable():
-        text = files.read(files.place(path)).decode(errors="surrogateescape")
+        text = files.read(files.place(path)).decode("utf-8-sig", "surrogateescape")
     found = [line.strip() for line in text.splitlines() if line.strip()]
     if not found:
         raise UserError(f"{path} holds no query: write one a line, such as cam1/0007")

@@ -40,17 +40,18 @@ def listing() -> pd.DataFrame:
             if thing.suffix == ".lock" or thing.name[0] == ".":
                 continue
             about = [path.stat() for path in (thing, *thing.rglob("*")) if path.is_file()]
-            newest = max((one.st_mtime for one in about), default=thing.stat().st_mtime)
+            newest = max((one.st_mtime for one in about), default=thing.lstat().st_mtime)
             size, days = sum(one.st_size for one in about), (time.time() - newest) / 86400
             rows.append((thing.relative_to(store).as_posix(), size, days, _belongs(thing, text)))
-    found = pd.DataFrame(rows, columns=["what", "bytes", "days", "belongs"])
+    columns = ["what", "bytes", "days", "belongs"]
+    found = pd.DataFrame(rows, columns=columns, dtype=object)  # a name need not be UTF-8
     return found.sort_values("bytes", ascending=False, ignore_index=True)
 
 
 def _belongs(thing: Path, text: str) -> str:
     """Say in words what a thing of the store is, and of what."""
     if thing.parent.parent.name == "training":
-        steps = sorted(path.name.split("-")[1] for path in thing.glob("step-*"))
+        steps = sorted(path.name.split("-")[1] for path in thing.glob("step-" + "[0-9]" * 8 + "-*"))
         done = f"{int(steps[-1])} steps done" if steps else "not begun"
         return f"{text} of {thing.parent.name}, {done}"
     return (
@@ -82,7 +83,7 @@ def remove(found: pd.DataFrame) -> list[str]:
         lock = thing / ".lock" if (thing / ".lock").exists() else lock
         try:
             with FileLock(lock, timeout=0) if lock.exists() else nullcontext():
-                if thing.is_dir():
+                if thing.is_dir() and not thing.is_symlink():
                     shutil.rmtree(thing)
                 else:
                     thing.unlink()

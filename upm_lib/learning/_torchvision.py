@@ -13,7 +13,8 @@ from importlib.machinery import PathFinder
 import torch
 
 _package = util.find_spec("torchvision")
-_compiled = PathFinder.find_spec("_C", _package and _package.submodule_search_locations)
+_places = _package.submodule_search_locations if _package else None
+_compiled = PathFinder.find_spec("_C", _places)
 if _compiled and sys.platform != "win32":  # where torchvision first says where its libraries lie
     try:
         torch.ops.load_library(_compiled.origin)

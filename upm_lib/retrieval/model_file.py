@@ -27,6 +27,9 @@ from upm_lib.retrieval import features
 VERSION = 1  # of the file's format
 KEY = "upmnet"  # of the file's metadata
 SUFFIX = ".safetensors"
+LARGEST = 4096  # pixels of a side of the packed frames
+# What the networks of a model have in common: how frames are put in, and vectors together.
+ALIKE = ("k", "height", "width", "resize", *configs.EVALUATION_FIELDS)
 CLIP = NDArray[np.uint8]  # one tracklet: frames [T, H, W, 3], RGB
 
 
@@ -210,14 +213,26 @@ def _usual_device() -> str:
 
 def _built(about: dict[str, Any], tensors: dict[str, Tensor], device: torch.device) -> Model:
     settings = tuple(configs.from_json(values) for values in about["configs"])
+    size = tuple(about["origin"]["size"])
+    inputs = {tuple(getattr(config, name) for name in ALIKE) for config in settings}
+    sides = len(size) == 2 and all(type(n) is int and 1 <= n <= LARGEST for n in size)
+    if len(settings) not in (1, 2) or len(inputs) > 1 or not sides:
+        raise ValueError("networks that do not go together, or frames of no size")
     networks = []
     for number, config in enumerate(settings):
         network, start = skeleton(config), f"{number}."
         own = {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
+        kinds = {n: t.dtype for n, t in network.state_dict().items()}
+        if kinds != {n: t.dtype for n, t in own.items()} or not all(map(_finite, own.values())):
+            raise ValueError("other tensors than its config says, or numbers that are none")
         network.load_state_dict(own, assign=True)
         networks.append(model.channels_last(network, device).eval())
-    origin = Origin(**about["origin"] | {"size": tuple(about["origin"]["size"])})
+    origin = Origin(**about["origin"] | {"size": size})
     return Model(tuple(networks), settings, origin, about["versions"])
+
+
+def _finite(tensor: Tensor) -> bool:
+    return bool(tensor.isfinite().all())
 
 
 def _digest(tensors: dict[str, Tensor], about: dict[str, Any]) -> str:
