@@ -105,3 +105,15 @@ def test_what_is_no_formula_stays() -> None:
 def test_a_formula_that_cannot_be_shown_stops_the_page() -> None:
     with pytest.raises(LatexError, match="foo"):
         of_one_cell(r"$\foo$")
+
+
+def test_a_progress_bar_goes_and_a_picture_with_a_slider_stays() -> None:
+    live = {"application/vnd.jupyter.widget-view+json": {"model_id": "1"}}
+    bar, picture = (
+        nbformat.v4.new_output("display_data", {**live, "text/plain": "one", **more})
+        for more in ({}, {"image/png": "aGk="})
+    )
+    cell = nbformat.v4.new_code_cell("x", outputs=[bar, picture])
+    made = demo.drop_widgets(nbformat.v4.new_notebook(cells=[cell]))
+    (left,) = made.cells[0].outputs
+    assert set(left.data) == {"text/plain", "image/png"}

@@ -148,6 +148,14 @@ def test_the_pairs_of_the_baseline_stand_at_one_local_part() -> None:
     assert set(table.index.get_level_values(0)) == set(study.SETS)
 
 
+def test_pairs_of_cameras_are_those_of_the_literature_of_ward() -> None:
+    table = study.camera_pairs()
+    assert list(table) == ["C1 in C2", "C1 in C3", "C2 in C3"]
+    assert list(table.index) == ["untrained", "baseline", "local", "global", "fusion"]
+    mean = float(table.loc["local", "C1 in C3"].split()[0])
+    assert float(study.camera_pairs("rank5").loc["local", "C1 in C3"].split()[0]) >= mean
+
+
 def test_part_models_alone_are_told_in_percent_of_the_baseline() -> None:
     table = study.part_models().set_index(["dataset", "k"])
     means = [study.trials(dataset="ward", method=m).mean() for m in ("local", "baseline")]

@@ -174,6 +174,7 @@ def test_misalignment_has_the_gains_on_the_left_and_the_means_of_the_trials_on_t
     assert right.lines[0].get_xdata().tolist() == [-10.0, 0.0]
     assert right.lines[0].get_ydata().tolist() == [75.0, 90.0]
     assert "baseline (k = 1): Rank-1 by shift -10 % 75, +0 % 90." in fig.alt
+    assert len(charts.misalignment(gains(), moved()[:0]).axes) == 1
 
 
 @pytest.mark.parametrize("shape", [(10, 30), (1, 30), (30,), (2, 5)])

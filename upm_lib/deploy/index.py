@@ -288,7 +288,9 @@ class Index:
     def to_parquet(self, path: str | Path) -> Path:
         """Write camera, tracklet, person and vector of all rows for another program."""
         place = files.place(path)
-        columns: dict[str, Any] = {name: name for name in ("camera", "tracklet", "person", "vector")}
+        columns: dict[str, Any] = {
+            name: name for name in ("camera", "tracklet", "person", "vector")
+        }
         columns["tracklet"] = "regexp_replace(name, '^[^/]*/', '')"
         with runs.replacing(place) as temporary, self._sound():
             batches = self.table.search().select(columns).to_batches()

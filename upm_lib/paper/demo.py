@@ -67,14 +67,17 @@ def run(dataset: str = "synthetic_clean", progress: bool = True) -> Path:
 
 
 def drop_widgets(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Remove live widgets from a notebook, in place, and return it: what they show still is left.
+    """Remove live widgets from a notebook, in place, and return it: their pictures are left.
 
     Without the kernel that made it a widget is an empty box, also where its picture stands beside.
+    A progress bar has no picture and goes altogether.
     """
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+        for output in list(cell.get("outputs", [])):
+            live = output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+            if live and set(output["data"]) <= {"text/plain"}:
+                cell.outputs.remove(output)
     return notebook
 
 

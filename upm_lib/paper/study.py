@@ -188,6 +188,21 @@ def gains() -> pd.DataFrame:
     return pd.DataFrame(made).rename(columns={"mean": "gain"})
 
 
+def camera_pairs(metric: str = "rank1") -> pd.DataFrame:
+    """Return what the literature of WARD reports: a metric by method (rows) and pair of cameras.
+
+    In percent, mean ± standard deviation over the trials. The queries of the first camera are
+    searched in the gallery of the second; each trial has 35 of them. ``data_scripts/study.py
+    --pairs`` measured it, with the networks of WARD's main comparison.
+    """
+    with resources.files("upm_lib.paper").joinpath("camera_pairs.csv").open() as lines:
+        found = pd.read_csv(lines)
+    found = found[found["probe"] < found["gallery"]]
+    made = found.assign(pair=found["probe"] + " in " + found["gallery"])
+    cells = made.pivot_table(metric, "method", "pair", aggfunc=spread, sort=False)
+    return cells.rename_axis(columns="query in gallery")
+
+
 def _kind(dataset: str) -> str:
     return f"measured ({'synthetic' if dataset in WORLDS else 'real'})"
 

@@ -300,49 +300,32 @@ def command(table: str, bench: Bench, trials: int | str = 1) -> str:
     return f"python -m upm_lib table {table} {' '.join(words)}"
 
 
-def gains(bench: Bench, trials: int | str = 1) -> pd.DataFrame:
-    """Return Rank-1 over the baseline's, published (Table 2, MobileNet) and measured, in points.
+def published_gains() -> pd.DataFrame:
+    """Return Rank-1 over the baseline's in Table 2, MobileNet: columns method, dataset, gain, kind.
 
-    Columns method, dataset, gain (points; NaN where not run) and kind, for
-    :func:`upm_lib.pictures.charts.gain`.
+    In points, for :func:`upm_lib.pictures.charts.gain`.
     """
-    base, *ours = [row for row in rows("2") if row.is_of(bench)]
-    own, name = bench.config.dataset, COUNTERPART.get(bench.config.dataset, "PRID2011")
-    lines = []
-    for row in ours:
-        measured = _mean(bench, row, trials) - _mean(bench, base, trials)
-        printed = _number(row, name) - _number(base, name)
-        lines.append((row.method, own, measured, _kind(bench)))
-        lines.append((row.method, f"{name}, {row.key[1]}", printed, "published"))
+    base, *ours = [row for row in rows("2") if row.backbone == "mobilenet_v1"]
+    lines = [
+        (row.method, name, _number(row, name) - _number(base, name), "published")
+        for name in published.DATASETS
+        for row in ours
+    ]
     return pd.DataFrame(lines, columns=["method", "dataset", "gain", "kind"])
 
 
-def by_parts(bench: Bench, trials: int | str = 1) -> pd.DataFrame:
-    """Return what Fig. 1 draws: Rank-1 of part models alone by k, in percent over the baseline's.
+def published_part_models() -> pd.DataFrame:
+    """Return what Fig. 1 draws at k = 8, the only k for which the paper has numbers (Table 2).
 
-    Part models alone are the local-aware network, MobileNet. The paper gives numbers for k = 8 only
-    (Table 2). Columns dataset, k, change (percent of the baseline; NaN where not run), kind.
+    Columns dataset, k, change (Rank-1 of local-aware parts, in percent over the baseline's) and
+    kind.
     """
-    baseline = _mean(bench, Row("baseline", "", "baseline"), trials)
-    found = [
-        (bench.config.dataset, row.changes["k"], _mean(bench, row, trials) / baseline, _kind(bench))
-        for row in rows("beyond")
-        if row.method == "local"
+    local, base = (Row(name, "mobilenet_v1") for name in ("local", "baseline"))
+    lines = [
+        (name, PAPER_K, 100 * (_number(local, name) / _number(base, name) - 1), "published")
+        for name in published.DATASETS
     ]
-    for name in published.DATASETS:
-        local, base = (_number(Row(n, "mobilenet_v1"), name) for n in ("local", "baseline"))
-        found.append((name, PAPER_K, local / base, "published"))
-    table = pd.DataFrame(found, columns=["dataset", "k", "change", "kind"])
-    return table.assign(change=100 * (table["change"] - 1))
-
-
-def _kind(bench: Bench) -> str:
-    return f"measured ({'synthetic' if bench.is_synthetic else 'real'})"
-
-
-def _mean(bench: Bench, row: Row, trials: int | str) -> float:
-    records = found(bench, row, trials)
-    return float("nan") if records.empty else float(records["rank1"].mean())
+    return pd.DataFrame(lines, columns=["dataset", "k", "change", "kind"])
 
 
 def _number(row: Row, dataset: str) -> float:

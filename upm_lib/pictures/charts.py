@@ -1,5 +1,6 @@
 """Charts of data and results: arrays and tables in, a picture out; rates appear in percent."""
 
+import textwrap
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -94,21 +95,23 @@ def misalignment(gains: pd.DataFrame, moved: pd.DataFrame) -> Picture:
     """Draw gains over the baseline by misalignment, and Rank-1 by how far query boxes are moved.
 
     Gains: columns value (text), method, mean, low, high (points of average precision). Moved:
-    columns share (of the height), method, rank1 (%); several trials are averaged.
+    columns share (of the height), method, rank1 (%); several trials are averaged; no lines, no
+    panel.
     """
-    with panels(canvas.WIDTH, 3.2, 2, sharex=False) as (fig, (left, right)):
-        fig.alt = f"Gain in average precision by misalignment. {_gains(left, gains)}"
-        texts = list(dict.fromkeys(gains["value"]))
-        left.set_xticks(range(len(texts)), texts)
-        left.set(xlabel="misalignment (% of the height)", ylabel="gain in average precision")
+    wide = not moved.empty
+    with panels(canvas.WIDTH if wide else 4.5, 3.2, 1 + wide, sharex=False) as (fig, axes):
+        fig.alt = f"Gain in average precision by misalignment. {_gains(axes[0], gains)}"
+        texts = [value.replace(" to ", " to\n") for value in dict.fromkeys(gains["value"])]
+        axes[0].set_xticks(range(len(texts)), texts)
+        axes[0].set(xlabel="misalignment (% of the height)", ylabel="gain in AP (points)")
         for method, look in canvas.methods_in(moved["method"]).items():
             means = moved[moved["method"] == method].groupby("share")["rank1"].mean()
             marker: Style = {"marker": canvas.METHOD_MARKERS[method], "ms": 5}
-            right.plot(100 * means.index, means, **marker, **look)
+            axes[1].plot(100 * means.index, means, **marker, **look)
+            axes[1].set(xlabel="query boxes moved by (% of the height)", ylabel="Rank-1 (%)")
             told = [f"{100 * share:+.0f} % {rank1:.0f}" for share, rank1 in means.items()]
             fig.alt += f"{look['label']}: Rank-1 by shift {', '.join(told)}. "
-        right.set(xlabel="query boxes moved by (% of the height)", ylabel="Rank-1 (%)")
-        canvas.legend_below(fig, right.get_legend_handles_labels()[0])
+        canvas.legend_below(fig, axes[-1].get_legend_handles_labels()[0])
     return fig
 
 
@@ -157,8 +160,10 @@ def gain(values: pd.DataFrame) -> Picture:
             ]
             fig.alt += f"{look['label']}: {', '.join(told)}. "
         ax.axhline(0, color="black", lw=0.8)
-        ax.set_xticks(range(len(groups)), [f"{dataset}\n{kind}" for kind, dataset in cells.index])
-        ax.set(ylabel="Rank-1 gain (points)", title="Gain over the baseline", ymargin=0.15)
+        names = [f"{textwrap.fill(dataset, 13)}\n{kind}" for kind, dataset in cells.index]
+        ax.set_xticks(range(len(groups)), names)
+        margin = 0.3 if upright else 0.15
+        ax.set(ylabel="Rank-1 gain (points)", title="Gain over the baseline", ymargin=margin)
         canvas.legend_below(fig, [Patch(**look) for look in looks.values()])
     return fig
 
