@@ -92,7 +92,7 @@ def read_boxes(path: Path) -> dict[int, list[tuple[int, float, float, float, flo
 def _refuse(path: Path, wrong: "pd.Series[bool]", why: str) -> None:
     """Raise UserError for the first wrong line of a file of boxes, if there is one."""
     if wrong.any():
-        raise UserError(f"{path}, line {int(wrong.idxmax()) + 1}: {why}")
+        raise UserError(f"{path}, line {int(wrong.to_numpy().argmax()) + 1}: {why}")
 
 
 def moving(smallest: int) -> Detect:

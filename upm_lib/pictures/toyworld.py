@@ -91,7 +91,7 @@ def _arrow(
     ax: Axes, start: np.ndarray, end: np.ndarray, line: str, bend: float, gap: float
 ) -> None:
     """Draw an arrow that leaves a gap, in typographic points, at both ends."""
-    style = {"arrowstyle": "-|>", "connectionstyle": f"arc3,rad={bend}"}
+    style: Style = {"arrowstyle": "-|>", "connectionstyle": f"arc3,rad={bend}"}
     style |= {"shrinkA": gap, "shrinkB": gap, "ls": line, "color": "0.25", "lw": 1.1}
     ax.annotate("", tuple(end), tuple(start), arrowprops=style)
     ax.update_datalim([start, end])
@@ -105,10 +105,10 @@ def _label_arrow(ax: Axes, start: np.ndarray, end: np.ndarray, label: str, bend:
     _beside(ax, label, middle, 8 * side, ha=ha, fontsize=8)
 
 
-def _beside(ax: Axes, text: str, point: np.ndarray, offset: np.ndarray, **style: Any) -> None:
+def _beside(ax: Axes, text: str, point: np.ndarray, offset: ArrayLike, **style: Any) -> None:
     """Write text beside a point [2], moved by an offset [2] in typographic points."""
     place: Style = {"textcoords": "offset points", "ha": "center", "va": "center"}
-    ax.annotate(text, tuple(point), tuple(offset), **{**place, **style})
+    ax.annotate(text, tuple(point), tuple(np.asarray(offset)), **{**place, **style})
 
 
 def anchor_paths(paths: Mapping[str, ArrayLike], features: ArrayLike) -> Picture:
