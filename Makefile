@@ -19,7 +19,7 @@ demo: $(READY)  ## run the six notebooks on the synthetic data
 	@$(BIN)/python -m upm_lib demo
 
 test: $(READY)  ## run all tests, the notebooks included
-	@$(BIN)/python -m pytest --nbval
+	@$(BIN)/python -m pytest --nbval -n 2 --dist loadfile
 
 lab: $(READY)  ## open JupyterLab on the notebooks
 	@GOMP_SPINCOUNT=1000 $(BIN)/jupyter lab --notebook-dir=notebooks

@@ -92,7 +92,8 @@ def read_boxes(path: Path) -> dict[int, list[tuple[int, float, float, float, flo
 def _refuse(path: Path, wrong: "pd.Series[bool]", why: str) -> None:
     """Raise UserError for the first wrong line of a file of boxes, if there is one."""
     if wrong.any():
-        raise UserError(f"{path}, line {int(wrong.to_numpy().argmax()) + 1}: {why}")
+        line = wrong.index.to_numpy()[wrong.to_numpy().argmax()]  # lines before it may be left out
+        raise UserError(f"{path}, line {line + 1}: {why}")
 
 
 def moving(smallest: int) -> Detect:

@@ -8,7 +8,6 @@ import pytest
 
 from upm_lib.config import UserError, preset
 from upm_lib.paper import study
-from upm_lib.synthetic.world import WORLDS
 
 KEY = ["dataset", "scale", "method", "k", "variant", "knob", "value", "trial"]
 
@@ -45,7 +44,7 @@ def test_each_line_is_there_once() -> None:
     assert found[["rank1", "rank5", "rank20", "mAP"]].stack().between(0, 100).all()
 
 
-@pytest.mark.parametrize("dataset", study.SETS)
+@pytest.mark.parametrize("dataset", study.rows()["dataset"].unique())
 def test_the_methods_of_a_data_set_are_there_in_the_same_trials(dataset: str) -> None:
     numbers = study.trials(dataset=dataset, method="baseline").index
     assert len(numbers) >= 5
@@ -125,11 +124,11 @@ def test_what_was_not_measured_is_said_so_in_every_table(monkeypatch: pytest.Mon
     assert set(study.comparison().loc["global"]) == {study.NOT_MEASURED}
     assert study.comparison().loc["local", "ward"] != study.NOT_MEASURED
     assert study.measured("ward").loc["global", "over the baseline"] == study.NOT_MEASURED
-    for made in (study.pooling(), study.heads()):
-        assert set(made["difference"]) == {study.NOT_MEASURED}
+    assert study.pooling().empty
+    assert study.heads().empty
     assert set(study.gains()["method"]) == {"local", "fusion"}
     assert study.part_models()["change"].notna().sum() == 1
-    assert study.by_parts().loc[("synthetic_eight", 8)].eq(study.NOT_MEASURED).all()
+    assert list(study.by_parts().index) == [("ward", 1), ("ward", 8)]
 
 
 def test_the_maximum_over_the_frames_says_nothing_of_what_was_pooled_by_the_mean() -> None:
@@ -145,7 +144,6 @@ def test_the_pairs_of_the_baseline_stand_at_one_local_part() -> None:
     shares = study.trials("correct_pairs", **where)
     cell = table.loc[("synthetic_clean", "local"), 1]
     assert cell == f"{shares.mean():.0f} ± {shares.std():.0f}"
-    assert set(table.index.get_level_values(0)) == set(study.SETS)
 
 
 def test_pairs_of_cameras_are_those_of_the_literature_of_ward() -> None:
@@ -161,22 +159,3 @@ def test_part_models_alone_are_told_in_percent_of_the_baseline() -> None:
     means = [study.trials(dataset="ward", method=m).mean() for m in ("local", "baseline")]
     assert table.loc[("ward", 8), "change"] == pytest.approx(100 * (means[0] / means[1] - 1))
     assert table.loc[("ward", 8), "kind"] == "measured (real)"
-
-
-@pytest.mark.parametrize("knob", ["clutter", "occlusion", "vertical_sd"])
-def test_a_turned_knob_stands_beside_the_clean_world_and_is_paired_like_the_others(
-    knob: str,
-) -> None:
-    lines = study.turned().query("knob == @knob").set_index(["value", "method"])
-    at_rest = getattr(WORLDS["synthetic_clean"], knob)
-    assert set(lines.index.get_level_values("value")) == {at_rest, *study.rows(knob=knob)["value"]}
-    usual = study.gains().set_index(["dataset", "method"])
-    for method in ("local", "global", "fusion"):
-        clean, same = lines.loc[(at_rest, method)], usual.loc[("synthetic_clean", method)]
-        assert clean["mean"] == pytest.approx(same["gain"])
-        value = lines.index.get_level_values("value").max()
-        where = {"dataset": "synthetic_clean", "knob": knob, "value": value}
-        base = study.trials(method="baseline", **where)
-        gap = study.trials(method=method, **where) - base
-        line = lines.loc[(value, method)]
-        assert (line["mean"], line["baseline"]) == pytest.approx((gap.mean(), base.mean()))

@@ -28,13 +28,6 @@ def followed() -> pd.DataFrame:
     return history(("local",)).rename(columns={"step": "epoch"}).assign(rank1=[4.0, 8, 20, 44])
 
 
-def turned() -> pd.DataFrame:
-    names, values = ("clutter", "occlusion"), {0.0: 60.0, 0.4: 50.0}
-    rows = [(k, v, m, b) for k in names for v, b in values.items() for m in ("local", "fusion")]
-    made = pd.DataFrame(rows, columns=["knob", "value", "method", "baseline"])
-    return made.assign(mean=[1.0, 2.0, np.nan, 3.0] * 2, low=0.5, high=4.0)
-
-
 def gains() -> pd.DataFrame:
     rows = [(v, m, 1.0, -1.0, 3.0) for v in ("0-2", "2-9") for m in ("local", "global")]
     return pd.DataFrame(rows, columns=["value", "method", "mean", "low", "high"])
@@ -61,7 +54,6 @@ DRAW = {
     "stripes": lambda: photos.stripes(frames(1)[0]),
     "histories": lambda: charts.histories(history()),
     "histories with Rank-1": lambda: charts.histories(followed()),
-    "knobs": lambda: charts.knobs(turned()),
     "misalignment": lambda: charts.misalignment(gains(), moved()),
     "cmc_curves": lambda: charts.cmc_curves({m: RNG.random((10, 30)) for m in METHODS}),
     "gain": lambda: charts.gain(pd.DataFrame(ONE | {"kind": "published", "gain": -1.0})),
@@ -155,16 +147,6 @@ def test_histories_show_the_rank1_of_people_held_out_where_it_was_measured():
     assert fig.axes[3].lines[0].get_ydata().tolist() == [4, 8, 20, 44]
     assert {ax.get_xlabel() for ax in fig.axes} == {"epoch"}
     assert fig.alt.endswith("held-out Rank-1 44 %. ")
-
-
-def test_knobs_have_a_panel_each_and_tell_the_gains():
-    fig = DRAW["knobs"]()
-    first, second = fig.axes
-    assert [len(ax.containers) for ax in (first, second)] == [2, 2]
-    assert second.get_xlabel() == "occlusion (share of tracklets)"
-    assert first.get_ylim() == second.get_ylim()
-    assert [text.get_text() for text in first.get_xticklabels()] == ["0\n(60)", "0.4\n(50)"]
-    assert "Gain by clutter (share of tracklets). local-aware: 0.0 +1.0, 0.4 not run." in fig.alt
 
 
 def test_misalignment_has_the_gains_on_the_left_and_the_means_of_the_trials_on_the_right():

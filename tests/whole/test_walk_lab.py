@@ -30,8 +30,9 @@ def notebook(folder: Path, name: str, *sources: str) -> Path:
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 def test_a_good_notebook_passes_and_a_failing_one_is_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("TQDM_MININTERVAL", raising=False)  # bars move as users see them
     good = notebook(tmp_path, "good", *GOOD)
     bad = notebook(tmp_path, "bad", "1", "2", "raise OSError('no film')", "4")
     content = good.read_bytes()

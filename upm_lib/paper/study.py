@@ -34,7 +34,8 @@ NOT_MEASURED = "not measured"
 @lru_cache(1)
 def _rows() -> pd.DataFrame:
     with resources.files("upm_lib.paper").joinpath("study.csv").open(encoding="utf-8") as lines:
-        found = pd.read_csv(lines).fillna({"variant": "", "knob": "", "value": 0.0})
+        found = pd.read_csv(lines, dtype={"variant": str, "knob": str})
+        found = found.fillna({"variant": "", "knob": "", "value": 0.0})
     return found.assign(correct_pairs=100 * found["correct_pairs"])
 
 
@@ -117,6 +118,11 @@ def table(
     return pd.DataFrame(cells)
 
 
+def _measured_only(table: pd.DataFrame) -> pd.DataFrame:
+    """Leave out the lines in which nothing was measured."""
+    return table[(table != NOT_MEASURED).any(axis=1)]
+
+
 def comparison(metric: str = "rank1", sets: Iterable[str] = SETS) -> pd.DataFrame:
     """Return the main comparison: a metric of the methods (rows) on each data set."""
     return table({name: {"dataset": name} for name in sets}, METHODS, metric).rename_axis("method")
@@ -143,20 +149,22 @@ def measured(dataset: str, variant: str = "") -> pd.DataFrame:
 def by_parts() -> pd.DataFrame:
     """Return Rank-1 by data set, k (rows) and method; k = 1 of "local" is the baseline."""
     lines = {(d, k): {"dataset": d, "k": k} for d, k in product(SETS, PARTS)}
-    return table(TRAINED, lines).rename_axis(index=["data set", "k"])
+    return _measured_only(table(TRAINED, lines)).rename_axis(index=["data set", "k"])
 
 
 def part_models() -> pd.DataFrame:
     """Return what Fig. 1 draws: Rank-1 of part models alone by k, in percent over the baseline's.
 
-    Columns dataset, k, change (percent of the baseline; NaN where not measured), kind.
+    Columns dataset, k, change (percent of the baseline; NaN where not measured), kind; data sets of
+    which nothing was measured are left out.
     """
     lines = []
     for name, k in product(SETS, PARTS[1:]):
         local = found(dataset=name, method="local", k=k).mean()
         base = found(dataset=name, method="baseline").mean()
         lines.append((name, k, 100 * (local / base - 1), _kind(name)))
-    return pd.DataFrame(lines, columns=["dataset", "k", "change", "kind"])
+    made = pd.DataFrame(lines, columns=["dataset", "k", "change", "kind"])
+    return made.groupby("dataset", sort=False).filter(lambda one: one["change"].notna().any())
 
 
 def pairs() -> pd.DataFrame:
@@ -166,7 +174,7 @@ def pairs() -> pd.DataFrame:
     is known for the evaluation.
     """
     lines = {(d, m): {"dataset": d, "method": m} for d in SETS for m in ("local", "global")}
-    made = table({k: {"k": k} for k in PARTS}, lines, "correct_pairs", digits=0)
+    made = _measured_only(table({k: {"k": k} for k in PARTS}, lines, "correct_pairs", digits=0))
     return made.rename_axis(index=["data set", "method"], columns="k")
 
 
@@ -207,37 +215,21 @@ def _kind(dataset: str) -> str:
     return f"measured ({'synthetic' if dataset in WORLDS else 'real'})"
 
 
-def turned() -> pd.DataFrame:
-    """Return what turned knobs of the clean world leave of the gains over the baseline.
-
-    Columns knob, value, method (local, global, fusion), baseline (its mean Rank-1 in percent) and
-    the paired difference to it as :func:`difference` gives it. Each knob begins with the clean
-    world itself, at the value that the world has; values go up.
-    """
-    clean, lines = WORLDS["synthetic_clean"], []
-    done = rows(dataset="synthetic_clean", scale="frozen").query("knob != ''")
-    for knob, steps in done.groupby("knob", sort=False):
-        settings = {value: {"knob": knob, "value": value} for value in steps["value"].unique()}
-        settings |= {getattr(clean, str(knob)): {"knob": ""}}
-        for value, name in product(sorted(settings), ("local", "global", "fusion")):
-            where = {"dataset": "synthetic_clean", **settings[value]}
-            line = {"knob": knob, "value": value, "method": name}
-            line |= {"baseline": found(method="baseline", **where).mean()}
-            lines.append(line | (gain(name, **where) or {}))
-    return pd.DataFrame(lines)
-
-
 def switched(usual: str, other: str, lines: Mapping[Any, Where]) -> pd.DataFrame:
     """Return Rank-1 without (usual) and with (other) the variant of each line, and the difference.
 
-    The difference is paired, with the 95 % interval of its mean, in points.
+    The difference is paired, with the 95 % interval of its mean, in points. Lines that lack one of
+    the two are left out.
     """
     made = {}
     for name, where in lines.items():
         without = {**where, "variant": ""}
+        if not (gap := paired(where, without)):
+            continue
         made[name] = {usual: _cell(found(**without)), other: _cell(found(**where))}
-        made[name]["difference"] = told(paired(where, without))
-    return pd.DataFrame.from_dict(made, orient="index").rename_axis(["data set", "method"])
+        made[name]["difference"] = told(gap)
+    index = pd.MultiIndex.from_tuples(made, names=["data set", "method"])
+    return pd.DataFrame([*made.values()], index, [usual, other, "difference"])
 
 
 def pooling() -> pd.DataFrame:

@@ -12,13 +12,6 @@ from numpy.typing import ArrayLike
 from upm_lib.pictures import canvas
 from upm_lib.pictures.canvas import Picture, Style, panels
 
-_KNOB_NAMES = {
-    "clutter": "clutter (share of tracklets)",
-    "occlusion": "occlusion (share of tracklets)",
-    "vertical_sd": "vertical shift (sd, of height)",
-}
-
-
 _CURVES = {
     "loss": "loss",
     "top_share": "own anchor nearest",
@@ -49,29 +42,6 @@ def histories(history: pd.DataFrame) -> Picture:
             ax.set(xlabel=x, ylabel="%", title=title, ylim=(-2, 102))
         axes[0].set(ylabel="loss", ylim=(0, 1.05 * max(history["loss"].max(), 1e-9)))
         fig.suptitle("")  # keeps room above the panels
-        canvas.legend_below(fig)
-    return fig
-
-
-def knobs(turned: pd.DataFrame) -> Picture:
-    """Draw gains over the baseline with their 95 % intervals, a panel a knob, the others at rest.
-
-    Columns knob, value, method, baseline (its Rank-1 in %), mean, low, high (points; NaN where not
-    measured).
-    """
-    names = list(dict.fromkeys(turned["knob"]))
-    with panels(canvas.WIDTH, 3.2, len(names), sharex=False) as (fig, axes):
-        for ax, name in zip(axes, names, strict=True):
-            rows = turned[turned["knob"] == name]
-            fig.alt += f"Gain by {_KNOB_NAMES.get(name, name)}. {_gains(ax, rows)}"
-            bases = rows.groupby("value")["baseline"].first()
-            texts = [f"{value:g}\n({base:.0f})" for value, base in bases.items()]
-            ax.set_xticks(range(len(texts)), texts)
-            ax.set_xlabel(_KNOB_NAMES.get(name, name))
-        low, high = (f(ax.get_ylim()[n] for ax in axes) for n, f in enumerate((min, max)))
-        for ax in axes:
-            ax.set_ylim(low, high)
-        axes[0].set(ylabel="gain in Rank-1 (points)")
         canvas.legend_below(fig)
     return fig
 
