@@ -244,7 +244,9 @@ def test_frames_of_no_size_get_a_sentence(saved: Path, tiny_model: Model, size: 
 
 
 @pytest.mark.parametrize(
-    "change", [torch.Tensor.double, torch.Tensor.half, lambda t: t * torch.nan], ids=str
+    "change",
+    [torch.Tensor.double, torch.Tensor.half, lambda t: t * torch.nan],
+    ids=["double", "half", "NaN"],
 )
 def test_tensors_of_another_type_or_without_numbers_get_a_sentence(saved: Path, change) -> None:
     with safe_open(saved, framework="pt") as file:
