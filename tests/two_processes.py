@@ -4,8 +4,6 @@ In double precision the order of sums is the only difference between one process
 is far below what a mistake in a gradient or a statistic would make.
 """
 
-import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -67,17 +65,8 @@ def outcome(trainer: training.Trainer, frames: packing.Frames) -> dict[str, Tens
     return {n: v.contiguous() for n, v in state.items()} | {"features": found}
 
 
-def kill_once(done: int, folder: Path) -> bool:
-    """Kill the second process behind its first checkpoint, if that has not been done yet."""
-    killed = folder / "killed"
-    if done == 3 and distributed.rank() == 1 and not killed.exists():
-        killed.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return False
-
-
 def main(root: str, out: str) -> None:
-    """Train, with a checkpoint every two steps; keep what came out."""
+    """Train in two halves, the second from the checkpoint of the first; keep what came out."""
     folder = Path(out)
     training.due = lambda step, _: step % 2 == 0
     with distributed.processes():
@@ -85,10 +74,13 @@ def main(root: str, out: str) -> None:
             dataset = prid2011(root, min_frames=1, name="synthetic_clean")
             frames = packing.Frames(dataset)
         for name in TRAINED:
-            trainer = a_trainer(dataset, frames, name)
-            run = folder / f"run-{name}"
-            training.train(trainer, run, stop=lambda done: kill_once(done, folder))
-            state = outcome(trainer, frames)
+            runs = folder / f"run-{name}"
+            first = a_trainer(dataset, frames, name)
+            training.train(first, runs, stop=lambda done: done == 3)
+            distributed.wait()  # the first process may still be writing
+            second = a_trainer(dataset, frames, name)
+            training.train(second, runs)
+            state = outcome(second, frames)
             save_file(state, folder / f"{name}-{distributed.rank()}.safetensors")
 
 
