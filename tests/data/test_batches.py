@@ -346,11 +346,13 @@ def test_augmented_frames_are_those_of_a_loop_over_frames() -> None:
                 assert torch.equal(found[number, :, row, column], seen[:, r, c])
 
 
-def test_flip_and_crop_follow_from_seed_and_step_and_are_off_by_default(few: Dataset) -> None:
-    frames = Frames(few, TINY)
+def test_flip_and_crop_follow_from_seed_and_step_and_are_off_by_default(
+    tiny: Dataset, run_store: Path
+) -> None:
+    frames = Frames(tiny, TINY)
 
     def batch(step: int, **changes: object) -> torch.Tensor:
-        return TrainingSet(few, frames, TINY.replace(**changes)).batch(step).frames
+        return TrainingSet(tiny, frames, TINY.replace(**changes)).batch(step).frames
 
     plain = batch(3)
     assert torch.equal(plain, batch(3, flip=False, crop=0))
