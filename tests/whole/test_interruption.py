@@ -145,7 +145,9 @@ def work(job: dict) -> None:
         trainer = training.Trainer(config, half, bench.device)
         training.train(trainer, networks.folder_of(bench, config))
     weights = [float(p.detach().double().sum()) for p in trainer.result.parameters()]
-    log.with_suffix(".json").write_text(json.dumps({"trained": steps, "weights": weights}))
+    whole = log.with_suffix(".part")  # whoever looks for the report finds all of it
+    whole.write_text(json.dumps({"trained": steps, "weights": weights}))
+    whole.replace(log.with_suffix(".json"))
 
 
 def child(job: dict) -> None:
