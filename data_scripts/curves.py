@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from upm_lib import paper, runs
-from upm_lib.command import command
+from upm_lib.command import command, refuse
 from upm_lib.experiments import curves
 from upm_lib.experiments.bench import open_bench
 from upm_lib.experiments.measurement import trial_numbers
@@ -42,6 +42,8 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write the data, measure nothing")
     arguments = parser.parse_args()
     if arguments.write:
+        given = ["root", "weights", "trials", "people", "epochs"]
+        refuse(parser, arguments, given, "--write measures nothing")
         write(Path(paper.__file__).parent)
         return
     given = {name: getattr(arguments, name) for name in ("root", "weights", "epochs")}

@@ -23,7 +23,7 @@ import urllib.request
 from pathlib import Path
 
 from upm_lib import files, runs
-from upm_lib.command import command
+from upm_lib.command import command, refuse
 from upm_lib.config import PAPER, UserError, known, preset
 from upm_lib.data import catalogue, splits
 from upm_lib.data.tracklets import Dataset
@@ -213,7 +213,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--unverified", action="store_true", help="with --from: take files that are not published"
     )
-    print(run(parser.parse_args(argv)))
+    arguments = parser.parse_args(argv)
+    if not arguments.export:
+        refuse(parser, arguments, ["root"], "lists are imported without the data set")
+    if not arguments.source:
+        refuse(parser, arguments, ["unverified"], "only lists of --from may be others")
+    print(run(arguments))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ import pandas as pd
 import torch
 
 from upm_lib import runs
-from upm_lib.command import command
+from upm_lib.command import command, refuse
 from upm_lib.config import UserError, to_json
 from upm_lib.data import catalogue
 from upm_lib.experiments import measuring, networks
@@ -196,6 +196,11 @@ def main() -> None:
     parser.add_argument("--pairs", action="store_true", help="write WARD's pairs of cameras")
     parser.add_argument("--write", action="store_true", help="write the data, measure nothing")
     arguments = parser.parse_args()
+    if arguments.write:
+        given = ["weights", "ward", "trials", "part", "threads", "pairs"]
+        refuse(parser, arguments, given, "--write measures nothing")
+    if arguments.pairs:
+        refuse(parser, arguments, ["part"], "--pairs is of WARD alone")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     if arguments.write:

@@ -27,13 +27,14 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from upm_lib.command import command, loading
+from upm_lib.command import command, loading, refuse
 from upm_lib.config import Caution, UserError, known
 
 DETECTORS = (
     "ssdlite320_mobilenet_v3_large", "fasterrcnn_mobilenet_v3_large_320_fpn",
     "fasterrcnn_mobilenet_v3_large_fpn", "fasterrcnn_resnet50_fpn_v2", "retinanet_resnet50_fpn_v2",
 )  # fmt: skip
+OF_A_DETECTOR = ("detector", "device")  # options
 PERSON = 1  # of COCO's classes
 COLUMNS = ["frame", "id", "left", "top", "width", "height", "confidence"]
 SHOWN = 24  # tracklets of a contact sheet, the longest
@@ -288,6 +289,10 @@ def main(words: list[str] | None = None) -> int:
     add("--min-frames", type=int, default=10, metavar="N", help="default: %(default)s")
     arguments = parser.parse_args(words)
     videos, boxes = pairs(arguments.videos, "video"), pairs(arguments.boxes, "file of boxes")
+    if boxes.keys() == videos.keys():
+        refuse(parser, arguments, ["weights", *OF_A_DETECTOR], "--boxes says where people are")
+    if not arguments.weights:
+        refuse(parser, arguments, OF_A_DETECTOR, "without --weights no detector runs")
     out = Path(arguments.out).expanduser()
     for camera in boxes:
         known(videos, camera, "camera")

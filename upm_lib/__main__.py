@@ -7,10 +7,11 @@ heavy is imported only there, so that ``--help`` answers at once.
 import argparse
 import json
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import upm_lib
-from upm_lib.command import add_quiet, command, loading, typed
+from upm_lib.command import add_quiet, command, loading, refuse, typed
 from upm_lib.config import PAPER, PARTS, SCALES, TABLES, UserError, known, preset
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ ASKED = {
     "branch": "it is METHOD, the first word",
     **{name: f"it is the option --{name}" for name in ("dataset", "root", "splits", "trial")},
 }
+NETWORKS = ("backbone", "weights", "k", "pool", "steps", "epochs", "seed", "min_frames")
 
 
 @command
@@ -38,6 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     for subparser in commands.choices.values():
         add_quiet(subparser)
     arguments = parser.parse_args(argv)
+    arguments.parser = commands.choices[arguments.command]
     if arguments.command != "runs":  # which does without
         loading()
     arguments.run(arguments)
@@ -92,8 +95,11 @@ def _add_networks(parser: argparse.ArgumentParser) -> None:
 
 
 def _networks(arguments: argparse.Namespace) -> dict[str, Any]:
-    names = ("backbone", "weights", "k", "pool", "steps", "epochs", "seed", "min_frames", "device")
-    return {name: getattr(arguments, name) for name in names}
+    return {name: getattr(arguments, name) for name in (*NETWORKS, "device")}
+
+
+def _refuse(arguments: argparse.Namespace, names: Iterable[str], why: str) -> None:
+    refuse(arguments.parser, arguments, names, why)
 
 
 def _open(arguments: argparse.Namespace, **more: Any) -> "Bench":
@@ -193,6 +199,11 @@ def _table(arguments: argparse.Namespace) -> None:
     _scale(arguments)  # refuses an unknown name before anything is said
     if (arguments.model is None) == (table == "transfer"):
         raise UserError("a model file has a table of its own: `table transfer --model FILE`")
+    if table == "transfer":
+        _refuse(arguments, ["dry_run"], "a model from a file is measured at once")
+    if table in ("5", "6"):
+        options = ("dataset", "root", "scale", "splits", "trials", *NETWORKS, "device", "dry_run")
+        _refuse(arguments, options, f"table {table} is counted and needs no data")
     from upm_lib.experiments.measurement import trial_numbers
     from upm_lib.paper import tables
 
@@ -263,6 +274,8 @@ def _device(arguments: argparse.Namespace) -> Any:
 
 
 def _index(arguments: argparse.Namespace) -> None:
+    if not arguments.gallery:
+        _refuse(arguments, ["device"], "nothing is described without DIR")
     from upm_lib.deploy import index
 
     device = _device(arguments)
@@ -306,14 +319,19 @@ def _add_search(commands: argparse._SubParsersAction) -> None:
     how.add_argument("--csv", action="store_true", help="print comma-separated values, no picture")
     add("--model", metavar="FILE", help="for a gallery: what `train both --save FILE` has written")
     scales = f"{', '.join(SCALES)}; default: frozen"
-    add("--scale", default="frozen", metavar="NAME", help=scales)
+    add("--scale", metavar="NAME", help=scales)
     _add_networks(parser)
     parser.set_defaults(run=_search)
 
 
 def _search(arguments: argparse.Namespace) -> None:
-    options = _networks(arguments)
-    _refuse_what_a_model_decides(arguments, options)
+    trained = ("scale", *NETWORKS)
+    if arguments.index:
+        _refuse(arguments, ["model", *trained], "an index holds its model")
+    if arguments.model:
+        _refuse(arguments, trained, "a model file holds trained networks")
+    if arguments.queries:
+        _refuse(arguments, ["out"], "only a single --query gets a picture")
     from upm_lib.deploy import index, search
 
     out = search.picture_path(arguments.out, arguments.query or "", arguments.gallery)
@@ -324,9 +342,9 @@ def _search(arguments: argparse.Namespace) -> None:
         place = index.open_index(arguments.index, device=device)
     else:
         model = upm_lib.load(arguments.model, device) if arguments.model else None
-        place = search.of_gallery(
-            arguments.gallery, model, arguments.scale, not arguments.quiet, **options
-        )
+        scale, progress = arguments.scale or "frozen", not arguments.quiet
+        options = _networks(arguments)
+        place = search.of_gallery(arguments.gallery, model, scale, progress, **options)
     found = [search.search(place, q, arguments.top, arguments.same_camera) for q in queries]
     if arguments.csv:
         print(search.as_csv(found))
@@ -336,15 +354,6 @@ def _search(arguments: argparse.Namespace) -> None:
         )
     if arguments.out or not (arguments.queries or arguments.json or arguments.csv):
         print(f"picture: {search.draw(found[0], out)}", file=sys.stderr if arguments.json else None)
-
-
-def _refuse_what_a_model_decides(arguments: argparse.Namespace, options: dict[str, Any]) -> None:
-    if arguments.index and arguments.model:
-        raise UserError("an index holds its model: leave out --model")
-    asked = [name for name, value in options.items() if value is not None and name != "device"]
-    if asked and (arguments.index or arguments.model):
-        option = f"--{asked[0].replace('_', '-')}"
-        raise UserError(f"{option} is for networks that are trained now: leave it out")
 
 
 def _add_export(commands: argparse._SubParsersAction) -> None:
@@ -371,6 +380,8 @@ def _add_runs(commands: argparse._SubParsersAction) -> None:
 
 
 def _runs(arguments: argparse.Namespace) -> None:
+    if not arguments.remove:
+        _refuse(arguments, ["yes"], "without --remove nothing is removed")
     from upm_lib.deploy import shelf
 
     found = shelf.listing()

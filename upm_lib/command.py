@@ -109,6 +109,15 @@ class _Quiet(argparse.Action):
         found.quiet = True
 
 
+def refuse(
+    parser: argparse.ArgumentParser, arguments: argparse.Namespace, names: Iterable[str], why: str
+) -> None:
+    """Raise UserError if one of some options, which mean nothing beside others, is given."""
+    for name in names:
+        if getattr(arguments, name) != parser.get_default(name):
+            raise UserError(f"{why}: leave out --{name.replace('_', '-')}")
+
+
 def typed(pairs: Iterable[Sequence[str]]) -> dict[str, Any]:
     """Return fields typed as NAME VALUE: values are JSON (numbers, true, lists), or else text.
 

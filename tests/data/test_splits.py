@@ -453,7 +453,8 @@ def test_the_download_is_checked_too(
     assert imported() == write_lists(copy / "again", script)
     file = copy / script.LISTS / "PRID2011" / "split1" / "traindata.txt"
     file.write_bytes(file.read_bytes() + b"\n")
-    code, text = said(script, capsys, "prid2011", "--download", "--unverified")
+    assert "leave out --unv" in said(script, capsys, "prid2011", "--download", "--unverified")[1]
+    code, text = said(script, capsys, "prid2011", "--download")
     assert code == 2
     assert text.startswith("error: split1/traindata.txt is not the published file")
     file.unlink()

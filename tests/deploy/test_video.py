@@ -162,6 +162,10 @@ def test_words_that_do_not_fit_get_a_sentence(
     assert "there is no video nowhere.mp4" in wrong(script, capsys, "cam1=nowhere.mp4", *out)
     other = ["--boxes", f"cam2={boxes}"]
     assert "unknown camera 'cam2'" in wrong(script, capsys, twice[0], *out, *other)
+    alone = ("--detector", "yolo")
+    assert "no detector runs: leave out --det" in wrong(script, capsys, twice[0], *out, *alone)
+    both = ("--boxes", f"cam1={boxes}", "--weights", "coco")
+    assert "where people are: leave out --weig" in wrong(script, capsys, twice[0], *out, *both)
     assert "unknown detector" in wrong(
         script, capsys, twice[0], *out, "--weights", boxes, "--detector", "yolo"
     )

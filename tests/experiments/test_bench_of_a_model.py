@@ -78,5 +78,8 @@ def test_what_the_model_lacks_gets_a_sentence(file: Path, elsewhere: Path) -> No
             networks.of(bench, bench.measurement(method))
     with pytest.raises(UserError, match="no local network of k = 4"):
         networks.of(bench, bench.measurement("local", k=4))
-    with pytest.raises(UserError, match="the model has k = 2, not 4: set k = 2"):
+    with pytest.raises(UserError, match="the model has k = 2, not 4: leave out k or give this"):
         given(elsewhere, file, k=4)
+    for name, value in (("weights", "imagenet"), ("steps", 9), ("seed", 1)):
+        with pytest.raises(UserError, match=f"leave out {name} or give this value"):
+            given(elsewhere, file, **{name: value})

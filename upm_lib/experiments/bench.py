@@ -168,12 +168,12 @@ def parameters(names: Mapping[str, Any]) -> dict[str, Any]:
 def _as_loaded(config: Config, model: Model, changes: dict[str, Any]) -> Config:
     """Return the config of a model's networks on the data of another config."""
     theirs = model.configs[-1]
-    for name in ("backbone", "k", "pool"):
-        if (asked := changes.get(name)) not in (None, getattr(theirs, name)):
-            has = f"the model has {name} = {getattr(theirs, name)}, not {asked}"
-            raise UserError(f"{has}: set {name} = {getattr(theirs, name)}, or leave out the model")
-    kept = {name: getattr(config, name) for name in (*DATA_FIELDS, *EVALUATION_FIELDS, "trial")}
-    return theirs.replace(**kept)
+    own = (*DATA_FIELDS, *EVALUATION_FIELDS, "trial")
+    for name, asked in changes.items():
+        if name not in own and asked not in (None, (has := getattr(theirs, name))):
+            what = f"the model has {name} = {has}, not {asked}"
+            raise UserError(f"{what}: leave out {name} or give this value, or leave out the model")
+    return theirs.replace(**{name: getattr(config, name) for name in own})
 
 
 def _figures_folder(name: str | Path | None) -> Path | None:
