@@ -312,7 +312,9 @@ def _add_search(commands: argparse._SubParsersAction) -> None:
     asked = "a tracklet such as cam1/0007, any folder of frames, or a picture"
     what.add_argument("--query", metavar="TRACKLET", help=asked)
     what.add_argument("--queries", metavar="FILE", help="many of them, one a line")
-    add("--top", type=int, default=5, metavar="N", help="default: %(default)s")
+    add(
+        "--top", type=int, default=5, metavar="N", help="the picture shows 50; default: %(default)s"
+    )
     add("--same-camera", action="store_true", help="search the query's own camera too")
     add("--out", metavar="FILE.png", help="of the picture; default: a file in the run store")
     how.add_argument("--json", action="store_true", help="print a line of JSON a query, no picture")
@@ -345,7 +347,7 @@ def _search(arguments: argparse.Namespace) -> None:
         scale, progress = arguments.scale or "frozen", not arguments.quiet
         options = _networks(arguments)
         place = search.of_gallery(arguments.gallery, model, scale, progress, **options)
-    found = [search.search(place, q, arguments.top, arguments.same_camera) for q in queries]
+    found = search.many(place, queries, arguments.top, arguments.same_camera, not arguments.quiet)
     if arguments.csv:
         print(search.as_csv(found))
     for one in () if arguments.csv else found:
@@ -353,7 +355,8 @@ def _search(arguments: argparse.Namespace) -> None:
             *([json.dumps(search.as_json(one))] if arguments.json else search.lines(one)), sep="\n"
         )
     if arguments.out or not (arguments.queries or arguments.json or arguments.csv):
-        print(f"picture: {search.draw(found[0], out)}", file=sys.stderr if arguments.json else None)
+        aside = sys.stderr if arguments.json or arguments.csv else None
+        print(search.draw(found[0], out, not arguments.quiet), file=aside)
 
 
 def _add_export(commands: argparse._SubParsersAction) -> None:

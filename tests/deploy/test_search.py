@@ -183,8 +183,8 @@ def test_programs_get_the_same_as_json_and_csv(found: search.Found, tmp_path: Pa
 
 
 def test_the_picture_holds_every_match(found: search.Found, tmp_path: Path) -> None:
-    path = search.draw(found, tmp_path / "new" / "ranked.png")
-    assert path == tmp_path / "new" / "ranked.png"
+    path = tmp_path / "new" / "ranked.png"
+    assert search.draw(found, path) == f"picture: {path}"
     assert cv2.imread(str(path)).shape[1] > 1000
     fig = photos.best_matches(found.image, [found.image] * 7, found.matches["tracklet"])
     (ax,) = fig.axes
@@ -193,6 +193,25 @@ def test_the_picture_holds_every_match(found: search.Found, tmp_path: Path) -> N
     assert len({tuple(edge) for edge in edges}) == 8, "none covers another"
     width, height = fig.get_size_inches()
     assert all(0 <= e[0] < e[1] <= width and 0 <= e[3] < e[2] <= height for e in edges)
+
+
+def test_a_picture_shows_no_more_than_a_page_and_no_more_pixels_than_it_can(
+    found: search.Found, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[list[np.ndarray]] = []
+    plain = photos.best_matches
+
+    def kept(query: np.ndarray, images: list[np.ndarray], labels: list[str], **_: str) -> object:
+        drawn.append(images)
+        return plain(query, images[:1], labels[:1])  # in less time
+
+    monkeypatch.setattr(photos, "best_matches", kept)
+    cv2.imwrite(str(tmp_path / "large.png"), np.zeros((640, 320, 3), np.uint8))
+    many = pd.concat([found.matches] * 10).assign(thumbnail=str(tmp_path / "large.png"))
+    path = tmp_path / "ranked.png"
+    assert search.draw(found._replace(matches=many), path) == f"picture of the first 50: {path}"
+    assert [len(images) for images in drawn] == [50]
+    assert drawn[0][0].shape == (512, 256, 3)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from PIL import Image
+from tqdm.auto import tqdm
 
 from upm_lib import files, runs
 from upm_lib.config import UserError
@@ -17,6 +19,8 @@ from upm_lib.pictures import canvas, photos
 from upm_lib.retrieval.model_file import Model
 
 COLUMNS = ["camera", "tracklet", "person", "distance", "thumbnail"]
+SHOWN = 50  # matches in a picture, at most: a page of ten rows
+SIZE = (256, 512)  # pixels of one in it, at most
 GREY = np.full((128, 64, 3), 200, np.uint8)  # in the place of a picture that is gone
 
 
@@ -85,6 +89,14 @@ def search(index: Index, query: str, top: int = 5, same_camera: bool = False) ->
     return Found(query, image, searched, found)
 
 
+def many(
+    index: Index, queries: list[str], top: int, same_camera: bool, progress: bool
+) -> list[Found]:
+    """Return the ranked list of each of some queries."""
+    bar = tqdm(queries, "searching", disable=not progress, delay=runs.PATIENCE)
+    return [search(index, query, top, same_camera) for query in bar]
+
+
 def _name_in(index: Index, query: str) -> str | None:
     """Return the tracklet of the index that is meant, by name or by a path into its gallery.
 
@@ -117,7 +129,9 @@ def _frames(index: Index, query: str) -> NDArray[np.uint8]:
 
 def _picture(file: str) -> NDArray[np.uint8]:
     image = decode(Path(file)) if Path(file).is_file() else None
-    return GREY if image is None else image
+    small = Image.fromarray(GREY if image is None else np.ascontiguousarray(image))
+    small.thumbnail(SIZE)  # never larger than it is
+    return np.asarray(small)
 
 
 def lines(found: Found) -> list[str]:
@@ -172,14 +186,18 @@ def picture_path(out: str | None, query: str, gallery: str | None = None) -> Pat
     return path
 
 
-def draw(found: Found, path: Path) -> Path:
-    """Write the ranked list as a PNG file and return its path."""
-    labels = []
-    for row in found.matches.to_dict("records"):
+def draw(found: Found, path: Path, progress: bool = False) -> str:
+    """Write the first ``SHOWN`` matches of a ranked list as a PNG file; return what it is."""
+    labels, shown, matches = [], [], found.matches[:SHOWN]
+    rows = tqdm(
+        matches.to_dict("records"), "reading pictures", disable=not progress, delay=runs.PATIENCE
+    )
+    for row in rows:
         parts = (row["camera"], row["tracklet"])
         short = [part if len(part) < 19 else part[:15] + "..." for part in parts]
         labels.append("\n".join([*short, f"{row['distance']:.3f}"]))
-    shown = [_picture(file) for file in found.matches["thumbnail"]]
+        shown.append(_picture(row["thumbnail"]))
     fig = photos.best_matches(found.image, shown, labels, title=f"query {found.query}")
     canvas.save(fig, path.stem, path.parent)
-    return path
+    part = f" of the first {SHOWN}" if len(found.matches) > SHOWN else ""
+    return f"picture{part}: {path}"
