@@ -63,7 +63,8 @@ def fill(index: Index, count: int) -> None:
         rows |= {"name": names, "camera": [name.split("/")[0] for name in names]}
         rows |= {"added": [datetime.now(timezone.utc)] * len(block)}
         flat = pa.FixedSizeListArray.from_arrays(pa.array(block.ravel()), index.dim)
-        index.table.add(pa.table(rows | {"vector": flat}).select(index.table.schema.names))
+        whole = pa.record_batch(rows | {"vector": flat}).select([*module.LABELS, "vector"])
+        index.table.add(module.sealed(whole))
         place += len(block)
     index._forget_what_was_read()
 

@@ -218,7 +218,8 @@ def crowd(index: Index, people: int, seed: int = 0) -> np.ndarray:
     names = [f"{c}/{n % people}" for n, c in enumerate(camera)]
     rows |= {"name": names, "camera": camera, "added": [pd.Timestamp.now("UTC")] * len(seen)}
     flat = pa.FixedSizeListArray.from_arrays(pa.array(seen.ravel()), index.dim)
-    index.table.add(pa.table(rows | {"vector": flat}).select(index.table.schema.names))
+    whole = pa.record_batch(rows | {"vector": flat}).select([*module.LABELS, "vector"])
+    index.table.add(module.sealed(whole))
     index._forget_what_was_read()
     return seen[:people]
 
@@ -292,6 +293,38 @@ def test_a_damaged_index_gets_a_sentence(index: Index, table: str, part: str) ->
         damaged = open_index(index.address)
         damaged.search(damaged.vector("cam_a/person_0001"))
         damaged.model  # noqa: B018
+
+
+@pytest.mark.parametrize("what", ["vector", "name", "thumbnail"])
+def test_a_flipped_bit_is_noticed_wherever_it_is_read(
+    index: Index, gallery: Path, tmp_path: Path, what: str
+) -> None:
+    place, name = Path(index.address), "cam_b/person_0002"
+    row = index.about.loc[name]
+    held = index.vector(name).tobytes() if what == "vector" else row[what].encode()
+    (file,) = [path for path in (place / "tracklets.lance/data").iterdir()]
+    content = bytearray(file.read_bytes())
+    content[content.index(held[:64]) + len(held[:64]) - 1] ^= 1
+    file.write_bytes(content)
+    damaged = open_index(place)
+    asked = np.zeros(damaged.dim, np.float32)
+    readings = {
+        "hits": lambda: damaged.search(asked, 16, exact=False),
+        "exact search": lambda: damaged.search(asked),
+        "export": lambda: damaged.to_parquet(tmp_path / "v.parquet"),
+        "one": lambda: damaged.vector(name),
+        "growth": lambda: damaged.add(gallery),
+    }
+    for reading in readings.values():
+        with pytest.raises(UserError, match=r"a row is not as it was written.*make it anew"):
+            reading()
+    assert not (tmp_path / "v.parquet").exists()
+
+
+def test_an_index_without_seals_is_named(index: Index) -> None:
+    index.table.drop_columns(["seal"])
+    with pytest.raises(UserError, match=r"damaged or of an older version.*make it anew"):
+        open_index(index.address)
 
 
 def test_an_index_whose_making_was_killed_is_made(tiny_model: Model, tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """A gallery that grows: the vectors of its tracklets in LanceDB, with the model that made them.
 
 An index is a folder, or any other address that LanceDB takes, such as ``s3://bucket/shop.lance``.
-Each write is one commit: whoever is killed leaves the index as it was before or after it.
+Each write is one commit: whoever is killed leaves the index as it was before or after it. Each row
+has a seal, a digest with which it is checked whenever it is read.
 """
 
 import difflib
 import hashlib
+import logging
 import os
 import tempfile
 import warnings
@@ -22,6 +24,7 @@ import lancedb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from lancedb.index import IvfRq
@@ -44,6 +47,9 @@ FRAMES = 640  # that are described between two commits, about: some seconds of w
 PIECES = 64  # commits after which the table's files are merged
 PROBES, REFINE = 64, 20  # lists that an approximate search reads, exact distances for each match
 ROUNDING = 1e-5  # of a product of two unit vectors, at most
+VERSION = 2  # of the columns; 1 had no seals
+LABELS = ("name", "camera", "person", "added", "thumbnail", "mark", "content")
+HALF = 32  # digits of a seal that are over the labels; so many are over the vector
 OWN = {".lock", "model.lance", "tracklets.lance"}  # what an index's folder holds
 Vector = NDArray[np.float32]
 Device = torch.device | str | None
@@ -92,8 +98,11 @@ class Index:
         """The model that has made the vectors; read when it is asked for."""
         with self._sound(), tempfile.TemporaryDirectory() as place:
             path = Path(place) / "model.safetensors"
-            path.write_bytes(self._models.to_arrow()["file"][0].as_py())
-            return model_file.load(path, self.device)
+            path.write_bytes(self._models.to_arrow()["file"][0].as_py() or b"")
+            try:
+                return model_file.load(path, self.device)
+            except UserError as error:
+                raise ValueError("its model is not as it was written") from error
 
     def __len__(self) -> int:
         """Return how many tracklets there are."""
@@ -104,24 +113,34 @@ class Index:
         """All that is known of the tracklets but their vectors, a row each, by name.
 
         Columns name (CAMERA/TRACKLET), camera, person ("" if nobody has said), added (time, UTC),
-        thumbnail (path of the middle frame), mark and content.
+        thumbnail (path of the middle frame), mark, content and seal.
         """
-        found = self._read(self._columns).to_pandas()
+        schema = pa.schema([self.table.schema.field(name) for name in (*LABELS, "seal")])
+        found = pa.Table.from_batches(self._read(schema.names), schema).to_pandas()
+        with self._sound():
+            if len({*found["name"]}) < len(found):
+                raise ValueError("a tracklet is there twice")
         return found.set_index("name", drop=False).rename_axis(None)
-
-    @property
-    def _columns(self) -> list[str]:
-        return [name for name in self.table.schema.names if name != "vector"]
 
     @cached_property
     def vectors(self) -> list[Vector]:
         """All vectors in memory, in the order of ``about``: arrays [n, D], as they lie on disk."""
-        pieces = self._read(["vector"])["vector"].chunks
-        return [piece.flatten().to_numpy().reshape(-1, self.dim) for piece in pieces]
-
-    def _read(self, columns: list[str]) -> pa.Table:
+        pieces: list[Vector] = []
+        seals: list[str] = []
+        for batch in self._read(["seal", "vector"]):
+            pieces.append(_vectors(batch))
+            seals += batch["seal"].to_pylist()
         with self._sound():
-            return self.table.search().select(columns).to_arrow()
+            if seals != self.about["seal"].tolist():
+                raise ValueError("vectors and names do not go together")
+        return pieces
+
+    def _read(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Read some columns of all rows, and check them."""
+        with self._sound(), _bar(len(self), "reading the index") as bar:
+            for batch in self.table.search().select([*columns]).to_batches():
+                yield _checked(batch)
+                bar.update(len(batch))
 
     def vector(self, name: str) -> Vector:
         """Return the vector [D] of a tracklet; raise UserError if it is not here."""
@@ -130,8 +149,9 @@ class Index:
             hint = f": did you mean {near[0]}?" if near else ", which is empty"
             raise UserError(f"{name} is no tracklet of the index {self.address}{hint}")
         with self._sound():
-            found = self.table.search().where(f"name = {_quoted(name)}").select(["vector"])
-            return found.to_arrow()["vector"].combine_chunks().flatten().to_numpy()
+            found = self.table.search().where(f"name = {_quoted(name)}")
+            (batch,) = found.select(["seal", "vector"]).to_arrow().to_batches()
+            return _vectors(_checked(batch))[0]
 
     def search(
         self,
@@ -183,10 +203,13 @@ class Index:
             query = self.table.search(vector, "vector")
             assert isinstance(query, LanceVectorQueryBuilder)  # since there is a vector
             query = query.distance_type("l2").nprobes(PROBES).refine_factor(REFINE)
-            query = query.limit(top).select([*self._columns, "_distance"])
+            query = query.limit(top).select([*LABELS, "seal", "vector", "_distance"])
             if cameras is not None:
                 query = query.where(f"camera IN ({', '.join(map(_quoted, cameras)) or 'NULL'})")
-            found = query.to_arrow().to_pandas()
+            rows = query.to_arrow()
+            for batch in rows.to_batches():
+                _checked(batch)
+            found = rows.drop_columns("vector").to_pandas()
         squared = found.pop("_distance").to_numpy()
         return found.assign(distance=np.sqrt(squared.clip(0)))
 
@@ -241,7 +264,7 @@ class Index:
         with self._sound():
             merged = self.table.merge_insert("name").when_matched_update_all()
             merged.when_not_matched_insert_all().execute(
-                pa.Table.from_pylist(rows, self.table.schema)
+                sealed(pa.RecordBatch.from_pylist(rows, _unsealed(self.dim)))
             )
         self._forget_what_was_read()
         return [one.name for one in again if one.name not in same]
@@ -288,15 +311,14 @@ class Index:
     def to_parquet(self, path: str | Path) -> Path:
         """Write camera, tracklet, person and vector of all rows for another program."""
         place = files.place(path)
-        columns: dict[str, Any] = {
-            name: name for name in ("camera", "tracklet", "person", "vector")
-        }
-        columns["tracklet"] = "regexp_replace(name, '^[^/]*/', '')"
-        with runs.replacing(place) as temporary, self._sound():
-            batches = self.table.search().select(columns).to_batches()
-            with pq.ParquetWriter(temporary, batches.schema.remove_metadata()) as file:
-                for batch in batches:
-                    file.write_batch(batch.replace_schema_metadata(None))
+        names = ["camera", "tracklet", "person", "vector"]
+        kinds = [_unsealed(self.dim).field("name" if n == "tracklet" else n).type for n in names]
+        schema = pa.schema(zip(names, kinds, strict=True))
+        with runs.replacing(place) as temporary, pq.ParquetWriter(temporary, schema) as file:
+            for batch in self._read([*LABELS, "seal", "vector"]):
+                own = pc.replace_substring_regex(batch["name"], "^[^/]*/", "")
+                columns = [own if n == "tracklet" else batch[n] for n in names]
+                file.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
         return place
 
     @contextmanager
@@ -335,6 +357,8 @@ def open_index(address: str | Path, model: Model | None = None, device: Device =
             with _lock(where):
                 _make(place, model)
         found = Index(where, place.open_table("tracklets"), place.open_table("model"), device)
+        if not {*LABELS, "vector", "seal"} <= {*found.table.schema.names}:
+            raise ValueError("it is damaged or of an older version")
         own = found._models.to_arrow()["digest"][0].as_py()
     if model and model.digest != own:
         what = f"{where} was made with another model, and their vectors do not compare"
@@ -359,7 +383,7 @@ def _make(place: lancedb.DBConnection, model: Model) -> None:
         mode = "overwrite" if name in begun else "create"
         place.create_table(name, rows, schema=schema, mode=mode)
 
-    create("tracklets", _schema(model.dim))
+    create("tracklets", _unsealed(model.dim).append(pa.field("seal", pa.string())))
     with tempfile.TemporaryDirectory() as folder:
         content = model.save(Path(folder) / "model.safetensors").read_bytes()
     schema = pa.schema([("digest", pa.string()), ("file", pa.large_binary())])
@@ -374,11 +398,51 @@ def _has_rows(place: lancedb.DBConnection, table: str) -> bool:
         return False
 
 
-def _schema(dim: int) -> pa.Schema:
-    texts = ("name", "camera", "person", "thumbnail", "mark", "content")
-    fields = [pa.field(name, pa.string()) for name in texts]
-    fields.insert(3, pa.field("added", pa.timestamp("us", "UTC")))
-    return pa.schema([*fields, pa.field("vector", pa.list_(pa.float32(), dim))])
+def _unsealed(dim: int) -> pa.Schema:
+    kinds: dict[str, pa.DataType] = {name: pa.string() for name in LABELS}
+    kinds |= {"added": pa.timestamp("us", "UTC"), "vector": pa.list_(pa.float32(), dim)}
+    return pa.schema(list(kinds.items()))
+
+
+def sealed(rows: pa.RecordBatch) -> pa.Table:
+    """Return rows of labels and vectors with their seals, as a table is to hold them."""
+    blank = rows.append_column("seal", pa.array([""] * len(rows)))
+    return pa.Table.from_batches([rows.append_column("seal", pa.array(_seals(blank)))])
+
+
+def _checked(rows: pa.RecordBatch) -> pa.RecordBatch:
+    """Return rows that go with their seals; raise ValueError for others."""
+    if _seals(rows) != rows["seal"].to_pylist():
+        raise ValueError("a row is not as it was written")
+    return rows
+
+
+def _seals(rows: pa.RecordBatch) -> list[str]:
+    """Return the seals that rows must have: over what is read of them, else as they are."""
+    said = [str(seal) for seal in rows["seal"].to_pylist()]
+    starts, ends = [seal[:HALF] for seal in said], [seal[HALF:] for seal in said]
+    if "vector" in rows.schema.names:
+        ends = [_digest(vector) for vector in _vectors(rows)]
+    if "name" in rows.schema.names:
+        labels = [rows[n].cast(pa.int64()) if n == "added" else rows[n] for n in LABELS]
+        told = zip(*(column.to_pylist() for column in labels), ends, strict=True)
+        starts = [_digest("\0".join(map(str, row)).encode()) for row in told]
+    return [start + end for start, end in zip(starts, ends, strict=True)]
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(content).hexdigest()[:HALF]
+
+
+def _vectors(rows: pa.RecordBatch) -> Vector:
+    column = rows["vector"]
+    return column.flatten().to_numpy().reshape(len(rows), column.type.list_size)
+
+
+def _bar(total: int, title: str) -> tqdm:
+    """Return a bar for those who wait longer than two seconds, unless notes are silenced."""
+    quiet = not runs.logger.isEnabledFor(logging.WARNING)
+    return tqdm(total=total, desc=title, disable=quiet, delay=runs.PATIENCE, leave=False)
 
 
 def _lock(address: str) -> AbstractContextManager[Any]:
@@ -388,12 +452,15 @@ def _lock(address: str) -> AbstractContextManager[Any]:
 
 @contextmanager
 def _sound(address: str) -> Iterator[None]:
-    """Turn what LanceDB raises into a sentence; it has no class of errors of its own."""
+    """Turn what LanceDB raises into a sentence; it has no class of errors that can be named."""
     try:
         yield
     except UserError:
         raise
-    except (RuntimeError, ValueError, OSError, KeyError, pa.ArrowException) as error:
+    except Exception as error:
+        known = (RuntimeError, ValueError, OSError, KeyError, pa.ArrowException)
+        if not isinstance(error, known) and type(error).__name__ != "RustPanic":
+            raise
         what = f"the index {address} cannot be used ({str(error).splitlines()[0][:200]})"
         advice = "check the disk and its permissions, or remove the index and make it anew"
         raise UserError(f"{what}: {advice}") from error

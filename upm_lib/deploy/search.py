@@ -14,7 +14,7 @@ from upm_lib import files, runs
 from upm_lib.config import UserError
 from upm_lib.data.packing import decode
 from upm_lib.data.tracklets import images
-from upm_lib.deploy.index import Index, clip, open_index
+from upm_lib.deploy.index import VERSION, Index, clip, open_index
 from upm_lib.pictures import canvas, photos
 from upm_lib.retrieval.model_file import Model
 
@@ -48,7 +48,7 @@ def of_gallery(
         fusion = bench.measurement("fusion", bench.config.trial)
         model = networks.as_model(bench, fusion)
     place = files.place(root).resolve()
-    name = f"{place.name}-{runs.digest([str(place), model.digest])}.lance"
+    name = f"{place.name}-{runs.digest([str(place), model.digest, VERSION])}.lance"
     found = open_index(runs.store() / "index" / name, model)
     if gone := found.add(root, progress).absent:
         found.remove(gone)
