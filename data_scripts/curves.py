@@ -42,8 +42,8 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write the data, measure nothing")
     arguments = parser.parse_args()
     if arguments.write:
-        given = ["root", "weights", "trials", "people", "epochs"]
-        refuse(parser, arguments, given, "--write measures nothing")
+        others = ["root", "weights", "trials", "people", "epochs"]
+        refuse(parser, arguments, others, "--write measures nothing")
         write(Path(paper.__file__).parent)
         return
     given = {name: getattr(arguments, name) for name in ("root", "weights", "epochs")}
