@@ -21,10 +21,9 @@ import numpy as np
 from tqdm import tqdm
 
 from upm_lib import files, runs
-from upm_lib.command import command
+from upm_lib.command import command, loading
 from upm_lib.config import UserError, known, preset
 from upm_lib.data import catalogue
-from upm_lib.data.packing import decode
 from upm_lib.data.readers import dukemtmc, market1501, mars
 from upm_lib.data.tracklets import (
     IMAGE_SUFFIXES,
@@ -36,7 +35,6 @@ from upm_lib.data.tracklets import (
     folders,
     unread,
 )
-from upm_lib.pictures import canvas, photos
 
 MARKET = (
     "https://zheng-lab.cecs.anu.edu.au/Project/project_reid.html",
@@ -167,6 +165,8 @@ def broken_pictures(dataset: Dataset) -> list[tuple[Tracklet, list[str]]]:
 
 def is_whole(file: Path) -> bool:
     """Whether a picture can be read."""
+    from upm_lib.data.packing import decode  # brings torch, which --help does without
+
     try:
         return decode(file) is not None
     except UserError:
@@ -191,6 +191,9 @@ def sample(dataset: Dataset, people: int = 5) -> list[int]:
 
 def strip(dataset: Dataset, broken: set[str], folder: Path) -> Path | None:
     """Draw a sample of the tracklets to ``folder/NAME.png``; None if no picture can be read."""
+    from upm_lib.data.packing import decode
+    from upm_lib.pictures import canvas, photos
+
     rows, labels = [], []
     for number in sample(dataset):
         tracklet = dataset.tracklets[number]
@@ -303,6 +306,7 @@ def main(argv: list[str] | None = None) -> int:
         help="where the sample strip NAME.png goes (default: checks/ in the run store)",
     )
     arguments = parser.parse_args(argv)
+    loading()
     out = arguments.out or runs.store() / "checks"
     with files.readable():
         return 1 - check(arguments.name, files.place(arguments.root), out)

@@ -9,10 +9,9 @@ is packed is checked byte by byte whenever it is opened; here, too.
 import argparse
 import sys
 
-from upm_lib.command import add_quiet, command
+from upm_lib.command import add_quiet, command, loading
 from upm_lib.config import preset
 from upm_lib.data import catalogue
-from upm_lib.data.packing import Frames
 
 
 @command
@@ -23,6 +22,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--root", help="folder of the data set (not for the synthetic ones)")
     add_quiet(parser)
     arguments = parser.parse_args(argv)
+    loading()
+    from upm_lib.data.packing import Frames  # brings torch, which --help does without
+
     progress = not arguments.quiet
     dataset = catalogue.load(preset(arguments.dataset, root=arguments.root), progress)
     frames = Frames(dataset, progress)

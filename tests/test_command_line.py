@@ -45,6 +45,15 @@ def test_every_command_explains_itself(said, command: str) -> None:
     assert command in said("--help")[1]
 
 
+@pytest.mark.parametrize("script", ["check_dataset", "pack", "video_to_tracklets"])
+def test_scripts_explain_themselves_without_pytorch(script: str) -> None:
+    path = Path(__file__).parents[1] / "data_scripts" / f"{script}.py"
+    helped = f"sys.argv = ['x', '--help']; runpy.run_path({str(path)!r}, run_name='__main__')"
+    code = f"import runpy, sys\ntry: {helped}\nexcept SystemExit: sys.exit('torch' in sys.modules)"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert process.returncode == 0 and process.stdout.startswith("usage:"), process.stderr
+
+
 # ---------------------------------------------------------------- table
 
 
