@@ -321,6 +321,14 @@ def test_a_flipped_bit_is_noticed_wherever_it_is_read(
     assert not (tmp_path / "v.parquet").exists()
 
 
+def test_an_address_elsewhere_is_named_in_sentences(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(UserError, match=r"memory://shop does not exist: make it with"):
+        open_index("memory://shop")
+    assert caplog.messages == ["asking memory://shop"]
+    with pytest.raises(UserError, match="check the address, the network and the keys"):
+        open_index("nothing://shop")
+
+
 def test_an_index_without_seals_is_named(index: Index) -> None:
     index.table.drop_columns(["seal"])
     with pytest.raises(UserError, match=r"damaged or of an older version.*make it anew"):

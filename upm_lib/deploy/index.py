@@ -119,7 +119,7 @@ class Index:
         found = pa.Table.from_batches(self._read(schema.names), schema).to_pandas()
         with self._sound():
             if len({*found["name"]}) < len(found):
-                raise ValueError("a tracklet is there twice")
+                raise ValueError("a tracklet is there twice: two processes wrote at once")
         return found.set_index("name", drop=False).rename_axis(None)
 
     @cached_property
@@ -351,8 +351,12 @@ def open_index(address: str | Path, model: Model | None = None, device: Device =
             what = "is no index" if path.exists() else "does not exist"
             advice = "give a free name" if model else "make it with `python -m upm_lib index`"
             raise UserError(f"{where} {what}: {advice}")
+    else:
+        runs.logger.warning("asking %s", where)  # a wrong address may take half a minute
     with _sound(where):
         place = lancedb.connect(where)
+        if remote and not model and "model" not in place.list_tables().tables:
+            raise UserError(f"{where} does not exist: make it with `python -m upm_lib index`")
         if model:
             with _lock(where):
                 _make(place, model)
@@ -446,7 +450,7 @@ def _bar(total: int, title: str) -> tqdm:
 
 
 def _lock(address: str) -> AbstractContextManager[Any]:
-    """Return the lock of an index on this machine; elsewhere LanceDB itself sees to conflicts."""
+    """Return the lock of an index on this machine; there is none for one elsewhere."""
     return nullcontext() if "://" in address else runs.lock(Path(address) / ".lock")
 
 
@@ -462,7 +466,10 @@ def _sound(address: str) -> Iterator[None]:
         if not isinstance(error, known) and type(error).__name__ != "RustPanic":
             raise
         what = f"the index {address} cannot be used ({str(error).splitlines()[0][:200]})"
-        advice = "check the disk and its permissions, or remove the index and make it anew"
+        check = "the disk and its permissions"
+        if "://" in address:
+            check = "the address, the network and the keys in the environment"
+        advice = f"check {check}, or remove the index and make it anew"
         raise UserError(f"{what}: {advice}") from error
 
 
