@@ -143,7 +143,10 @@ def detector(name: str, weights: str, device: str) -> Detect:
         pixels = torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1) / 255
         try:
             (found,) = network([pixels])
-        except NotImplementedError as error:  # its compiled operators do not load
+        except RuntimeError as error:
+            if "C++ ops" not in str(error) and not isinstance(error, NotImplementedError):
+                raise
+            # Its compiled operators do not load.
             what = "torchvision and torch are of different builds, with which no detector runs"
             raise UserError(f"{what}: install matching ones, or give --boxes") from error
         people = found["labels"] == PERSON
@@ -311,6 +314,8 @@ def main(words: list[str] | None = None) -> int:
             seen = tracked(path, found or moving(arguments.min_height))
         one_camera(camera, seen, out, arguments.min_height, arguments.min_frames)
     print(f"next: python -m upm_lib index {out} --model FILE --to INDEX")
+    if len(videos) == 1:
+        print("then, as there is one camera: search --index INDEX --query TRACKLET --same-camera")
     return 0
 
 

@@ -140,6 +140,21 @@ def test_a_detector_of_torchvision_runs_with_local_weights(
     assert "torchvision and torch are of different builds" in wrong(script, capsys, *words)
 
 
+def test_a_detector_with_random_weights_gives_boxes_or_a_sentence(
+    script: ModuleType, tmp_path: Path
+) -> None:
+    """Not mocked: where torchvision's operators do not load, the sentence says so."""
+    name, file = script.DETECTORS[0], tmp_path / "weights.pth"
+    network = torchvision.models.get_model(name, weights=None, weights_backbone=None)
+    torch.save(network.state_dict(), file)
+    detect, image = script.detector(name, str(file), "cpu"), np.zeros((*SIZE, 3), np.uint8)
+    if torchvision.extension._has_ops():
+        assert detect(image).shape[1] == 5
+    else:
+        with pytest.raises(UserError, match="torchvision and torch are of different builds"):
+            detect(image)
+
+
 # ---------------------------------------------------------------- what does not fit
 
 
