@@ -296,6 +296,9 @@ def main(words: list[str] | None = None) -> int:
         refuse(parser, arguments, ["weights", *OF_A_DETECTOR], "--boxes says where people are")
     if not arguments.weights:
         refuse(parser, arguments, OF_A_DETECTOR, "without --weights no detector runs")
+    for option in ("min_height", "min_frames"):
+        if (value := getattr(arguments, option)) < 1:
+            raise UserError(f"--{option.replace('_', '-')} must be at least 1, not {value}")
     out = Path(arguments.out).expanduser()
     for camera in boxes:
         known(videos, camera, "camera")

@@ -286,9 +286,10 @@ def _index(arguments: argparse.Namespace) -> None:
         for what, names in added._asdict().items():
             print(f"{what}: {len(names)}")
     if arguments.remove:
-        found.remove(arguments.remove)
+        names = sorted({*arguments.remove})
+        found.remove(names)
         still = "delete their frames, too, or the next look at the gallery finds them again"
-        print(f"forgotten: {len(arguments.remove)} ({still})")
+        print(f"forgotten: {len(names)} ({still})")
     if arguments.parquet:
         print(f"vectors: {found.to_parquet(arguments.parquet)}")
     print(f"{arguments.to} holds {len(found)} tracklets")
