@@ -29,6 +29,7 @@ from tqdm.auto import tqdm
 
 from upm_lib.command import command, loading, refuse
 from upm_lib.config import Caution, UserError, known
+from upm_lib.files import place
 
 DETECTORS = (
     "ssdlite320_mobilenet_v3_large", "fasterrcnn_mobilenet_v3_large_320_fpn",
@@ -60,7 +61,7 @@ def pairs(words: list[str], what: str) -> dict[str, Path]:
             raise UserError(f"{word!r} is no {what}: write CAMERA=FILE, such as cam1=lobby.mp4")
         if camera in found:
             raise UserError(f"the camera {camera} has two {what}s: give each a name of its own")
-        found[camera] = Path(file).expanduser()
+        found[camera] = place(file)
         if not found[camera].is_file():
             raise UserError(f"there is no {what} {file}: check its name")
     return found
@@ -121,9 +122,11 @@ def detector(name: str, weights: str, device: str) -> Detect:
     import torch
 
     from upm_lib.learning import _torchvision  # noqa: F401  (before torchvision)
+    from upm_lib.learning.training import pick_device
 
     import torchvision  # isort: skip
 
+    where = pick_device(device)
     try:
         if weights == "coco":
             every = torchvision.models.get_model_weights(name)
@@ -136,11 +139,11 @@ def detector(name: str, weights: str, device: str) -> Detect:
         what = f"the weights {weights} of {name} cannot be had ({type(error).__name__})"
         advice = "give the file that torchvision offers for it, or leave out --weights"
         raise UserError(f"{what}: {advice}") from error
-    network.eval().to(device)
+    network.eval().to(where)
 
     @torch.inference_mode()
     def detect(image: np.ndarray) -> np.ndarray:
-        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1) / 255
+        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(where).permute(2, 0, 1) / 255
         try:
             (found,) = network([pixels])
         except RuntimeError as error:
@@ -275,6 +278,17 @@ def one_camera(camera: str, seen: Iterator[Seen], out: Path, smallest: int, shor
     print(f"{camera}: contact sheet {sheet(out / camera, counts)}")
 
 
+def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace, all_given: bool) -> None:
+    """Raise UserError for options that mean nothing together, and for numbers below 1."""
+    if all_given:
+        refuse(parser, arguments, ["weights", *OF_A_DETECTOR], "--boxes says where people are")
+    if not arguments.weights:
+        refuse(parser, arguments, OF_A_DETECTOR, "without --weights no detector runs")
+    for option in ("min_height", "min_frames"):
+        if (value := getattr(arguments, option)) < 1:
+            raise UserError(f"--{option.replace('_', '-')} must be at least 1, not {value}")
+
+
 @command
 def main(words: list[str] | None = None) -> int:
     """Run the script."""
@@ -292,14 +306,8 @@ def main(words: list[str] | None = None) -> int:
     add("--min-frames", type=int, default=10, metavar="N", help="default: %(default)s")
     arguments = parser.parse_args(words)
     videos, boxes = pairs(arguments.videos, "video"), pairs(arguments.boxes, "file of boxes")
-    if boxes.keys() == videos.keys():
-        refuse(parser, arguments, ["weights", *OF_A_DETECTOR], "--boxes says where people are")
-    if not arguments.weights:
-        refuse(parser, arguments, OF_A_DETECTOR, "without --weights no detector runs")
-    for option in ("min_height", "min_frames"):
-        if (value := getattr(arguments, option)) < 1:
-            raise UserError(f"--{option.replace('_', '-')} must be at least 1, not {value}")
-    out = Path(arguments.out).expanduser()
+    _check(parser, arguments, boxes.keys() == videos.keys())
+    out = place(arguments.out)
     for camera in boxes:
         known(videos, camera, "camera")
     for camera in videos:

@@ -179,6 +179,12 @@ def test_words_that_do_not_fit_get_a_sentence(
     assert "unknown camera 'cam2'" in wrong(script, capsys, twice[0], *out, *other)
     alone = ("--detector", "yolo")
     assert "no detector runs: leave out --det" in wrong(script, capsys, twice[0], *out, *alone)
+    zero = wrong(script, capsys, twice[0], "--out", "a\0b")
+    assert "holds a zero byte" in zero
+    assert "there is no such user" in wrong(script, capsys, "cam1=~nosuchuser/v", *out)
+    assert "must be at least 1, not 0" in wrong(script, capsys, twice[0], *out, "--min-frames", 0)
+    device = ("--weights", boxes, "--device", "cudax")
+    assert "cudax" in wrong(script, capsys, twice[0], *out, *device)
     both = ("--boxes", f"cam1={boxes}", "--weights", "coco")
     assert "where people are: leave out --weig" in wrong(script, capsys, twice[0], *out, *both)
     assert "unknown detector" in wrong(
