@@ -49,7 +49,7 @@ def torchrun(*command: str, store: Path, nodes: int = 1) -> str:
             said = [process.communicate(timeout=240)[0] for process in started]
         finally:
             for process in started:
-                process.kill()
+                process.terminate()  # torchrun ends its processes first
         stderr.seek(0)
         assert [process.returncode for process in started] == [0] * nodes, stderr.read()
     return said[0]
