@@ -117,7 +117,7 @@ class Config:
     objective: Literal["association", "cluster"] = "association"
     centres: Literal["cluster", "camera"] = "cluster"  # one centre a cluster, or one a camera of it
     centre_momentum: float = 0.1  # what a centre keeps of itself at a step
-    temperature: float = 0.05  # of the softmax over the centres
+    temperature: float = 0.15  # of the softmax over the centres (EXPERIMENTS.md; theirs: 0.05)
 
     # association learning, Eqs. (3)-(9)
     eta: float = 0.5  # update rate of the intra-camera anchors

@@ -5,6 +5,7 @@ import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from upm_lib.experiments.bench import Bench, open_bench
 from upm_lib.experiments.measurement import METHODS
 from upm_lib.experiments.measuring import METRICS
 from upm_lib.learning import model, training
+from upm_lib.retrieval import features
 from upm_lib.synthetic import world
 
 SMALL = dict(steps=4, batch=8, device="cpu", progress=False)
@@ -430,3 +432,27 @@ def test_both_cameras_may_be_the_probe(bench: Bench) -> None:
     two = measuring.measure(bench, bench.measurement("histogram", probes="both"))
     assert two["config"]["probes"] == "both" and one["config"]["probes"] == "first"
     assert measuring.find(bench, bench.measurement("histogram"))["cmc"] == one["cmc"]
+
+
+def test_a_description_that_was_interrupted_goes_on_where_it_was(
+    bench: Bench, run_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, every = bench.measurement("untrained", 1), np.arange(10)
+    whole = measuring.vectors(bench, made, every)
+    described, real = [], features.tracklet_features
+
+    def interrupted(nets: Any, source: Any, tracklets: np.ndarray, config: Config) -> torch.Tensor:
+        if 6 in tracklets and 6 not in described:
+            described.append(6)
+            raise KeyboardInterrupt
+        described.extend(tracklets.tolist())
+        return real(nets, source, tracklets, config)
+
+    monkeypatch.setattr(measuring, "BLOCK", 3)
+    monkeypatch.setattr(runs, "SECONDS", 0.0)
+    monkeypatch.setattr(features, "tracklet_features", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        measuring.vectors(bench, made, every)
+    torch.testing.assert_close(measuring.vectors(bench, made, every), whole, rtol=0, atol=1e-6)
+    assert described == [0, 1, 2, 3, 4, 5, 6, 6, 7, 8, 9]
+    assert not list(run_store.rglob("results/*/*.npy*[!k]"))

@@ -35,36 +35,38 @@ def filled(config: Config = CONFIG, x: Tensor | None = None) -> Clusters:
 # ---------------------------------------------------------------- the loss
 
 
-def naive_loss(x: Tensor, centres: Tensor, used: Tensor, positive: Tensor, t: float) -> float:
+def naive_loss(x: Tensor, centres: Tensor, positive: Tensor, group: list[int], t: float) -> float:
     total = 0.0
     for part in range(len(x)):
         for frame in range(x.shape[1]):
             scores = {
                 n: math.exp(float(x[part, frame] @ centres[part, n]) / t)
                 for n in range(centres.shape[1])
-                if used[part, n]
+                if centres[part, n].any()
             }
             own = [n for n in scores if positive[part, frame, n]]
-            if own:
-                total -= sum(math.log(scores[n] / sum(scores.values())) for n in own) / len(own)
+            for n in own:
+                rivals = sum(scores[m] for m in scores if group[m] == group[n])
+                total -= math.log(scores[n] / rivals) / len(own)
     return total / (x.shape[0] * x.shape[1])
 
 
+@pytest.mark.parametrize("group", [[0] * 7, [0, 1, 2, 0, 1, 2, 2]])
 @pytest.mark.parametrize("temperature", [0.05, 1.0])
-def test_the_loss_is_that_of_a_loop(temperature: float) -> None:
+def test_the_loss_is_that_of_a_loop(temperature: float, group: list[int]) -> None:
     random = torch.Generator().manual_seed(1)
     x = unit(torch.randn(3, 5, 4, generator=random, dtype=torch.float64))
     centres = unit(torch.randn(3, 7, 4, generator=random, dtype=torch.float64))
-    used = torch.rand(3, 7, generator=random) < 0.7
+    centres[torch.rand(3, 7, generator=random) > 0.7] = 0
     positive = torch.rand(3, 5, 7, generator=random) < 0.3
-    found, _ = contrast_loss(x, centres, used, positive, temperature)
-    assert float(found) == pytest.approx(naive_loss(x, centres, used, positive, temperature))
+    found, _ = contrast_loss(x, centres, positive, torch.tensor(group), 3, temperature)
+    assert float(found) == pytest.approx(naive_loss(x, centres, positive, group, temperature))
 
 
 def test_two_centres_and_one_feature_give_the_logistic_loss() -> None:
     x, centres = torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
-    used, positive = torch.ones(1, 2, dtype=torch.bool), torch.tensor([[[True, False]]])
-    loss, share = contrast_loss(x, centres, used, positive, 0.5)
+    positive, group = torch.tensor([[[True, False]]]), torch.tensor([0, 0])
+    loss, share = contrast_loss(x, centres, positive, group, 1, 0.5)
     assert float(loss) == pytest.approx(math.log(1 + math.exp(-2)))
     assert float(share) == 1
 
@@ -138,10 +140,22 @@ def test_with_camera_centres_a_cluster_has_one_for_each_camera_and_all_are_posit
     assert torch.allclose(made.centre, people())
     loss, _ = made(people().transpose(0, 1), torch.arange(6))
     positive = (made.cluster[:, :, None] == made.cluster[:, None]).double()
-    used = torch.ones(2, 6, dtype=torch.bool)
     assert float(loss) == pytest.approx(
-        naive_loss(people(), made.centre, used, positive, CONFIG.temperature)
+        naive_loss(people(), made.centre, positive, CAMERAS.tolist(), CONFIG.temperature)
     )
+
+
+def test_with_camera_centres_nobody_is_pushed_away_from_another_camera() -> None:
+    """In the warm-up a frame has its own tracklet's centre; the other camera's have no part."""
+    features = people(noise=0.5).transpose(0, 1).clone().requires_grad_()
+    alone = features[:3].detach().requires_grad_()
+    both = filled(CONFIG.replace(centres="camera"))
+    one = filled(CONFIG.replace(centres="camera"))
+    one.centre[:, 3:] = 0
+    for made, x in ((both, features), (one, alone)):
+        made(x[:3], torch.arange(3))[0].backward()
+    assert torch.allclose(features.grad[:3], alone.grad)
+    assert alone.grad.any()
 
 
 @pytest.mark.parametrize("count", [0, 1])

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
-from upm_lib import runs
+from upm_lib import distributed, runs
 from upm_lib.config import EVALUATION_FIELDS, UserError, to_json
 from upm_lib.data import splits
 from upm_lib.experiments import networks
@@ -27,16 +27,37 @@ from upm_lib.retrieval import evaluation, features
 
 # In percent; "mAP" is by the trapezoid rule of the paper, the last by that of the toolboxes.
 METRICS = ("rank1", "rank5", "rank20", "mAP", "mAP_mean_precision")
+BLOCK = 16  # tracklets that are described at a time
 TOP = 7  # gallery images that a ranked list shows, as in Fig. 7
 
 
 def vectors(bench: Bench, measurement: Measurement, tracklets: NDArray[np.int64]) -> Tensor:
-    """Return the unit vectors [T, D] of any tracklets, by the networks of a measurement."""
+    """Return the unit vectors [T, D] of any tracklets, by the networks of a measurement.
+
+    Of a long description that ends early, what is done is kept, and the next call goes on.
+    """
     if measurement.method == "histogram":
         return features.colour_histogram(bench.frames, tracklets)
-    found = networks.of(bench, measurement)
-    source = networks.source_of(bench, measurement.config)
-    return features.tracklet_features(found, source, tracklets, measurement.config, bench.progress)
+    config = measurement.config
+    found = [features.folded(network) for network in networks.of(bench, measurement)]
+    source = networks.source_of(bench, config)
+    if distributed.size() > 1:  # they share the tracklets, and keep nothing
+        return features.tracklet_features(found, source, tracklets, config, bench.progress)
+
+    def described(number: int) -> NDArray[np.float32]:
+        own = tracklets[number * BLOCK : (number + 1) * BLOCK]
+        return features.tracklet_features(found, source, own, config).numpy()
+
+    mark = runs.digest(tracklets.tolist())
+    path = _path(bench, measurement).with_suffix(f".{mark}.npy")
+    dim = sum(network.k * network.dim for network in found)
+    title = "features" if bench.progress else None
+    with runs.lock(path.with_name(f"{path.name}.lock")):
+        blocks = -(-len(tracklets) // BLOCK)
+        runs.write_array(path, blocks, described, (dim,), np.float32, mark, title)
+        made = torch.from_numpy(np.array(runs.read_array(path)))
+        runs.remove(path)
+    return made
 
 
 def trial_vectors(bench: Bench, measurement: Measurement) -> tuple[Tensor, Tensor]:

@@ -39,18 +39,22 @@ def clustered(points: Tensor) -> Tensor:
 
 
 def contrast_loss(
-    x: Tensor, centres: Tensor, used: Tensor, positive: Tensor, temperature: float
+    x: Tensor, centres: Tensor, positive: Tensor, group: Tensor, groups: int, temperature: float
 ) -> tuple[Tensor, Tensor]:
     """InfoNCE of unit features x [k, B, d] against centres [k, N, d]: a scalar, and a share.
 
-    Of the centres only those ``used`` [k, N] count. A frame's loss is the mean of -log softmax over
-    its ``positive`` centres [k, B, N]; it is 0 where there is none. The share is that of the frames
+    A centre of zeros does not count. A centre's rivals are those of its ``group`` [N], a number in
+    0..groups - 1. A frame's loss is the mean of -log softmax, each among the rivals, over its
+    ``positive`` centres [k, B, N]; it is 0 where there is none. The share is that of the frames
     whose most similar centre is positive.
     """
-    similar = torch.bmm(x, centres.transpose(1, 2)) / temperature
-    similar = similar.masked_fill(~used[:, None], torch.finfo(x.dtype).min)
-    positive = positive & used[:, None]
-    held = torch.where(positive, similar.log_softmax(-1), 0).sum(-1)
+    used = (centres != 0).any(-1)[:, None]
+    lowest = torch.finfo(x.dtype).min
+    similar = torch.bmm(x, centres.transpose(1, 2)).div(temperature).masked_fill(~used, lowest)
+    rivals = [similar.masked_fill(group != g, lowest).logsumexp(-1) for g in range(groups)]
+    chance = similar - torch.stack(rivals, -1)[..., group]
+    positive = positive & used
+    held = torch.where(positive, chance, 0).sum(-1)
     top = positive.gather(2, similar.argmax(-1, keepdim=True))
     return -(held / positive.sum(-1).clamp_min(1)).mean(), top.float().mean()
 
@@ -63,9 +67,11 @@ class Clusters(nn.Module):
     its centre, ``visited`` [N], ``camera_of`` [N], ``match`` [k, N] the nearest tracklet of another
     camera in the same cluster (-1: none), which training itself does not use. During the warm-up
     every tracklet is its own cluster. With ``centres="camera"`` a cluster has a centre for each of
-    its cameras, all of which are positive.
+    its cameras; all of them are positive, and each is weighed against its camera's centres only, so
+    a person whom clustering has not joined across cameras is not pushed apart.
     """
 
+    group: Tensor
     mean: Tensor
     centre: Tensor
     cluster: Tensor
@@ -78,6 +84,9 @@ class Clusters(nn.Module):
         super().__init__()
         n = len(camera_of)
         self.config = config
+        by_camera = config.centres == "camera"
+        self.groups = int(camera_of.max()) + 1 if by_camera and n else 1
+        self.register_buffer("group", camera_of.long() * by_camera, persistent=False)
         self.register_buffer("mean", torch.zeros(k, n, dim))
         self.register_buffer("centre", torch.zeros(k, n, dim))
         self.register_buffer("cluster", torch.arange(n).repeat(k, 1))
@@ -95,8 +104,9 @@ class Clusters(nn.Module):
         x = unit(features.transpose(0, 1))
         own = self.cluster[:, tracklet]
         positive = own[..., None] == self.cluster[:, None]
-        used = (self.centre != 0).any(-1)
-        return contrast_loss(x, self.centre, used, positive, self.config.temperature)
+        return contrast_loss(
+            x, self.centre, positive, self.group, self.groups, self.config.temperature
+        )
 
     @torch.no_grad()
     def update(self, features: Tensor, tracklet: Tensor, warm: bool) -> Tensor:
