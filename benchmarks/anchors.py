@@ -1,6 +1,7 @@
 """What anchors in half precision save and cost, at the size of MARS."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 
@@ -9,7 +10,7 @@ from upm_lib.config import Config
 from upm_lib.learning.association import Association
 
 TRACKLETS, CAMERAS, PARTS, BATCH = 8298, 6, 8, 64
-KINDS = ("float32", "float16")
+KINDS: tuple[Literal["float32", "float16"], ...] = ("float32", "float16")
 
 
 def a_step(objective: Association) -> Callable[[], None]:
