@@ -32,7 +32,8 @@ def main() -> None:
     torch.set_num_threads(1)
     rows = []
     for branch, dim in (("local", 1024), ("global", 256)):
-        steps, held = {}, {}
+        steps: dict[str, Callable[[], None]] = {}
+        held = {}
         for kind in KINDS:
             camera_of = torch.arange(TRACKLETS) * CAMERAS // TRACKLETS
             objective = Association(PARTS, dim, camera_of, Config(k=PARTS, anchors=kind))
