@@ -96,7 +96,7 @@ def test_the_interactive_cell_has_a_still_picture_and_is_not_compared() -> None:
 
 
 def of_worlds() -> Iterator[tuple[str, str]]:
-    """What notebooks 3 and 6 say of the synthetic worlds, with the numbers of the study."""
+    """What notebooks 2, 3 and 6 say of the synthetic worlds, with the numbers of the study."""
     clean, cluttered = (
         {m: study.gain(m, dataset=f"synthetic_{world}") for m in ("local", "global", "fusion")}
         for world in ("clean", "cluttered")
@@ -108,6 +108,10 @@ def of_worlds() -> Iterator[tuple[str, str]]:
     yield "06_tables", f"the fusion by {below['fusion']} ({within['fusion']})"
     yield "03_global", f"{below['global']} points below the baseline in the clean world"
     yield "03_global", f"(95 % interval {within['global']})"
+    mean = {
+        m: study.trials(dataset="synthetic_clean", method=m).mean() for m in ("baseline", "local")
+    }
+    yield "02_local", "ahead: {baseline:.1f} against {local:.1f}".format(**mean)
     whole = cluttered["global"]
     yield "03_global", "and {:.1f} below it".format(-whole["mean"])
     yield "03_global", "({:.1f} to {:.1f})".format(-whole["high"], -whole["low"])
@@ -210,7 +214,7 @@ def test_published_numbers_in_the_text_are_those_of_table_2() -> None:
         "03_global": [
             f"Rank-1 {wider[0]} with MobileNet, {wider[1]} with ResNet50",
             f"({wider[2]} and {deep_prid['baseline']} to {deep_prid['global']}; all published)",
-            f"({wider[2]}, published), far less than the local-aware one ({prid['local']})",
+            f"({up} with MobileNet, published)",
         ],
         "04_fusion": [f"MobileNet ({prid['both']} against {prid['local']}, published)"],
     }
@@ -238,6 +242,26 @@ def test_the_order_of_a_line_follows_from_its_numbers() -> None:
         found = dict(zip(methods, map(float, numbers), strict=True))
         ordered = [found[method] for method in order.split(" > ")]
         assert ordered == sorted(ordered, reverse=True) and len(ordered) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("02_local", "Rank-1 is {baseline} for the baseline and {local} for local-aware"),
+        ("03_global", "Rank-1 is {global}, against {baseline} for the baseline and {local} for"),
+    ],
+)
+def test_what_is_said_of_the_demo_is_what_the_notebook_shows(name: str, words: str) -> None:
+    (table,) = following(name, "results = ")
+    found = {row[0]: f"{float(row[1]):.0f}" for row in table[2:]}
+    assert any(words.format(**found) in cell.source for cell in cells(name)), found
+
+
+def test_what_is_said_of_scaling_first_is_what_the_notebook_shows() -> None:
+    (table,) = following("04_fusion", "ways = ")
+    published_way, first = (float(row[1]) for row in table[2:])
+    words = f"scaling first gains {first - published_way:.0f} points in the trial above"
+    assert any(words in cell.source for cell in cells("04_fusion"))
 
 
 WARD = {"dataset": "ward"}
