@@ -73,7 +73,7 @@ class World:
             raise ValueError(f"a person is seen by 0 (all) to {self.cameras} cameras, got {self}")
 
 
-# Set for the converged baseline to stand near its published Rank-1 on the sets they stand for: 82 %
+# Set for the trained baseline to stand near its published Rank-1 on the sets they stand for: 82 %
 # (PRID2011), 54 % (iLIDS-VID), 79 % (DukeMTMC-VideoReID); EXPERIMENTS.md has what was tried. Real
 # boxes, drawn by hand or by a detector, sit a few percent too high or too low.
 WORLDS: dict[str, World] = {
