@@ -69,6 +69,7 @@ REFUSED: dict[str, list[tuple[Any, tuple[str, ...]]]] = {
     "cross_case": [("intra-camera", ("cross", "intra"))],
     "anchor_length": [("normalized", ("did you mean 'normalised'?",))],
     "rank_unvisited": [(0, ("true or false",))],
+    "anchors": [("bfloat16", ("did you mean 'float16'?",))],
     "steps": [
         (0, ("from 1 to",)),
         ("abc", ("a whole number", "'abc'")),

@@ -1,11 +1,15 @@
-"""Two processes under torchrun equal one on the same global batch."""
+"""Two processes under torchrun equal one on the same global batch, though one is killed."""
 
 import atexit
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,25 +28,39 @@ ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def torchrun(*command: str, store: Path) -> subprocess.CompletedProcess[str]:
-    """Start a command in two processes that know this checkout."""
+def torchrun(*command: str, store: Path, nodes: int = 1) -> str:
+    """Run a command in two processes that know this checkout; what the first torchrun prints.
+
+    Each node has a torchrun of its own, which starts its processes once more if one fails.
+    """
     environment = os.environ | {
         "PYTHONPATH": str(ROOT), "UPM_RUNS": str(store), "OMP_NUM_THREADS": "1"
     }  # fmt: skip
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    return subprocess.run(
-        [sys.executable, *launcher, *command],
-        env=environment, cwd=store.parent, capture_output=True, text=True, timeout=240,
-    )  # fmt: skip
+    with socket.create_server(("localhost", 0)) as free:
+        port = free.getsockname()[1]
+    launcher = ["-m", "torch.distributed.run", "--max-restarts", "1", "--rdzv-backend", "c10d"]
+    launcher += ["--nnodes", str(nodes), "--nproc-per-node", str(2 // nodes)]
+    launcher += ["--rdzv-endpoint", f"localhost:{port}"]
+    command = (sys.executable, *launcher, *command)
+    with open(store.parent / "stderr", "w+") as stderr:
+        whole = {"env": environment, "cwd": store.parent, "stderr": stderr, "text": True}
+        started = [subprocess.Popen(command, stdout=subprocess.PIPE, **whole) for _ in range(nodes)]
+        try:
+            said = [process.communicate(timeout=240)[0] for process in started]
+        finally:
+            for process in started:
+                process.terminate()  # torchrun ends its processes first
+        stderr.seek(0)
+        assert [process.returncode for process in started] == [0] * nodes, stderr.read()
+    return said[0]
 
 
 @pytest.fixture(scope="module")
 def two(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder in which two processes have left their states."""
+    """The folder in which two processes, each on its own node, have left their states."""
     folder = tmp_path_factory.mktemp("two")
     script = str(ROOT / "tests" / "two_processes.py")
-    done = torchrun(script, str(tiny_root), str(folder), store=folder / "store")
-    assert done.returncode == 0, done.stderr
+    torchrun(script, str(tiny_root), str(folder), store=folder / "store", nodes=2)
     return folder
 
 
@@ -70,6 +88,10 @@ def test_two_processes_equal_one(run: str, two: Path, tiny_root: Path, tmp_path:
         )
 
 
+def test_after_a_kill_torchrun_goes_on_from_the_checkpoint_before(two: Path) -> None:
+    assert json.loads((two / "resumed.json").read_text()) == [2, 0, 0]
+
+
 @pytest.mark.parametrize("run", two_processes.TRAINED)
 def test_both_processes_hold_the_same_state(run: str, two: Path) -> None:
     first, second = (load_file(two / f"{run}-{rank}.safetensors") for rank in (0, 1))
@@ -90,9 +112,7 @@ def test_the_command_line_trains_and_measures_under_torchrun(
     options = {"steps": "2", "batch": "4", "k": "2", "optimiser": "sgd"}
     changes = [word for pair in options.items() for word in ("-p", *pair)]
     command = ("-m", "upm_lib", "train", "local", "--root", str(tiny_root), *changes)
-    done = torchrun(*command, store=store)
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    lines = torchrun(*command, store=store).splitlines()
     assert [line.startswith("synthetic data: Rank-1") for line in lines] == [True, False]
     assert (Path(lines[1]) / "config.json").is_file()
     assert len(list((store / "results").rglob("local-*.json"))) == 1
@@ -121,6 +141,17 @@ def test_alone_a_process_has_everything() -> None:
     assert distributed.gather(x) is x
     assert distributed.merge(x, 5) is x
     distributed.agree(3, "nothing")
+
+
+def test_every_start_agrees_on_a_name_of_its_own_in_a_store_that_stays() -> None:
+    store, names = torch.distributed.HashStore(), []
+    store.set("asks 2", "who was killed before the others came")
+    for count in (3, 3, 2):  # torchrun may go on with fewer
+        with ThreadPoolExecutor(count) as pool:
+            join = partial(distributed._name_of_start, store, count=count)
+            names.append(set(pool.map(join, range(count))))
+    assert [len(found) for found in names] == [1, 1, 1]
+    assert len(set.union(*names)) == 3
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 12])
@@ -153,7 +184,7 @@ def test_who_is_interrupted_ends_at_once_and_the_first_speaks(
     rank: int, said: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(distributed.dist, "is_torchelastic_launched", lambda: True)
-    monkeypatch.setattr(distributed.dist, "init_process_group", lambda: None)
+    monkeypatch.setattr(distributed, "_join", lambda: None)
     monkeypatch.setattr(distributed.dist, "destroy_process_group", lambda: time.sleep(60))
     monkeypatch.setattr(distributed, "rank", lambda: rank)
 

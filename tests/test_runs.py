@@ -395,6 +395,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "cross_case": {"cross_case": "cross"},
     "anchor_length": {"anchor_length": "stored"},
     "rank_unvisited": {"rank_unvisited": True},
+    "anchors": {"anchors": "float16"},
     "steps": {"steps": 10},
     "epochs": {"epochs": 3.0},
     "batch": {"batch": 32},

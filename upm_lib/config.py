@@ -131,6 +131,7 @@ class Config:
     cross_case: Literal["intra", "cross"] = "intra"  # distance that decides the case of Eq. (6)
     anchor_length: Literal["normalised", "stored"] = "normalised"  # in distances and in Eq. (4)
     rank_unvisited: bool = False  # may a tracklet not seen yet win a ranking: loss, there, back?
+    anchors: Literal["float32", "float16"] = "float32"  # as stored; float16: half the memory
 
     # optimisation, section 4.1
     steps: int = 20000

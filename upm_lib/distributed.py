@@ -10,6 +10,8 @@ import atexit
 import os
 import signal
 import sys
+import time
+import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -28,11 +30,12 @@ def processes() -> Iterator[None]:
     """Join the processes that ``torchrun`` started, for as long as the block lasts.
 
     Who is interrupted ends at once, without waiting for the others; the first says what is kept.
+    Who loses another ends with an error, and ``torchrun --max-restarts`` starts all of them again.
     """
     if not (dist.is_available() and dist.is_torchelastic_launched()):
         yield
         return
-    dist.init_process_group()
+    _join()
     try:
         yield
     except KeyboardInterrupt as stop:
@@ -47,6 +50,35 @@ def processes() -> Iterator[None]:
         dist.destroy_process_group()
         raise
     dist.destroy_process_group()
+
+
+def _join() -> None:
+    store, number, count = next(dist.rendezvous("env://"))
+    store = dist.PrefixStore(_name_of_start(store, number, count), store)
+    dist.init_process_group(store=store, rank=number, world_size=count)
+
+
+def _name_of_start(store: dist.Store, number: int, count: int) -> str:
+    """Return a name that all processes of this start agree on, and none of an earlier start.
+
+    torchrun keeps one store for all starts, with the addresses of processes that are gone in it;
+    its count of restarts may differ from machine to machine. So each process asks the first under a
+    name of its own, and the first answers, with its own, whoever asks, until all live ones have it.
+    """
+    own = uuid.uuid4().hex
+    if number > 0:
+        store.set(f"asks {number}", own)
+        while not store.check([own]):
+            time.sleep(0.01)
+        name = store.get(own).decode()
+        store.add(f"{name} has", 1)
+        return name
+    while store.add(f"{own} has", 0) < count - 1:
+        for key in (f"asks {r}" for r in range(1, count)):
+            if store.check([key]):  # what a process of an earlier start asked, nobody reads
+                store.set(store.get(key).decode(), own)
+        time.sleep(0.01)
+    return own
 
 
 def size() -> int:

@@ -398,6 +398,51 @@ def test_readings_agree_where_they_must(name: str, case: str) -> None:
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
 
+# ---------------------------------------------------------------- half precision
+
+
+@pytest.mark.parametrize("seed", [None, 0])  # camera by camera, or in mixed order
+@pytest.mark.parametrize("readings", [{}, dict(anchor_length="stored"), dict(repeats="accumulate")])
+def test_half_precision_rounds_what_is_stored_and_nothing_else(
+    readings: dict[str, str], seed: int | None
+) -> None:
+    camera_of, config = cameras(3, seed), Config(**readings)
+    half = Association(2, DIM, torch.tensor(camera_of), config.replace(anchors="float16"))
+    full = Association(2, DIM, torch.tensor(camera_of), config)
+    rounding = 2**-11  # relative, of one number
+    for step, (features, tracklet) in enumerate(batches(camera_of, 2, 6)):
+        full.load_state_dict(half.state_dict())  # both begin with the same rounded anchors
+        features = features.float()
+        ours, theirs = features.clone().requires_grad_(), features.clone().requires_grad_()
+        losses = half(ours, tracklet)[0], full(theirs, tracklet)[0]
+        for loss in losses:
+            loss.backward()
+        torch.testing.assert_close(*losses, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-5, atol=1e-6)
+        for objective in (half, full):
+            objective.update(features, tracklet, warm=step < 1)
+        assert half.intra.dtype == half.cross.dtype == torch.float16
+        assert torch.equal(half.intra, full.intra.half())  # computed in float32, rounded once
+        assert torch.equal(half.match, full.match)
+        visited = full.intra_scale[..., None] > 0
+        wrong = torch.where(visited, half.cross - full.cross, 0).abs().max()
+        assert 0 < float(wrong) < 3 * rounding  # the anchors, then their mean
+
+
+def test_half_precision_follows_single_precision_through_a_training() -> None:
+    objectives = [
+        Association(2, DIM, torch.tensor(cameras(3)), Config(eta=0.1, anchors=anchors))
+        for anchors in ("float32", "float16")
+    ]
+    for features, tracklet in batches(cameras(3), 2, 200):
+        for objective in objectives:
+            objective.update(features.float(), tracklet, warm=True)
+    single, half = (objective.intra.float() for objective in objectives)
+    # Each step adds half a unit in the last place at most, and the average forgets: 1 / eta of it.
+    assert float((single - half).abs().max()) < 2**-12 / 0.1
+    assert 2 * objectives[1].intra.nbytes == objectives[0].intra.nbytes
+
+
 # ---------------------------------------------------------------- tracklets not seen yet
 
 

@@ -330,10 +330,10 @@ def state(trainer: Trainer) -> dict[str, bytes]:
         dict(optimiser="adam"),
         dict(optimiser="rmsprop", lr=0.01, ema=0.99, weight_decay=4e-5),
         dict(optimiser="sgd", lr=0.01, schedule="halves", branch="global", c_reduced=16),
-        dict(branch="global", c_reduced=16, train_global_head=False, ema=0.9),
+        dict(branch="global", c_reduced=16, train_global_head=False, ema=0.9, anchors="float16"),
         dict(objective="cluster", centres="camera", flip=True, crop=4),
     ],
-    ids=["adam", "rmsprop-ema", "sgd-global", "fixed-head", "clusters-crop"],
+    ids=["adam", "rmsprop-ema", "sgd-global", "fixed-head-half", "clusters-crop"],
 )
 def test_an_interrupted_run_equals_an_uninterrupted_one(
     world: World, tmp_path: Path, options: dict

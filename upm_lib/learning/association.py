@@ -30,6 +30,19 @@ def distance(x: Tensor, y: Tensor, kind: str = "euclidean") -> Tensor:
     return squared.clamp_min(1e-12).sqrt()  # the clamp keeps the gradient finite at distance 0
 
 
+def products(queries: Tensor, anchors: Tensor) -> Tensor:
+    """Products q.a of queries [k, B, d] and anchors [k, N, d] in the queries' type: [k, B, N].
+
+    Anchors of another type are converted one part at a time, so that no copy of all of them is.
+    """
+    if anchors.dtype == queries.dtype:
+        return torch.bmm(queries, anchors.transpose(1, 2))
+    out = queries.new_empty(*queries.shape[:2], anchors.shape[1])
+    for score, query, part in zip(out, queries, anchors, strict=True):
+        torch.mm(query, part.to(query.dtype).T, out=score)
+    return out
+
+
 def nearest(
     queries: Tensor, anchors: Tensor, scale: Tensor, offset: Tensor, allowed: Tensor
 ) -> Tensor:
@@ -43,7 +56,7 @@ def nearest(
     [k, N]); ``offset`` [k, N] is (1 - |a|^2) / 2: 0 for a unit vector, 1/2 for a zero vector, -inf:
     never. Which anchors compete is ``allowed`` [B, N], bool.
     """
-    score = torch.bmm(queries, anchors.transpose(1, 2))  # [k, B, N], the only copy
+    score = products(queries, anchors)  # [k, B, N], the only copy
     torch.addcmul(offset[:, None], score, scale[:, None], out=score)
     best, index = score.add_(torch.where(allowed, 0.0, -torch.inf)).max(-1)  # a sum is fast
     return torch.where(best > -torch.inf, index, -1)
@@ -64,7 +77,7 @@ def nearest_by_camera(
         query = searching.nonzero().squeeze(1)
         if not len(query) or block.start == block.stop:
             continue
-        score = torch.bmm(queries[:, query], anchors[:, block].transpose(1, 2))
+        score = products(queries[:, query], anchors[:, block])
         torch.addcmul(offset[:, None, block], score, scale[:, None, block], out=score)
         top, place = score.max(-1)
         better = top > best[:, query]  # of equal ones the lowest index stays
@@ -126,7 +139,8 @@ class Association(nn.Module):
     intra anchor is multiplied by before it is compared (1 / length, or 1; 0: never visited),
     ``camera_of`` [N], ``match`` [k, N] the cyclic match at the last visit (-1: none). All are part
     of the state dict. The cameras are integers from 0. Eta, margin, lam and the switches between
-    paper and published code are the config's.
+    paper and published code are the config's. Anchors stored in half precision (``anchors``) are
+    rounded where they are moved; everything is computed in the type of ``intra_scale``.
 
     Raises UserError for tracklets of a single camera.
     """
@@ -145,8 +159,11 @@ class Association(nn.Module):
         n = len(camera_of)
         self.config = config
         self.blocks = camera_blocks(camera_of)
-        self.register_buffer("intra", torch.zeros(k, n, dim))
-        self.register_buffer("cross", torch.zeros(k, n, dim))
+        # Averages of unit vectors need no range, but digits: float16 has three bits more than
+        # bfloat16, in which a slow average (eta = 0.01) stands still.
+        stored = torch.float16 if config.anchors == "float16" else None
+        self.register_buffer("intra", torch.zeros(k, n, dim, dtype=stored))
+        self.register_buffer("cross", torch.zeros(k, n, dim, dtype=stored))
         self.register_buffer("intra_scale", torch.zeros(k, n))
         self.register_buffer("match", torch.full((k, n), -1))
         self.register_buffer("camera_of", camera_of.long())
@@ -169,7 +186,7 @@ class Association(nn.Module):
             ranked = self.nearest(x, camera, own=True)
             first = torch.where(ranked < 0, tracklet, ranked)
         own_first = first == tracklet
-        own, cross = self.intra_at(tracklet), gather(self.cross, tracklet)
+        own, cross = self.intra_at(tracklet), self._rows(self.cross, tracklet)
         if self.config.anchor_length == "normalised":
             cross = unit(cross)
         cross_first = own_first
@@ -192,7 +209,7 @@ class Association(nn.Module):
     def place(self, anchors: Tensor) -> None:
         """Set the intra anchors to vectors [k, N, d]; the cross anchors follow as in Eq. (9)."""
         self.intra.copy_(anchors)
-        self.intra_scale.copy_(self._scale(self.intra))
+        self.intra_scale.copy_(self._scale(self.intra.to(self.intra_scale.dtype)))
         self.cross.copy_(self.intra * self.intra_scale[..., None])
         self.match.fill_(-1)
 
@@ -208,7 +225,7 @@ class Association(nn.Module):
         follow the intra anchors. Returns the share of the batch's tracklets that are cyclically
         consistent.
         """
-        x = unit(features.detach().transpose(0, 1)).to(self.intra.dtype)
+        x = unit(features.detach().transpose(0, 1)).to(self.intra_scale.dtype)
         moved = self._moved(x, tracklet)
         own = moved * self._scale(moved)[..., None]
         if warm:
@@ -221,7 +238,8 @@ class Association(nn.Module):
             partner = self.intra_at(there.clamp_min(0))
             self._store(moved, tracklet)  # now at the latest: the way back ends at t + 1
             match = self._closed(there, partner, tracklet)
-        self.cross[:, tracklet] = torch.where((match >= 0)[..., None], (own + partner) / 2, own)
+        cross = torch.where((match >= 0)[..., None], (own + partner) / 2, own)
+        self.cross[:, tracklet] = cross.to(self.cross.dtype)
         self.match[:, tracklet] = match
         return (match >= 0).float().mean()
 
@@ -233,14 +251,15 @@ class Association(nn.Module):
 
         Several frames of a tracklet count by ``repeats``; all of them get the same new anchor.
         """
-        old = gather(self.intra, tracklet)
+        old = self._rows(self.intra, tracklet)
         pulled = old if self.config.anchor_difference == "stored" else unit(old)
         step = self.config.eta * (pulled - x)
         same = tracklet[:, None] == tracklet
         if self.config.repeats == "mean":
             step = step / same.sum(1)[:, None]
         first = same.int().argmax(1)  # the first frame of each one's tracklet
-        return old - torch.zeros_like(step).index_add_(1, first, step)[:, first]
+        moved = old - torch.zeros_like(step).index_add_(1, first, step)[:, first]
+        return moved.to(self.intra.dtype).to(moved.dtype)  # as it will be stored
 
     def _scale(self, anchors: Tensor) -> Tensor:
         """What anchors [..., d] are multiplied by where they are compared; 0: no direction yet."""
@@ -250,7 +269,7 @@ class Association(nn.Module):
 
     def _store(self, anchors: Tensor, tracklet: Tensor) -> None:
         """Make anchors [k, B, d] the intra anchors of tracklets [B]; a tracklet has one anchor."""
-        self.intra[:, tracklet] = anchors
+        self.intra[:, tracklet] = anchors.to(self.intra.dtype)
         self.intra_scale[:, tracklet] = self._scale(anchors)
 
     def intra_at(self, index: Tensor) -> Tensor:
@@ -259,7 +278,11 @@ class Association(nn.Module):
         Scaled to length 1 or as stored (``anchor_length``); zero if never visited.
         """
         scale = gather(self.intra_scale[..., None], index)
-        return gather(self.intra, index) * scale
+        return self._rows(self.intra, index) * scale
+
+    def _rows(self, anchors: Tensor, index: Tensor) -> Tensor:
+        """Stored anchors at index in the type that is computed in; see :func:`gather`."""
+        return gather(anchors, index).to(self.intra_scale.dtype)
 
     def nearest(self, queries: Tensor, camera: Tensor, own: bool) -> Tensor:
         """Index of the nearest intra anchor of queries [k, B, d]: [k, B], -1 if none competes.
@@ -269,9 +292,10 @@ class Association(nn.Module):
         """
         visited = self.intra_scale > 0
         if self.config.anchor_length == "normalised":
-            offset = (~visited).to(self.intra.dtype) / 2
+            offset = (~visited).to(self.intra_scale.dtype) / 2
         else:
-            offset = (1 - self.intra.square().sum(-1)) / 2
+            parts = (part.to(self.intra_scale.dtype) for part in self.intra)
+            offset = (1 - torch.stack([part.square().sum(-1) for part in parts])) / 2
         if not self.config.rank_unvisited:
             offset = offset.masked_fill(~visited, -torch.inf)
         anchors = self.intra, self.intra_scale, offset

@@ -249,7 +249,7 @@ def heads() -> pd.DataFrame:
     )
 
 
-OBJECTIVES = {"association": "", "cluster contrast": "objective=cluster, centres=camera"}
+OBJECTIVES = {"association": "", "cluster contrast": "centres=camera, objective=cluster"}
 
 
 def objectives() -> pd.DataFrame:
@@ -273,4 +273,5 @@ def objectives() -> pd.DataFrame:
             line = lines.setdefault((dataset, method), {})
             line[objective] = _cell(rank1[objective, method])
             line[f"{objective}: gain"] = "" if method == "baseline" else told(gap)
-    return pd.DataFrame.from_dict(lines, orient="index").rename_axis("data set, method")
+    index = pd.MultiIndex.from_tuples(lines, names=["data set", "method"])
+    return pd.DataFrame([*lines.values()], index)
