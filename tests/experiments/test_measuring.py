@@ -20,7 +20,7 @@ from upm_lib.experiments import measurement, measuring, networks
 from upm_lib.experiments.bench import Bench, open_bench
 from upm_lib.experiments.measurement import METHODS
 from upm_lib.experiments.measuring import METRICS
-from upm_lib.learning import model, training
+from upm_lib.learning import clusters, model, training
 from upm_lib.retrieval import features
 from upm_lib.synthetic import world
 
@@ -456,3 +456,16 @@ def test_a_description_that_was_interrupted_goes_on_where_it_was(
     torch.testing.assert_close(measuring.vectors(bench, made, every), whole, rtol=0, atol=1e-6)
     assert described == [0, 1, 2, 3, 4, 5, 6, 6, 7, 8, 9]
     assert not list(run_store.rglob("results/*/*.npy*[!k]"))
+
+
+def test_cluster_contrast_is_trained_and_measured_as_association_is(
+    bench: Bench, tiny_root: Path
+) -> None:
+    other = open_bench(
+        "synthetic_clean", root=str(tiny_root), objective="cluster", centres="camera", **SMALL
+    )
+    methods = ["baseline", "local", "global", "fusion"]
+    assert measuring.compare(other, methods)["method"].tolist() == methods
+    ours, theirs = (networks.find_or_train(b, b.network("local")) for b in (bench, other))
+    assert isinstance(theirs.objective, clusters.Clusters)
+    assert theirs.step == ours.step == 4

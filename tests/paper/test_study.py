@@ -126,6 +126,7 @@ def test_what_was_not_measured_is_said_so_in_every_table(monkeypatch: pytest.Mon
     assert study.measured("ward").loc["global", "over the baseline"] == study.NOT_MEASURED
     assert study.pooling().empty
     assert study.heads().empty
+    assert study.objectives().empty
     assert set(study.gains()["method"]) == {"local", "fusion"}
     assert study.part_models()["change"].notna().sum() == 1
     assert list(study.by_parts().index) == [("ward", 1), ("ward", 8)]
@@ -159,3 +160,18 @@ def test_part_models_alone_are_told_in_percent_of_the_baseline() -> None:
     means = [study.trials(dataset="ward", method=m).mean() for m in ("local", "baseline")]
     assert table.loc[("ward", 8), "change"] == pytest.approx(100 * (means[0] / means[1] - 1))
     assert table.loc[("ward", 8), "kind"] == "measured (real)"
+
+
+def test_both_objectives_stand_beside_each_other_on_the_trials_that_both_have() -> None:
+    variant = study.OBJECTIVES["cluster contrast"]
+    line = study.objectives().loc["ward", "local"]
+    rank1, base = (
+        {v: study.trials(dataset="ward", method=m, variant=v) for v in ("", variant)}
+        for m in ("local", "baseline")
+    )
+    common = rank1[variant].index
+    assert 1 < len(common) < len(rank1[""]), "the association has more trials"
+    assert line["association"] == f"{rank1[''][common].mean():.1f} ± {rank1[''][common].std():.1f}"
+    gap = study.difference(rank1[variant], base[variant])
+    assert line["cluster contrast: gain"] == study.told(gap)
+    assert study.objectives()["association: gain"].loc["ward", "baseline"] == ""

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
@@ -137,6 +138,40 @@ def test_what_is_said_of_a_head_left_random_is_what_was_measured() -> None:
     assert any(said in cell.source for cell in cells("06_tables"))
     left = {"dataset": "ward", "method": "global", "variant": "train_global_head=False"}
     assert len(study.trials(**left)) == 3
+
+
+def of_objectives() -> Iterator[str]:
+    """What notebook 6 says of cluster contrast, with the numbers of the study."""
+    variant = study.OBJECTIVES["cluster contrast"]
+    cooler = f"{variant}, temperature=0.1"
+
+    def rank1(method: str, how: str = variant, dataset: str = "ward") -> pd.Series:
+        return study.trials(dataset=dataset, method=method, variant=how)
+
+    def gained(method: str, how: str = variant, dataset: str = "ward") -> dict[str, float]:
+        base = rank1("baseline", how, dataset)
+        return study.difference(rank1(method, dataset=dataset), base)
+
+    points = "{mean:.1f} points ({low:.1f} to {high:.1f})"
+    local, whole, both = (gained(method) for method in ("local", "global", "fusion"))
+    assert min(local["low"], whole["low"], both["low"]) > 0
+    yield f"local-aware parts gain {points.format(**local)}"
+    yield f"global-aware parts {points.format(**whole)} and the fusion {points.format(**both)}"
+    base = rank1("baseline", cooler)
+    yield f"suits it better ({base.mean():.1f} ± {base.std():.1f})"
+    local, whole, both = (gained(method, cooler) for method in ("local", "global", "fusion"))
+    assert min(local["low"], both["low"]) > 0 > whole["low"]
+    yield f"local-aware parts are {points.format(**local)} and the fusion {points.format(**both)}"
+    yield f"global-aware parts are not ({points.format(**whole)})"
+    usual = {"dataset": "ward", "method": "fusion"}
+    gap = study.paired({**usual, "variant": variant}, usual)
+    assert gap is not None and gap["low"] < 0 < gap["high"]
+    yield "the two fusions are level ({mean:.1f} points, {low:.1f} to {high:.1f})".format(**gap)
+
+
+def test_what_is_said_of_the_second_objective_is_what_was_measured() -> None:
+    for words in of_objectives():
+        assert any(words in cell.source for cell in cells("06_tables")), words
 
 
 def test_what_is_said_of_the_worlds_is_what_was_measured() -> None:
