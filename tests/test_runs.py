@@ -207,17 +207,6 @@ def write_until(path: Path, end: BaseException | None, at: int, mark: str = "") 
     return made
 
 
-def test_a_whole_array_is_made_again_for_another_mark_only(tmp_path: Path) -> None:
-    path, every = tmp_path / "rows.npy", [0, 1, 2, 3, 4, 5]
-    assert write_until(path, None, 0, "a") == every
-    content = path.read_bytes()
-    assert write_until(path, None, 0, "a") == [] and path.read_bytes() == content
-    assert write_until(path, None, 0, "b") == every
-    path.write_bytes(path.read_bytes()[:-1])
-    assert write_until(path, None, 0, "b") == every
-    assert write_until(path, None, 0) == every and write_until(path, None, 0) == every
-
-
 @pytest.fixture
 def whole_rows(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("whole") / "rows.npy"

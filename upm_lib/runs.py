@@ -299,23 +299,19 @@ def write_array(
 
     The path holds its old content or the whole new one. What is done is kept beside it once a
     minute: after Ctrl-C, a kill or a power cut the next call with the same ``mark`` goes on from
-    there, and ends in the same bytes; an error leaves nothing. A whole file of the same ``mark`` is
-    left as it is. One process at a time may do this. Rows go through the file, so that a full disk
-    is an error and not a crash. Behind them stand what they were made of, as JSON, and the SHA-256
-    of all that is before. ``title`` is that of the bar; None shows none.
+    there, and ends in the same bytes; an error leaves nothing. One process at a time may do this.
+    Rows go through the file, so that a full disk is an error and not a crash. The file ends in the
+    SHA-256 of all that is before. ``title`` is that of the bar; None shows none.
 
     Returns the numbers of the blocks without rows.
     """
     begun, notes = (path.with_name(f".{path.name}{kind}{BEGUN}") for kind in ("", ".json"))
     of = {"mark": mark, "blocks": blocks, "shape": list(shape), "dtype": np.dtype(dtype).str}
     with _writable(path):
-        if mark and (empty := _finished(path, of)) is not None:
-            return empty
         try:
             begun.touch(0o644)
             with open(begun, "r+b") as file:
                 done = _grown(file, notes, of, make, title)
-                file.write(json.dumps({"of": of, "empty": done["empty"]}).encode())
                 file.seek(0)
                 _write_header(file, dtype, (done["rows"], *shape))
                 file.seek(0)
@@ -330,19 +326,6 @@ def write_array(
             raise
         remove(notes)
     return done["empty"]
-
-
-def _finished(path: Path, of: dict[str, Any]) -> list[int] | None:
-    """Return the numbers of the empty blocks of a file that is whole and made of the same."""
-    try:
-        rows = read_array(path)
-    except (UserError, OSError):
-        return None
-    assert isinstance(rows, np.memmap)
-    with open(path, "rb") as file:
-        file.seek(rows.offset + rows.nbytes)
-        said = json.loads(file.read()[: -hashlib.sha256().digest_size] or "{}")  # {}: older
-    return said["empty"] if said.get("of") == of else None
 
 
 def _grown(

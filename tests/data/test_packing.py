@@ -360,21 +360,6 @@ def test_a_damaged_index_is_noticed_and_made_anew(few: Dataset, what: str) -> No
     assert np.array_equal(Frames(few).pixels, before)
 
 
-def test_frames_that_wait_for_their_index_are_found(few: Dataset, monkeypatch) -> None:
-    """A kill between the two files costs no work."""
-    broken = few.root / few.tracklets[0].frames[1]
-    broken.write_bytes(b"no picture")
-    with pytest.warns(Caution, match="left out 1 broken frame"):
-        first = Frames(few)
-    before, index = np.array(first.pixels), packing.read_index(first.folder)
-    (first.folder / "index.json").unlink()
-    monkeypatch.setattr(packing, "_decoded", None)
-    with pytest.warns(Caution, match="left out 1 broken frame"):
-        again = Frames(few)
-    assert np.array_equal(again.pixels, before)
-    assert packing.read_index(first.folder) == index
-
-
 def test_a_pack_without_its_index_was_never_finished(few: Dataset) -> None:
     first = Frames(few)
     before = np.array(first.pixels)
