@@ -1,10 +1,10 @@
 """All frames of a data set as one memory-mapped array, decoded once.
 
 A pack is the folder ``packed/NAME-DIGEST/`` of the run store: ``frames.npy`` and ``index.json``,
-which is written last: a pack without it counts as not made, but its frames are used. Contents are
-read again only when the relative path, size or modification time of a source file differs from what
-was packed: a file that is changed without either changing goes unnoticed. The pack itself is
-checked byte by byte.
+which is written last, so that a pack without it counts as not made. Contents are read again only
+when the relative path, size or modification time of a source file differs from what was packed: a
+file that is changed without either changing goes unnoticed. The pack itself is checked byte by
+byte.
 """
 
 import hashlib
