@@ -307,7 +307,8 @@ def test_the_objective_is_exchangeable(world: World) -> None:
 def test_clusters_are_made_once_an_epoch_from_the_end_of_the_warm_up(
     world: World, centres: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer = a_trainer(world, objective="cluster", centres=centres, steps=40)
+    changes = {"objective": "cluster", "centres": centres, "temperature": 0.05}
+    trainer = a_trainer(world, **changes, steps=40)
     made, renew = [], trainer.objective.renew
     monkeypatch.setattr(trainer.objective, "renew", lambda: made.append(trainer.step) or renew())
     train(trainer)

@@ -85,7 +85,7 @@ def opened(root: Path, **changes: object) -> Bench:
 
 def files(store: Path) -> list[str]:
     """What lies in the run store, locks apart."""
-    found = (p for p in store.rglob("*") if p.is_file() and p.name != "lock")
+    found = (p for p in store.rglob("*") if p.is_file() and not p.name.endswith("lock"))
     return sorted(p.relative_to(store).as_posix() for p in found)
 
 

@@ -32,10 +32,6 @@ def load(config: Config, progress: bool = False) -> Dataset:
     Raises UserError with one sentence for a folder that is not as its layout should be.
     """
     name, root = config.dataset, config.root
-    divided = name in DIVIDED or (name in world.WORLDS and world.WORLDS[name].seen_by)
-    if divided and config.min_frames > 1:
-        what = f"{name} has a division of its own, which names its tracklets"
-        raise UserError(f"{what}: leave out min_frames")
     if name in world.WORLDS:
         dataset = _synthetic(name, root, config.min_frames, progress)
     elif root is None:
