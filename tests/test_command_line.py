@@ -337,8 +337,6 @@ def test_a_model_of_some_data_is_measured_on_others(said, tiny_root: Path, tmp_p
         ("table 5 --k 4", "table 5 is counted and needs no data: leave out --k"),
         ("table 6 --dry-run", "table 6 is counted and needs no data: leave out --dry-run"),
         ("table transfer --model m --dry-run", "is measured at once: leave out --dry-run"),
-        ("table 2 --dataset mars --root . --min-frames 3", "of its own, which names its trackle"),
-        ("table 2 --dataset synthetic_eight --min-frames 3", "leave out min_frames"),
     ],
 )
 def test_what_does_not_fit_the_road_gets_one_sentence(
