@@ -48,13 +48,12 @@ def vectors(bench: Bench, measurement: Measurement, tracklets: NDArray[np.int64]
         own = tracklets[number * BLOCK : (number + 1) * BLOCK]
         return features.tracklet_features(found, source, own, config).numpy()
 
-    mark = runs.digest(tracklets.tolist())
-    path = _path(bench, measurement).with_suffix(f".{mark}.npy")
+    path = _path(bench, measurement).with_suffix(f".{runs.digest(tracklets.tolist())}.npy")
     dim = sum(network.k * network.dim for network in found)
     title = "features" if bench.progress else None
     with runs.lock(path.with_name(f"{path.name}.lock")):
         blocks = -(-len(tracklets) // BLOCK)
-        runs.write_array(path, blocks, described, (dim,), np.float32, mark, title)
+        runs.write_array(path, blocks, described, (dim,), np.float32, title=title)
         made = torch.from_numpy(np.array(runs.read_array(path)))
         runs.remove(path)
     return made

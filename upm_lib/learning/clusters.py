@@ -1,6 +1,6 @@
-"""Cluster contrast on part features: a second objective, which knows tracklets but no cameras.
+"""Cluster contrast on part features: a second objective, without or with the cameras.
 
-Once an epoch the tracklets are clustered, part by part; a memory holds one centre a cluster, and
+Once an epoch the tracklets are clustered, part by part; a memory holds a cluster's centres, and
 the loss asks of each frame that its own cluster's centre is the nearest (Dai et al., Cluster
 Contrast for Unsupervised Person Re-Identification, ACCV 2022; here with tracklets in the place of
 pictures). Section 3.4 calls part models a general scheme into which such a method fits: it has the
