@@ -1,12 +1,13 @@
 """The committed study: its lines are complete and labelled, and its differences are paired."""
 
+import importlib
 import json
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from upm_lib.config import UserError, preset
+from upm_lib.config import OFFICIAL, UserError, preset
 from upm_lib.paper import study
 
 KEY = ["dataset", "scale", "method", "k", "variant", "knob", "value", "trial"]
@@ -175,3 +176,16 @@ def test_both_objectives_stand_beside_each_other_on_the_trials_that_both_have() 
     gap = study.difference(rank1[variant], base[variant])
     assert line["cluster contrast: gain"] == study.told(gap)
     assert study.objectives()["association: gain"].loc["ward", "baseline"] == ""
+
+
+@pytest.mark.parametrize("scale", ["demo", "frozen"])
+def test_the_ablation_turns_every_switch_that_can_act(
+    monkeypatch: pytest.MonkeyPatch, scale: str
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "data_scripts"))
+    ablation = importlib.import_module("ablation")
+    lines = ablation.cases(preset("ward", scale), resized=True)
+    switched = {name: value for *_, changes in lines for name, value in changes.items()}
+    assert set(switched) == {*OFFICIAL} - {"restore_bn_statistics", "lr_factors"}
+    usual = preset("ward", scale).replace(**switched)
+    assert all(getattr(usual, name) != getattr(preset("ward", scale), name) for name in switched)
