@@ -68,13 +68,11 @@ def test_importing_the_networks_is_silent_and_leaves_timm_for_later(tmp_path: Pa
 def test_what_the_notebooks_import_and_the_demos_network_leave_timm_for_later(
     tmp_path: Path,
 ) -> None:
-    show = (
-        "[m for m in ('timm', 'torchvision', 'torch._dynamo', 'scipy.stats') if m in sys.modules]"
-    )
+    late = ("timm", "torchvision", "torch._dynamo", "scipy.stats")
     code = (
         "import sys; from upm_lib.experiments import analysis, curves, sliders\n"
         "from upm_lib.learning import model; from upm_lib.config import preset\n"
-        f"model.build(preset('synthetic_clean', 'demo')); "
+        "model.build(preset('synthetic_clean', 'demo')); "
         f"print([m for m in {late} if m in sys.modules])"
     )
     done = python(code, tmp_path)
