@@ -121,7 +121,8 @@ def main() -> None:
             "\nDescribing 16 tracklets of 20 frames by both networks, 256x128, against the bare "
             "extraction from frames in memory; `index` reads pictures and writes vectors, too. "
             "The last line has a model of scale `frozen`, whose networks share their first 11 "
-            "blocks: those run once. Medians; ratios between neighbouring runs. Aim: at most 1.05 times.\n"
+            "blocks: those run once. Medians; ratios between neighbouring runs. Aim: at most 1.05 "
+            "times.\n"
         )
         head = ("way", "CPU ms a frame", "over bare")
         print(timing.table(head, describing(made, Path(place))), flush=True)
