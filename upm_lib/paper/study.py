@@ -236,16 +236,17 @@ def _kind(dataset: str) -> str:
 def switched(usual: str, other: str, lines: Mapping[Any, Where]) -> pd.DataFrame:
     """Return Rank-1 without (usual) and with (other) the variant of each line, and the difference.
 
-    The difference is paired, with the 95 % interval of its mean, in points. Lines that lack one of
-    the two are left out.
+    All are of the trials that both have. The difference is paired, with the 95 % interval of its
+    mean, in points. Lines that lack one of the two are left out.
     """
     made = {}
     for name, where in lines.items():
-        without = {**where, "variant": ""}
-        if not (gap := paired(where, without)):
-            continue
-        made[name] = {usual: _cell(found(**without)), other: _cell(found(**where))}
-        made[name]["difference"] = told(gap)
+        sides = pd.DataFrame({usual: found(**{**where, "variant": ""}), other: found(**where)})
+        sides = sides.dropna()
+        if len(sides) > 1:
+            gap = difference(sides[other], sides[usual])
+            cells = {column: _cell(values) for column, values in sides.items()}
+            made[name] = {**cells, "difference": told(gap)}
     index = pd.MultiIndex.from_tuples(made, names=["data set", "method"])
     return pd.DataFrame([*made.values()], index, [usual, other, "difference"])
 
