@@ -105,8 +105,9 @@ def finished_speeds(bench: Bench) -> Speeds:
             speed = runs.read_json(file)
             if speed["device"] == here:
                 kept[cost(config)].append(speed["seconds"] / speed["steps"])
-        except (UserError, OSError) as error:  # it only makes an estimate better
-            warnings.warn(f"{error}: {file} is removed", Caution, stacklevel=2)
+        except (UserError, OSError, LookupError, TypeError, ArithmeticError) as error:
+            # Damaged, or of another version; it only makes an estimate better.
+            warnings.warn(f"{file} holds no speed ({error}): it is removed", Caution, stacklevel=2)
             runs.remove(file)
     return {kind: (median(seconds), "finished runs") for kind, seconds in kept.items()}
 
