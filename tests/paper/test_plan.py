@@ -149,6 +149,10 @@ def test_time_is_taken_from_finished_runs_of_the_same_cost_on_the_same_device(
     assert speed(bench, other)[1] == "a timed step", "another device does not"
 
 
+def test_a_step_of_a_training_of_one_step_is_timed(bench: Bench) -> None:
+    assert plan.timed_step(bench, bench.network("local", steps=1)) > 0
+
+
 @pytest.mark.parametrize(
     "values", [{}, {"steps": 0, "seconds": 1.0}, {"steps": "4", "seconds": [1]}]
 )

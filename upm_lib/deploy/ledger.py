@@ -49,7 +49,8 @@ def check(index: Path) -> None:
             raise ValueError(f"{path.relative_to(index)} is no regular file")
     while wrong := next(_wrong(index, kept := _kept(index)), None):
         if _kept(index) == kept:
-            raise ValueError(f"{wrong} is not as it was written")
+            own = f"delete {NAME} if you have changed the index with another program"
+            raise ValueError(f"{wrong} is not as it was written; {own}")
 
 
 def _wrong(index: Path, kept: dict[str, Any]) -> Iterator[str]:
