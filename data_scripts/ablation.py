@@ -110,7 +110,8 @@ def main() -> None:
     if arguments.trials < 2:
         raise UserError("a standard deviation needs at least 2 trials")
     for switch in arguments.switch:
-        known(dict.fromkeys(name.partition(" = ")[0] for name, _, _ in cases()), switch, "switch")
+        names = [name.partition(" = ")[0] for name, _, _ in cases() if " = " in name]
+        known(dict.fromkeys(names), switch, "switch")
     if arguments.write:
         _page(arguments.dataset)  # before anything is trained
     where = {"root": arguments.root, "weights": arguments.weights}
