@@ -166,6 +166,8 @@ def test_a_second_signal_does_not_break_into_the_sentence_of_the_first(what: str
     code = f"""
 import atexit, os, signal, sys
 from upm_lib import command
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the tests were started with
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 def again(*_): os.kill(os.getpid(), signal.{what})
 def main(): again(); again()
 atexit.register(again)  # while Python ends
