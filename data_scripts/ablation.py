@@ -19,38 +19,39 @@ import pandas as pd
 
 from upm_lib import runs
 from upm_lib.command import command, typed
-from upm_lib.config import OFFICIAL, UserError, known
+from upm_lib.config import OFFICIAL, Config, UserError, known
 from upm_lib.experiments import measuring
 from upm_lib.experiments.bench import Bench, open_bench
 from upm_lib.paper import study
 
-# The switches that can act on the demo networks, and the network that shows each. Not here: resize
-# (the demo's frames have the network's size) and restore_bn_statistics (it starts random).
+# The switches and the network that shows each. Not here: restore_bn_statistics (the demo's network
+# starts random, and frozen blocks are nothing without their statistics).
 ASSOCIATION = ("distance", "anchor_difference", "repeats", "partner_anchor", "rank_unvisited")
 PRINTED = {"cross_case": "cross", "anchor_length": "stored"}  # Eqs. (4)-(6) to the letter
 PAGE = Path(__file__).resolve().parents[1] / "FIDELITY.md"
 HEAD = ("head_activation", "train_global_head")
 
 
-def cases() -> list[tuple[str, str, dict[str, Any]]]:
-    """Return (name, method, changes) of every line of the table."""
+def cases(config: Config, resized: bool) -> list[tuple[str, str, dict[str, Any]]]:
+    """Return (name, method, changes) of every line; how to resize matters to resized frames."""
     lines: list[tuple[str, str, dict[str, Any]]] = []
-    for method, names in (("local", ASSOCIATION), ("global", HEAD)):
+    both = (*ASSOCIATION, "resize") if resized else ASSOCIATION
+    for method, names in (("local", both), ("global", HEAD)):
         lines += [(f"{name} = {OFFICIAL[name]}", method, {name: OFFICIAL[name]}) for name in names]
     lines += [(f"{name} = {value}", "local", {name: value}) for name, value in PRINTED.items()]
+    pool = "mean" if config.tracklet_pool == "max" else "max"
     lines += [
-        ("all of the association", "local", {name: OFFICIAL[name] for name in ASSOCIATION}),
-        ("all", "global", {name: OFFICIAL[name] for name in ASSOCIATION + HEAD}),
-        ("tracklet_pool = mean", "local", {"tracklet_pool": "mean"}),
+        ("all of these, as published", "local", {name: OFFICIAL[name] for name in both}),
+        ("all of these, as published", "global", {n: OFFICIAL[n] for n in (*both, *HEAD)}),
+        (f"tracklet_pool = {pool}", "local", {"tracklet_pool": pool}),
         ("normalise_branches = True", "fusion", {"normalise_branches": True}),
     ]
     return lines
 
 
-def rank1(bench: Bench, method: str, trials: int, changes: dict[str, Any]) -> "pd.Series[float]":
-    """Return Rank-1 in percent by trial."""
-    rows = measuring.compare(bench, [method], trials, **changes)
-    return rows.set_index("trial")["rank1"]
+def scores(bench: Bench, method: str, trials: int, changes: dict[str, Any]) -> pd.DataFrame:
+    """Return rank1 and mAP in percent by trial."""
+    return measuring.compare(bench, [method], trials, **changes).set_index("trial")
 
 
 def table(bench: Bench, trials: int, switches: list[str]) -> str:
@@ -58,21 +59,22 @@ def table(bench: Bench, trials: int, switches: list[str]) -> str:
     config = bench.config
     text = [
         f"Rank-1 in %, {bench.label} `{config.dataset}`, scale {bench.scale}, {config.backbone} at "
-        f"{config.height}x{config.width}, {config.length}, k = {config.k}, {trials} trials of "
-        f"{len(bench.dataset.people) // 2} test people; mean ± standard deviation over the trials, "
-        "differences paired by trial with the 95 % interval of their mean.",
+        f"{config.height}x{config.width}, {config.length}, k = {config.k}, frames pooled by their "
+        f"{config.tracklet_pool}, {trials} trials of {len(bench.dataset.people) // 2} test people; "
+        "mean ± standard deviation over the trials, differences in points, paired by trial, with "
+        "the 95 % interval of their mean.",
         "",
-        "| switch | network | default | switched | difference |",
-        "|---|---|---|---|---|",
+        "| switch | network | default | switched | difference | difference in mAP |",
+        "|---|---|---|---|---|---|",
     ]
-    for name, method, changes in cases():
+    resized = bench.frames.pixels.shape[1:3] != (config.height, config.width)
+    for name, method, changes in cases(config, resized):
         if switches and not any(name.startswith(f"{switch} =") for switch in switches):
             continue
-        base = rank1(bench, method, trials, {})
-        other = rank1(bench, method, trials, changes)
-        gap = study.difference(other, base)
-        apart = f"{gap['mean']:+.1f} [{gap['low']:+.1f}, {gap['high']:+.1f}]"
-        cells = (f"`{name}`", method, measuring.spread(base), measuring.spread(other), apart)
+        base, other = (scores(bench, method, trials, which) for which in ({}, changes))
+        rank1 = (measuring.spread(side["rank1"]) for side in (base, other))
+        apart = (study.told(study.difference(other[m], base[m])) for m in ("rank1", "mAP"))
+        cells = (f"`{name}`" if "=" in name else name, method, *rank1, *apart)
         text.append(f"| {' | '.join(cells)} |")
         print(text[-1], file=sys.stderr)
     return "\n".join(text) + "\n"
@@ -109,9 +111,10 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.trials < 2:
         raise UserError("a standard deviation needs at least 2 trials")
+    lines = (name.partition(" = ") for name, _, _ in cases(Config(), resized=True))
+    switches = dict.fromkeys(name for name, equals, _ in lines if equals)
     for switch in arguments.switch:
-        names = [name.partition(" = ")[0] for name, _, _ in cases() if " = " in name]
-        known(dict.fromkeys(names), switch, "switch")
+        known(switches, switch, "switch")
     if arguments.write:
         _page(arguments.dataset)  # before anything is trained
     where = {"root": arguments.root, "weights": arguments.weights}

@@ -137,7 +137,8 @@ def run(part: str, trials: int, weights: str | None, ward: str | None) -> None:
             bench = bench_of(case, weights, ward)
             lines.append(row(case, bench, trial))
         config = to_json(bench.config) | {"weights": Path(weights or "").name or None, "root": None}
-        runs.write_json(file, {"rows": lines, "config": config, "versions": runs.versions()})
+        versions = runs.versions() | {"cpu": torch.backends.cpu.get_cpu_capability()}
+        runs.write_json(file, {"rows": lines, "config": config, "versions": versions})
         print(f"{part} trial {trial}: {time.perf_counter() - began:.0f} s", flush=True)
 
 

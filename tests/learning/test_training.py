@@ -159,7 +159,7 @@ def test_moving_average_of_the_published_code() -> None:
     golden = np.load(GOLDEN / "rmsprop.npz")
     config = Config(ema=0.9999)
     network, x, _ = a_vector(config)
-    ema = training.ModelEmaV3(network.backbone, exclude_buffers=True)
+    ema = training.average_of(network.backbone)
     for step, weights in enumerate(golden["rmsclip_params"]):
         with torch.no_grad():
             x.copy_(torch.from_numpy(weights))

@@ -1,12 +1,13 @@
 """The committed study: its lines are complete and labelled, and its differences are paired."""
 
+import importlib
 import json
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from upm_lib.config import UserError, preset
+from upm_lib.config import OFFICIAL, UserError, preset
 from upm_lib.paper import study
 
 KEY = ["dataset", "scale", "method", "k", "variant", "knob", "value", "trial"]
@@ -119,7 +120,7 @@ def test_only_trials_that_both_sides_have_are_paired(monkeypatch: pytest.MonkeyP
 
 
 def test_what_was_not_measured_is_said_so_in_every_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    with_ward = study.rows(dataset="ward").query("method != 'global' and variant == ''")
+    with_ward = study.rows(part="ward").query("method != 'global' and variant == ''")
     monkeypatch.setattr(study, "_rows", lambda: with_ward)
     assert set(study.comparison().loc["global"]) == {study.NOT_MEASURED}
     assert study.comparison().loc["local", "ward"] != study.NOT_MEASURED
@@ -157,9 +158,18 @@ def test_pairs_of_cameras_are_those_of_the_literature_of_ward() -> None:
 
 def test_part_models_alone_are_told_in_percent_of_the_baseline() -> None:
     table = study.part_models().set_index(["dataset", "k"])
-    means = [study.trials(dataset="ward", method=m).mean() for m in ("local", "baseline")]
+    same = study.trials(dataset="ward", method="local", k=2).index
+    means = [study.trials(dataset="ward", method=m)[same].mean() for m in ("local", "baseline")]
     assert table.loc[("ward", 8), "change"] == pytest.approx(100 * (means[0] / means[1] - 1))
     assert table.loc[("ward", 8), "kind"] == "measured (real)"
+
+
+def test_the_number_of_parts_is_compared_on_the_same_trials() -> None:
+    table = study.by_parts().loc["ward"]
+    every = study.trials(dataset="ward", method="local")
+    same = study.trials(dataset="ward", method="global", k=1).index
+    assert 2 < len(same) < len(every) and set(table["trials"]) == {len(same)}
+    assert table.loc[8, "local"] == f"{every[same].mean():.1f} ± {every[same].std():.1f}"
 
 
 def test_both_objectives_stand_beside_each_other_on_the_trials_that_both_have() -> None:
@@ -175,3 +185,16 @@ def test_both_objectives_stand_beside_each_other_on_the_trials_that_both_have() 
     gap = study.difference(rank1[variant], base[variant])
     assert line["cluster contrast: gain"] == study.told(gap)
     assert study.objectives()["association: gain"].loc["ward", "baseline"] == ""
+
+
+@pytest.mark.parametrize("scale", ["demo", "frozen"])
+def test_the_ablation_turns_every_switch_that_can_act(
+    monkeypatch: pytest.MonkeyPatch, scale: str
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "data_scripts"))
+    ablation = importlib.import_module("ablation")
+    lines = ablation.cases(preset("ward", scale), resized=True)
+    switched = {name: value for *_, changes in lines for name, value in changes.items()}
+    assert set(switched) == {*OFFICIAL} - {"restore_bn_statistics", "lr_factors"}
+    usual = preset("ward", scale).replace(**switched)
+    assert all(getattr(usual, name) != getattr(preset("ward", scale), name) for name in switched)

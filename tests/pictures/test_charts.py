@@ -260,9 +260,9 @@ def test_alt_text_is_the_plain_text_and_the_metadata_of_the_picture():
 def test_alt_text_tells_the_numbers():
     assert "local-aware: in the end loss 0.52" in charts.histories(history()).alt
     gain = charts.gain(pd.DataFrame(ONE | {"kind": "published", "gain": -1.0}))
-    assert gain.alt == "fused: published synthetic \u22121.0. "
+    assert gain.alt == "fusion: published synthetic \u22121.0. "
     missing = charts.gain(pd.DataFrame(ONE | {"kind": "published", "gain": np.nan}))
-    assert missing.alt == "fused: published synthetic not run. " and texts(missing) == ["not run"]
+    assert missing.alt == "fusion: published synthetic not run. " and texts(missing) == ["not run"]
     curve = charts.cmc_curves({"local": [0.25, 0.5, 1.0]})
     assert curve.alt == "local-aware: 25 % at rank 1, 100 % at 3. "
 

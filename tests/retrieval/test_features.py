@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from upm_lib.config import Config, preset
 from upm_lib.data import packing
 from upm_lib.data.readers.sequences import prid2011
-from upm_lib.learning.model import UPMNet, build
+from upm_lib.learning.model import UPMNet, build, divide
 from upm_lib.retrieval import features
 from upm_lib.retrieval.features import extract, fuse, pool_tracklets, tracklet_features
 
@@ -184,6 +184,7 @@ class Means(torch.nn.Module):
     def __init__(self, k: int, dim: int) -> None:
         super().__init__()
         self.k, self.dim, self.backbone = k, dim, torch.nn.Identity()
+        self.frozen = torch.nn.Sequential()
         self.weight = torch.nn.Parameter(noise(3, k * dim))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -287,3 +288,32 @@ def test_folding_batch_normalisation_into_convolutions_keeps_the_map(
         before, after = network(images), folded(images)
     assert float((after - before).norm() / before.norm()) < 1e-4  # rounding only
     assert float(before.std(0).norm()) > 0.1  # the map depends on the frame
+
+
+def parted(branch: str, seed: int = 0) -> UPMNet:
+    """Return a network whose first four blocks are frozen; they follow the seed alone."""
+    network = build(SMALL.replace(branch=branch, seed=seed))
+    frozen, rest = divide(network.backbone, "small", 4)
+    return UPMNet(rest, network.head, frozen).eval()
+
+
+@pytest.mark.parametrize(("seed", "calls"), [(0, 1), (1, 2)])
+def test_frozen_blocks_run_once_if_all_networks_share_them_and_give_the_same_bits(
+    frames: packing.Frames, monkeypatch: pytest.MonkeyPatch, seed: int, calls: int
+) -> None:
+    networks, seen, index = [parted("local"), parted("global", seed)], [], np.arange(6)
+    apart = [extract(network, frames, index, SMALL) for network in networks]
+    once = torch.nn.Sequential.forward
+
+    def counted(self: torch.nn.Sequential, images: Tensor) -> Tensor:
+        seen.extend([len(images)] if len(self) == len(networks[0].frozen) else [])
+        return once(self, images)
+
+    monkeypatch.setattr(torch.nn.Sequential, "forward", counted)
+    ((_, together),) = features.blocks(networks, frames, index, SMALL)
+    assert all(torch.equal(*pair) for pair in zip(apart, together, strict=True))
+    assert seen == calls * [6]
+
+
+def test_networks_without_frozen_blocks_share_none() -> None:
+    assert features.shared([build(SMALL), build(SMALL)]) is None

@@ -124,6 +124,13 @@ def of_worlds() -> Iterator[tuple[str, str]]:
         gap = study.paired(both, local)
         yield "06_tables", text.format(" points" if world == "cluttered" else "", **gap)
     yield "03_global", "{mean:.1f} points above local-aware parts alone".format(**gap)
+    eight = {"dataset": "synthetic_eight"}
+    gap = study.paired({"method": "fusion", **eight}, {"method": "local", **eight})
+    yield "06_tables", "and by {mean:.1f} ({low:.1f} to {high:.1f}) with eight".format(**gap)
+    text = "{mean:.1f} points ({low:.1f} to {high:.1f}) above the baseline, and local"
+    yield "06_tables", text.format(**study.gain("fusion", **eight))
+    text = "gain nothing ({mean:.1f} points, {low:.1f} to {high:.1f})"
+    yield "06_tables", text.format(**study.gain("local", **eight))
     share = study.pairs()[8].str.split().str[0].unstack(0)
     of_local, of_whole = (
         (share.loc[m, "synthetic_clean"], share.loc[m, "synthetic_cluttered"])
@@ -131,6 +138,29 @@ def of_worlds() -> Iterator[tuple[str, str]]:
     )
     yield "06_tables", "{} % (clean) and {} % (cluttered)".format(*of_local)
     yield "06_tables", "with global-aware parts {} and {} %".format(*of_whole)
+
+
+def of_parts() -> Iterator[str]:
+    """What notebook 6 says of the number of parts on WARD, with the numbers of the study."""
+    base = {"dataset": "ward", "method": "baseline"}
+    local, both = ({"dataset": "ward", "method": m} for m in ("local", "fusion"))
+    two, four = (study.paired({**local, "k": k}, base) for k in (2, 4))
+    yield "{mean:.1f} points over the baseline ({low:.1f} to {high:.1f}) with k = 2".format(**two)
+    yield "{mean:.1f} ({low:.1f} to {high:.1f}) with k = 4".format(**four)
+    one, other = (study.paired(method, {**method, "k": 2}) for method in (local, both))
+    text = "local-aware {mean:+.1f} points ({low:.1f} to {high:.1f})".format(**one)
+    yield text + ", fusion {mean:+.1f} ({low:.1f} to {high:.1f})".format(**other)
+
+
+def test_what_is_said_of_the_number_of_parts_and_their_pooling_is_what_was_measured() -> None:
+    for words in of_parts():
+        assert any(words in cell.source for cell in cells("06_tables")), words
+    assert set(study.by_parts().loc["ward", "trials"]) == {3}
+    means = study.by_parts().loc["ward"].map(lambda cell: float(str(cell).split()[0]))
+    assert means["local"].is_monotonic_increasing and means["fusion"].is_monotonic_increasing
+    pooled = study.pooling()["difference"].loc["ward"]
+    assert all(text.startswith("-") for text in pooled)
+    assert [method for method, text in pooled.items() if ", -" in text] == ["global"]
 
 
 def test_what_is_said_of_a_head_left_random_is_what_was_measured() -> None:

@@ -65,6 +65,20 @@ def test_importing_the_networks_is_silent_and_leaves_timm_for_later(tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_the_notebooks_import_and_the_demos_network_leave_timm_for_later(
+    tmp_path: Path,
+) -> None:
+    late = ("timm", "torchvision", "torch._dynamo", "scipy.stats")
+    code = (
+        "import sys; from upm_lib.experiments import analysis, curves, sliders\n"
+        "from upm_lib.learning import model; from upm_lib.config import preset\n"
+        "model.build(preset('synthetic_clean', 'demo')); "
+        f"print([m for m in {late} if m in sys.modules])"
+    )
+    done = python(code, tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
+
+
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
 def test_a_room_says_what_it_is_for_and_which_files_it_has(room: Path) -> None:
     names = [name for step in described(room) for name in step]

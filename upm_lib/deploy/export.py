@@ -25,12 +25,14 @@ class Fused(nn.Module):
 
     def __init__(self, model: Model) -> None:
         super().__init__()
-        self.networks = nn.ModuleList(features.folded(network) for network in model.networks)
+        networks = [features.folded(network) for network in model.networks]
+        self.networks, self.shared = nn.ModuleList(networks), features.shared(networks)
         self.normalise = model.configs[0].normalise_branches
 
     def forward(self, frames: Tensor) -> Tensor:
         """Return the fused vectors [B, D] (section 3.5)."""
-        parts = [network(frames) for network in self.networks]
+        images = frames if self.shared is None else self.shared(frames)
+        parts = [network(images) for network in self.networks]
         return features.fuse(*parts, normalise_branches=self.normalise)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 from torch import Tensor
 
 from upm_lib import distributed, runs
@@ -248,5 +248,5 @@ def mean_interval(differences: Any) -> tuple[Any, Any, Any]:
     A series gives numbers, a table a series each, by column.
     """
     mean = differences.mean()
-    half = stats.t.ppf(0.975, differences.count() - 1) * differences.sem()
+    half = special.stdtrit(differences.count() - 1, 0.975) * differences.sem()
     return mean, mean - half, mean + half

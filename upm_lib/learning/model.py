@@ -8,7 +8,6 @@ import logging
 import urllib.request
 from collections import OrderedDict
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -171,16 +170,18 @@ def _resnet50_slim(stride: int) -> tuple[nn.Module, int]:
     return backbone, c
 
 
+def _layer(c_in: int, c: int, size: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
+    conv = nn.Conv2d(c_in, c, size, stride, size // 2, groups=groups, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(c), nn.ReLU6(inplace=True))
+
+
 def _small(stride: int) -> tuple[nn.Module, int]:
     """The first seven blocks of MobileNetV1 at half width: deeper ones do not learn in minutes."""
     if stride != 16:
         raise UserError("the small backbone takes 128x64 frames: set height = 128 and width = 64")
-    from torchvision.ops import Conv2dNormActivation
-
-    layer = partial(Conv2dNormActivation, activation_layer=nn.ReLU6)
-    stem, blocks, c = layer(3, 16, 3, 2), nn.Sequential(), 16
+    stem, blocks, c = _layer(3, 16, 3, 2), nn.Sequential(), 16
     for c_out, down in ((32, 1), (64, 2), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1)):
-        blocks.append(nn.Sequential(layer(c, c, 3, down, groups=c), layer(c, c_out, 1)))
+        blocks.append(nn.Sequential(_layer(c, c, 3, down, groups=c), _layer(c, c_out, 1)))
         c = c_out
     return nn.Sequential(OrderedDict(stem=stem, blocks=blocks)), c
 

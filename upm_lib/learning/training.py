@@ -13,7 +13,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
@@ -31,9 +31,8 @@ from upm_lib.learning import model
 from upm_lib.learning.association import Association
 from upm_lib.learning.clusters import Clusters
 
-# After upm_lib.learning.model, which prepares torchvision, which timm imports.
-from timm.optim import RMSpropTF  # isort: skip
-from timm.utils import ModelEmaV3  # isort: skip
+if TYPE_CHECKING:  # timm takes two seconds to import, and the demo's networks need nothing of it
+    from timm.utils import ModelEmaV3
 
 
 class NotFinite(UserError, FloatingPointError):
@@ -89,10 +88,19 @@ def optimiser_of(network: model.UPMNet, config: Config) -> torch.optim.Optimizer
     if head := [p for p in network.head.parameters() if p.requires_grad]:
         groups.append({"params": head, "factor": config.head_lr_factor})
     if config.optimiser == "rmsprop":  # TensorFlow's: epsilon inside the root, slot starts at 1
+        from timm.optim import RMSpropTF
+
         return RMSpropTF(groups, lr=config.lr, alpha=0.9, eps=1.0, momentum=0.9)
     if config.optimiser == "sgd":
         return torch.optim.SGD(groups, lr=config.lr, momentum=0.9, nesterov=True)
     return torch.optim.Adam(groups, lr=config.lr)
+
+
+def average_of(network: nn.Module) -> "ModelEmaV3":
+    """Return a moving average of a network's weights; batch norm's statistics are copied."""
+    from timm.utils import ModelEmaV3
+
+    return ModelEmaV3(network, exclude_buffers=True)
 
 
 class Trainer:
@@ -118,8 +126,7 @@ class Trainer:
         self.objective: Association | Clusters = made.to(device)
         self.optimiser = optimiser_of(self.network, config)
         self.decayed = list(self.network.decayed()) if config.weight_decay else []
-        # The moving average covers the weights; batch norm's statistics are copied as they are.
-        self.ema = ModelEmaV3(self.network, exclude_buffers=True) if config.ema else None
+        self.ema = average_of(self.network) if config.ema else None
         self.epoch = len(data.frame) // config.batch  # steps
         self.warmup_steps = math.ceil(self.epoch * config.warmup_epochs)
         self.step = self.resumed = 0  # steps done, and those of them in the checkpoint read

@@ -119,7 +119,7 @@ def results(bench: Bench) -> list[tuple[str, float | None]]:
         for m in measurement.METHODS
     ]
     balanced = measuring.find(bench, bench.measurement("fusion", normalise_branches=True))
-    found.append(("fused, each branch scaled first", balanced))
+    found.append(("fusion, scaled first", balanced))
     return [(name, record["rank1"] if record else None) for name, record in found]
 
 

@@ -146,22 +146,40 @@ def measured(dataset: str, variant: str = "") -> pd.DataFrame:
     return pd.DataFrame.from_dict(lines, orient="index").rename_axis("method")
 
 
+def _by_k(dataset: str) -> dict[tuple[int, str], pd.Series]:
+    """Return Rank-1 by (k, method), all on the trials that everything measured of a set has."""
+    cells = {
+        (k, name): found(dataset=dataset, k=k, **where)
+        for k, (name, where) in product(PARTS, TRAINED.items())
+    }
+    measured = {cell: values for cell, values in cells.items() if len(values)}
+    same = pd.concat(measured, axis=1).dropna().index if measured else ()
+    return {cell: values[same] for cell, values in measured.items()}
+
+
 def by_parts() -> pd.DataFrame:
-    """Return Rank-1 by data set, k (rows) and method; k = 1 of "local" is the baseline."""
-    lines = {(d, k): {"dataset": d, "k": k} for d, k in product(SETS, PARTS)}
-    return _measured_only(table(TRAINED, lines)).rename_axis(index=["data set", "k"])
+    """Return Rank-1 by data set, k (rows) and method; k = 1 of "local" is the baseline.
+
+    All numbers of a data set are of the same trials; the first column counts them.
+    """
+    lines: dict[tuple[str, int], dict[str, Any]] = {}
+    for name in SETS:
+        for (k, method), values in _by_k(name).items():
+            lines.setdefault((name, k), {"trials": len(values)})[method] = _cell(values)
+    made = pd.DataFrame.from_dict(lines, orient="index").fillna(NOT_MEASURED)
+    return made.rename_axis(index=["data set", "k"])
 
 
 def part_models() -> pd.DataFrame:
     """Return what Fig. 1 draws: Rank-1 of part models alone by k, in percent over the baseline's.
 
     Columns dataset, k, change (percent of the baseline; NaN where not measured), kind; data sets of
-    which nothing was measured are left out.
+    which nothing was measured are left out. The trials are those of :func:`by_parts`.
     """
     lines = []
     for name, k in product(SETS, PARTS[1:]):
-        local = found(dataset=name, method="local", k=k).mean()
-        base = found(dataset=name, method="baseline").mean()
+        mean = {cell: values.mean() for cell, values in _by_k(name).items()}
+        local, base = mean.get((k, "local"), np.nan), mean.get((1, "local"), np.nan)
         lines.append((name, k, 100 * (local / base - 1), _kind(name)))
     made = pd.DataFrame(lines, columns=["dataset", "k", "change", "kind"])
     return made.groupby("dataset", sort=False).filter(lambda one: one["change"].notna().any())
@@ -218,16 +236,17 @@ def _kind(dataset: str) -> str:
 def switched(usual: str, other: str, lines: Mapping[Any, Where]) -> pd.DataFrame:
     """Return Rank-1 without (usual) and with (other) the variant of each line, and the difference.
 
-    The difference is paired, with the 95 % interval of its mean, in points. Lines that lack one of
-    the two are left out.
+    All are of the trials that both have. The difference is paired, with the 95 % interval of its
+    mean, in points. Lines that lack one of the two are left out.
     """
     made = {}
     for name, where in lines.items():
-        without = {**where, "variant": ""}
-        if not (gap := paired(where, without)):
-            continue
-        made[name] = {usual: _cell(found(**without)), other: _cell(found(**where))}
-        made[name]["difference"] = told(gap)
+        sides = pd.DataFrame({usual: found(**{**where, "variant": ""}), other: found(**where)})
+        sides = sides.dropna()
+        if len(sides) > 1:
+            gap = difference(sides[other], sides[usual])
+            cells = {column: _cell(values) for column, values in sides.items()}
+            made[name] = {**cells, "difference": told(gap)}
     index = pd.MultiIndex.from_tuples(made, names=["data set", "method"])
     return pd.DataFrame([*made.values()], index, [usual, other, "difference"])
 

@@ -23,8 +23,8 @@ from upm_lib.synthetic.world import WORLDS
 TITLES = {
     "1": "Table 1: the whole method and others",
     "2": "Table 2: local-aware and global-aware modules",
-    "3": "Table 3: average and maximum pooling of the parts, fused, k = 2",
-    "4": "Table 4: number of parts k, fused",
+    "3": "Table 3: average and maximum pooling of the parts, fusion, k = 2",
+    "4": "Table 4: number of parts k, fusion",
     "5": "Table 5: complexity and Rank-1, ResNet50",
     "6": "Table 6: complexity and Rank-1 on DukeMTMC-VideoReID",
     "beyond": "Beyond the paper: each module at every k, both ways to fuse",

@@ -18,7 +18,7 @@ Style = dict[str, Any]  # what matplotlib takes as keywords
 
 METHOD_NAMES: dict[str, str] = {"untrained": "untrained", "histogram": "colour histogram"}
 METHOD_NAMES |= {"baseline": "baseline (k = 1)", "local": "local-aware"}
-METHOD_NAMES |= {"global": "global-aware", "fusion": "fused"}
+METHOD_NAMES |= {"global": "global-aware", "fusion": "fusion"}
 # Okabe and Ito's colours, with grey added: distinct in all common kinds of colour vision.
 _PALETTE = ["#999999", "#CC79A7", "#000000", "#E69F00", "#0072B2", "#009E73"]  # of methods
 CYCLE = ["#56B4E9", "#D55E00", "#F0E442", *_PALETTE[1:]]  # of people, cameras

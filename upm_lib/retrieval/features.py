@@ -28,7 +28,7 @@ POOLS = {"max": ("amax", -torch.inf), "mean": ("sum", 0.0)}
 
 
 def folded(network: UPMNet) -> UPMNet:
-    """Return a copy for evaluation, batch normalisations folded into the backbone's convolutions.
+    """Return a copy for evaluation, batch normalisations folded into the convolutions.
 
     With fixed statistics a batch normalisation is one factor and one term a channel; a convolution
     that absorbs them saves a pass over the map. The features are the same up to rounding. A folded
@@ -38,7 +38,7 @@ def folded(network: UPMNet) -> UPMNet:
     if not norms and not network.training:
         return network
     network = deepcopy(network).eval()
-    for module in list(network.backbone.modules()):
+    for module in [*network.frozen.modules(), *network.backbone.modules()]:
         children = list(module.named_children())
         for (name, one), (follower, other) in pairwise(children):
             if isinstance(one, nn.Conv2d) and hasattr(other, "running_mean"):
@@ -46,6 +46,19 @@ def folded(network: UPMNet) -> UPMNet:
                 setattr(module, name, fuse_conv_bn_eval(one, norm))
                 setattr(module, follower, getattr(other, "act", nn.Identity()))
     return network
+
+
+def shared(networks: list[UPMNet]) -> nn.Sequential | None:
+    """Return the frozen blocks that all networks have, number by number, or None.
+
+    Two networks of scale `frozen` differ in their last blocks only: the others can run once.
+    """
+    first, *others = (network.frozen.state_dict() for network in networks)
+    alike = all(
+        list(other) == list(first) and all(torch.equal(first[name], other[name]) for name in first)
+        for other in others
+    )
+    return networks[0].frozen if first and alike else None
 
 
 @torch.inference_mode()
@@ -59,14 +72,18 @@ def blocks(
     """Yield the part features of the frames numbered ``index`` [F], block by block, on the CPU.
 
     A block is its places in ``index``, and for each network its features [B, k, d]. Copies of the
-    networks in evaluation mode do it; a frame is read once for all.
+    networks in evaluation mode do it; a frame is read once for all, and goes once through frozen
+    blocks that all of them share.
     """
     device = next(networks[0].parameters()).device
     copies = [folded(network) for network in networks]
+    once = shared(copies)
     starts = range(0, len(index), BLOCK)
     for start in tqdm(starts, desc="features", disable=not progress, delay=2, leave=False):
         place = slice(start, start + BLOCK)
         images = frames.batch(index[place], config, device)
+        if once is not None and images.shape[1] == 3:  # else they are maps of these blocks already
+            images = once(images)
         yield place, [network(images).cpu() for network in copies]
 
 
