@@ -11,7 +11,6 @@ are found in the run store, so an interrupted ablation goes on where it stopped.
 """
 
 import argparse
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ import pandas as pd
 
 from upm_lib import runs
 from upm_lib.command import command, typed
-from upm_lib.config import OFFICIAL, Config, UserError
+from upm_lib.config import OFFICIAL, Config, UserError, known
 from upm_lib.experiments import measuring
 from upm_lib.experiments.bench import Bench, open_bench
 from upm_lib.paper import study
@@ -29,6 +28,7 @@ from upm_lib.paper import study
 # starts random, and frozen blocks are nothing without their statistics).
 ASSOCIATION = ("distance", "anchor_difference", "repeats", "partner_anchor", "rank_unvisited")
 PRINTED = {"cross_case": "cross", "anchor_length": "stored"}  # Eqs. (4)-(6) to the letter
+PAGE = Path(__file__).resolve().parents[1] / "FIDELITY.md"
 HEAD = ("head_activation", "train_global_head")
 
 
@@ -82,10 +82,18 @@ def table(bench: Bench, trials: int, switches: list[str]) -> str:
 
 def write(dataset: str, found: str) -> None:
     """Put the table of a data set between its markers in FIDELITY.md."""
-    page = Path(__file__).resolve().parents[1] / "FIDELITY.md"
-    markers = re.compile(rf"(<!-- ablation {dataset} -->\n).*?(<!-- end -->)", re.DOTALL)
-    with runs.replacing(page) as temporary:
-        temporary.write_text(markers.sub(lambda m: m[1] + found + m[2], page.read_text()))
+    before, after = _page(dataset)
+    with runs.replacing(PAGE) as temporary:
+        temporary.write_text(before + found + after, encoding="utf-8")
+
+
+def _page(dataset: str) -> tuple[str, str]:
+    """Return what stands before and after a data set's table; raise UserError if it has none."""
+    before, marker, rest = PAGE.read_text("utf-8").partition(f"<!-- ablation {dataset} -->\n")
+    _, end, after = rest.partition("<!-- end -->")
+    if not end:
+        raise UserError(f"FIDELITY.md has no place for a table of {dataset}: leave out --write")
+    return before + marker, end + after
 
 
 @command
@@ -103,6 +111,12 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.trials < 2:
         raise UserError("a standard deviation needs at least 2 trials")
+    lines = (name.partition(" = ") for name, _, _ in cases(Config(), resized=True))
+    switches = dict.fromkeys(name for name, equals, _ in lines if equals)
+    for switch in arguments.switch:
+        known(switches, switch, "switch")
+    if arguments.write:
+        _page(arguments.dataset)  # before anything is trained
     where = {"root": arguments.root, "weights": arguments.weights}
     fields = typed(arguments.p)
     bench = open_bench(arguments.dataset, arguments.scale, progress=False, **where, **fields)

@@ -298,18 +298,20 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("name", metavar="NAME", help=", ".join(catalogue.NAMES))
-    parser.add_argument("root", metavar="ROOT", type=Path, help="the folder of the data set")
+    parser.add_argument("root", metavar="ROOT", help="the folder of the data set")
     parser.add_argument(
         "--out",
         metavar="FOLDER",
-        type=Path,
         help="where the sample strip NAME.png goes (default: checks/ in the run store)",
     )
     arguments = parser.parse_args(argv)
     loading()
-    out = arguments.out or runs.store() / "checks"
+    root, out = files.place(arguments.root), runs.store() / "checks"
+    if arguments.out is not None:
+        files.outside(arguments.out, root)
+        out = files.place(arguments.out)
     with files.readable():
-        return 1 - check(arguments.name, files.place(arguments.root), out)
+        return 1 - check(arguments.name, root, out)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import pandas as pd
 
 from upm_lib import paper, runs
 from upm_lib.command import command, refuse
+from upm_lib.config import UserError
 from upm_lib.experiments import curves
 from upm_lib.experiments.bench import open_bench
 from upm_lib.experiments.measurement import trial_numbers
@@ -24,7 +25,10 @@ EPOCHS = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 16.0, 20.0, 25.0, 30.0,
 
 def write(folder: Path) -> None:
     """Put the curves that the run store holds into ``folder/curves.csv``, in a fixed order."""
-    found = [pd.read_csv(file) for file in sorted((runs.store() / "curves").glob("*.csv"))]
+    kept = sorted((runs.store() / "curves").glob("*.json"))
+    if not kept:
+        raise UserError("the run store holds no curves: run it without --write first")
+    found = [pd.DataFrame(runs.read_json(file)["rows"]) for file in kept]
     with runs.replacing(folder / "curves.csv") as temporary:
         pd.concat(found).round(4).to_csv(temporary, index=False)
 
@@ -52,14 +56,13 @@ def main() -> None:
     for trial in trial_numbers(arguments.trials):
         for method in ("fusion", "baseline"):
             name = f"{arguments.dataset}-{arguments.epochs:g}-{arguments.people}-{trial}-{method}"
-            file = runs.store() / "curves" / f"{name}.csv"
+            file = runs.store() / "curves" / f"{name}.json"
             if file.is_file():
                 continue
             rows = curves.curve(bench, method, trial, EPOCHS)
             about = {"dataset": arguments.dataset, "length": arguments.epochs}
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with runs.replacing(file) as temporary:
-                rows.assign(**about, people=arguments.people).to_csv(temporary, index=False)
+            made = rows.assign(**about, people=arguments.people)
+            runs.write_json(file, {"rows": made.to_dict("records")})
             print(rows.round(3).to_string(), flush=True)
 
 

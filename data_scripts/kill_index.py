@@ -15,11 +15,13 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
 import lance_namespace  # noqa: F401  (most of LanceDB's import, once for all children)
 import numpy as np
+from tqdm.auto import tqdm
 
 from upm_lib.config import Config
 from upm_lib.data.packing import decode
@@ -64,6 +66,7 @@ def child(
     """Check what is there, then go on indexing; say in the log what is written."""
     from upm_lib.deploy import index as module  # LanceDB has threads: only after the fork
 
+    tqdm.set_lock(threading.RLock())  # of its own: forked processes share one, killed or not
     module.FRAMES = group
     index = module.open_index(place, made)
     names = list(index.about["name"])

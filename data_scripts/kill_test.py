@@ -16,6 +16,7 @@ import random
 import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from typing import Any, TextIO
 import numpy as np
 import torch
 from safetensors.torch import save_file
+from tqdm.auto import tqdm
 
 from upm_lib import runs
 from upm_lib.command import command
@@ -62,6 +64,7 @@ def announcing(stage: str, original: Callable[..., Any]) -> Callable[..., Any]:
 
 def child(weights: str) -> None:
     """Go the whole road, or what is left of it."""
+    tqdm.set_lock(threading.RLock())  # of its own: forked processes share one, killed or not
     world.WORLDS["synthetic_clean"] = world.World(identities=8, cameras=2, frames=4)
     training.due = lambda step, seconds: step % 5 == 0
     runs.SECONDS = 0.0  # packing and maps go on behind each frame, each block

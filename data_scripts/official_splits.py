@@ -167,6 +167,8 @@ def export(dataset: Dataset, folder: Path) -> None:
     """Write the drawn splits of a two-camera data set as ``splitN/{train,test}data.txt``."""
     if dataset.subset or len(dataset.cameras) != 2:
         raise UserError(f"{dataset.name} is not halved into trials of two cameras")
+    if not dataset.identified:
+        raise UserError(f"{dataset.root} has no identities, which splits divide: identify people")
     for trial in range(1, TRIALS + 1):
         for half, people in zip(HALVES, splits.drawn(dataset.people, trial), strict=True):
             path = folder / file_name(trial, half)
@@ -180,19 +182,22 @@ def export(dataset: Dataset, folder: Path) -> None:
 def run(arguments: argparse.Namespace) -> str:
     """Do what the command line asks for; return a line that says what was done."""
     name = known(sorted({*PAPER, *PUBLISHED}), arguments.dataset, "data set")
-    if arguments.export:
-        config = preset(name, root=arguments.root)
-        export(catalogue.load(config), arguments.export)
+    if arguments.export is not None:
+        folder, config = files.place(arguments.export), preset(name, root=arguments.root)
+        export(catalogue.load(config), folder)
         return f"{TRIALS} drawn splits of {name} are in {arguments.export}"
-    files = downloaded_files(name) if arguments.download else local_files(arguments.source, name)
-    other = unknown(files, name)
+    if arguments.download:
+        lists = downloaded_files(name)
+    else:
+        lists = local_files(files.place(arguments.source), name)
+    other = unknown(lists, name)
     if other and (arguments.download or not arguments.unverified):
         raise UserError(
             f"{other[0]}{f' and {len(other) - 1} more' if other[1:] else ''} is not the published "
             "file (another SHA-256): get it anew without changing line endings, or say "
             "--unverified for a local list that you trust"
         )
-    found = trials(files, name)
+    found = trials(lists, name)
     source = {"from": SOURCE if not other else "a local list", "unverified": other}
     path = splits.store(name, found, source)
     train, test = found[0]
@@ -206,17 +211,17 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("dataset", help="prid2011, ilids_vid, or one whose splits you exported")
     way = parser.add_mutually_exclusive_group(required=True)
-    way.add_argument("--from", dest="source", type=Path, help="a copy of the public repository")
+    way.add_argument("--from", dest="source", help="a copy of the public repository")
     way.add_argument("--download", action="store_true", help="from the public repository")
-    way.add_argument("--export", type=Path, help="folder for the drawn splits of the data set")
+    way.add_argument("--export", help="folder for the drawn splits of the data set")
     parser.add_argument("--root", help="folder of the data set, for --export")
     parser.add_argument(
         "--unverified", action="store_true", help="with --from: take files that are not published"
     )
     arguments = parser.parse_args(argv)
-    if not arguments.export:
+    if arguments.export is None:
         refuse(parser, arguments, ["root"], "lists are imported without the data set")
-    if not arguments.source:
+    if arguments.source is None:
         refuse(parser, arguments, ["unverified"], "only lists of --from may be others")
     print(run(arguments))
 

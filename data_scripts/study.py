@@ -205,6 +205,9 @@ def main() -> None:
         refuse(parser, arguments, given, "--write measures nothing")
     if arguments.pairs:
         refuse(parser, arguments, ["part"], "--pairs is of WARD alone")
+    for option in ("trials", "threads"):
+        if (value := getattr(arguments, option)) is not None and value < 1:
+            raise UserError(f"--{option} must be at least 1, not {value}")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     if arguments.write:

@@ -15,6 +15,7 @@ gallery, and a contact sheet DIR/CAMERA.png. Where the people are, says
 """
 
 import argparse
+import io
 import shutil
 import sys
 import warnings
@@ -29,7 +30,7 @@ from tqdm.auto import tqdm
 
 from upm_lib.command import command, loading, refuse
 from upm_lib.config import Caution, UserError, known
-from upm_lib.files import place
+from upm_lib.files import place, read, readable
 
 DETECTORS = (
     "ssdlite320_mobilenet_v3_large", "fasterrcnn_mobilenet_v3_large_320_fpn",
@@ -69,10 +70,13 @@ def pairs(words: list[str], what: str) -> dict[str, Path]:
 
 def read_boxes(path: Path) -> dict[int, list[tuple[int, float, float, float, float]]]:
     """Read boxes in MOTChallenge's format, by frame; those of confidence 0 are to be left out."""
+    with readable():
+        content = read(path)
     try:
-        table = pd.read_csv(path, header=None, usecols=range(6), dtype=float, names=None)
-        score = pd.read_csv(path, header=None).iloc[:, 6:7].astype(float)
-    except (ValueError, OSError, pd.errors.ParserError) as error:
+        text = content.decode("utf-8-sig")
+        table = pd.read_csv(io.StringIO(text), header=None, usecols=range(6), dtype=float)
+        score = pd.read_csv(io.StringIO(text), header=None).iloc[:, 6:7].astype(float)
+    except (ValueError, pd.errors.ParserError) as error:
         advice = "frame, id, left, top, width, height, confidence are expected on each line"
         raise UserError(f"{path} holds no boxes ({type(error).__name__}): {advice}") from error
     table.columns = pd.Index(COLUMNS[:6])
@@ -282,7 +286,7 @@ def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace, all_g
     """Raise UserError for options that mean nothing together, and for numbers below 1."""
     if all_given:
         refuse(parser, arguments, ["weights", *OF_A_DETECTOR], "--boxes says where people are")
-    if not arguments.weights:
+    if arguments.weights is None:
         refuse(parser, arguments, OF_A_DETECTOR, "without --weights no detector runs")
     for option in ("min_height", "min_frames"):
         if (value := getattr(arguments, option)) < 1:
@@ -314,7 +318,7 @@ def main(words: list[str] | None = None) -> int:
         if (out / camera).exists():
             raise UserError(f"{out / camera} is there already: remove it, or choose another --out")
     found = None
-    if arguments.weights:
+    if arguments.weights is not None:
         found = detector(arguments.detector, arguments.weights, arguments.device)
     elif boxes.keys() != videos.keys():
         print("no weights: whatever moves and stands upright counts as a person, which is weak")

@@ -161,6 +161,24 @@ def test_whatever_stops_a_command_is_one_sentence_and_an_exit_code(
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+@pytest.mark.parametrize("what", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_second_signal_does_not_break_into_the_sentence_of_the_first(what: str) -> None:
+    code = f"""
+import atexit, os, signal, sys
+from upm_lib import command
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the tests were started with
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+def again(*_): os.kill(os.getpid(), signal.{what})
+def main(): again(); again()
+atexit.register(again)  # while Python ends
+command._said = lambda text, code, said=command._said: (again(), said(text, code))[1]
+sys.exit(command.command(main)())
+"""
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert process.returncode == (130 if what == "SIGINT" else 143)
+    assert process.stderr.startswith("stopped: ") and process.stderr.count("\n") == 1
+
+
 def test_a_mistake_of_ours_is_no_sentence(said, tiny_root: Path, monkeypatch) -> None:
     monkeypatch.setattr(plan, "run", lambda *_: {}["x"])
     with pytest.raises(KeyError):
@@ -319,10 +337,10 @@ def test_a_model_of_some_data_is_measured_on_others(said, tiny_root: Path, tmp_p
         ),
         ("search --query a --index nowhere", "nowhere does not exist: make it with"),
         ("search --queries nowhere --index .", "nowhere cannot be read"),
-        ("index . --to nowhere", "nowhere does not exist: make it with"),
-        ("index . --to nowhere --model nothing", "there is no model file nothing"),
+        ("index shop --to nowhere", "nowhere does not exist: make it with"),
+        ("index shop --to nowhere --model nothing", "there is no model file nothing"),
         ("export --model nothing --onnx a.onnx", "there is no model file nothing"),
-        ("train both --save model.pth", "give the name of a file in .safetensors"),
+        ("train both --save model.pth", "give the name of a file that ends in .safetensors"),
         ("runs --remove nothing", "'nothing' fits nothing in"),
         ("runs --yes", "without --remove nothing is removed: leave out --yes"),
         ("search --index i --query a --model m", "an index holds its model: leave out --model"),
@@ -336,6 +354,11 @@ def test_a_model_of_some_data_is_measured_on_others(said, tiny_root: Path, tmp_p
         ("index --to i --device cpu", "nothing is described without DIR: leave out --device"),
         ("table 5 --k 4", "table 5 is counted and needs no data: leave out --k"),
         ("table 6 --dry-run", "table 6 is counted and needs no data: leave out --dry-run"),
+        ("index . --to gallery.lance", "lies in the gallery and would become a part"),
+        ("index --to i --parquet /dev/full", "cannot be the file of vectors: it is there already"),
+        ("index --to i --parquet .", "cannot be the file of vectors: it is there already, and no"),
+        ("search --index i --query a --out /dev/null/x.png", "nobody may write to /dev/null"),
+        ("export --model m --onnx /proc/self/fd/1.onnx", "there is no model file m"),
         ("table transfer --model m --dry-run", "is measured at once: leave out --dry-run"),
     ],
 )
@@ -347,6 +370,39 @@ def test_what_does_not_fit_the_road_gets_one_sentence(
     assert (code, out) == (2, "")
     assert err.startswith("error: ") and sentence in err and err.count("\n") == 1
     assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "search --index= --query a",
+        "search --gallery= --query a",
+        "search --gallery . --query=",
+        "search --gallery . --queries=",
+        "search --gallery . --query a --model=",
+        "search --gallery . --query a --out=",
+        "index --to= --remove a",
+        "index --to i --parquet=",
+        "train local --weights=",
+        "train local --root=",
+        "train both --save=",
+        "table transfer --model=",
+    ],
+)
+def test_an_empty_name_as_of_an_unset_variable_is_never_the_folder_one_is_in(
+    said, tiny_root: Path, monkeypatch, words: str
+) -> None:
+    monkeypatch.chdir(tiny_root / "multi_shot")
+    code, out, err = said(*words.split())
+    assert (code, out) == (2, "")
+    assert "an empty name is no path: give the name of a file or a folder" in err
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_is_no_trace(tmp_path: Path, closed: str) -> None:
+    command = f"'{sys.executable}' -m upm_lib runs {closed}"
+    process = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert (process.returncode, process.stderr) == (0, "")
 
 
 def test_the_store_is_listed_and_cleaned_after_a_plan(said, run_store: Path) -> None:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from upm_lib import distributed
 from upm_lib.command import command
+from upm_lib.config import UserError
 from upm_lib.data import packing
 from upm_lib.data.readers.sequences import prid2011
 from upm_lib.learning import training
@@ -200,3 +201,14 @@ def test_who_is_interrupted_ends_at_once_and_the_first_speaks(
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 143
     assert capfd.readouterr().err.count("stopped: what was finished before is kept") == said
+
+
+def test_variables_that_torchrun_has_left_behind_get_a_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(UserError, match=r"torchrun's LOCAL_RANK, MASTER_ADDR, .*start it with"):
+        distributed.processes().__enter__()

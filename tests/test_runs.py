@@ -46,6 +46,12 @@ def test_an_environment_variable_moves_the_store(
     assert store() == tmp_path / "mine"
 
 
+def test_an_address_is_no_place_for_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UPM_RUNS", "s3://bucket/runs")
+    with pytest.raises(UserError, match="s3://bucket/runs is no path: give a file or a folder of"):
+        store()
+
+
 def test_a_relative_store_is_the_same_from_the_root_and_from_the_notebooks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -243,6 +249,8 @@ def test_nothing_is_taken_up_that_is_of_other_rows_or_damaged(
     write_until(path, KeyboardInterrupt(), 3, "other data")
     assert write_until(path, KeyboardInterrupt(), 4) == [0, 1, 2, 3]
     begun.write_bytes(flipped(begun.read_bytes(), 130, 3))
+    assert write_until(path, KeyboardInterrupt(), 4) == [0, 1, 2, 3]
+    write_json(notes, {"version": "an older one"})
     assert write_until(path, KeyboardInterrupt(), 4) == [0, 1, 2, 3]
     notes.write_bytes(notes.read_bytes()[:-9])
     with pytest.warns(Caution, match="is damaged .* it is made anew"):

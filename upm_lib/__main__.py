@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import upm_lib
+from upm_lib import files
 from upm_lib.command import add_quiet, command, loading, refuse, typed
 from upm_lib.config import PAPER, PARTS, SCALES, TABLES, UserError, known, preset
 
@@ -73,7 +74,8 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
 def _scale(arguments: argparse.Namespace) -> str:
     """Return the scale asked for, or the usual one of the data set."""
     synthetic = arguments.dataset.startswith("synthetic_")
-    scale = arguments.scale or ("demo" if synthetic else "paper")
+    usual = "demo" if synthetic else "paper"
+    scale = usual if arguments.scale is None else arguments.scale
     preset(arguments.dataset, scale)  # an unknown name gets its sentence
     return scale
 
@@ -138,7 +140,7 @@ def _train(arguments: argparse.Namespace) -> None:
     from upm_lib.retrieval import model_file
 
     fields = _fields(arguments)
-    if arguments.save:
+    if arguments.save is not None:
         model_file.check_name(arguments.save)  # before anything is trained
     with distributed.processes():
         first = distributed.rank() == 0
@@ -154,7 +156,7 @@ def _train(arguments: argparse.Namespace) -> None:
         if first:
             folders = [networks.folder_of(bench, config) for config in measurement.networks]
             print(text, *folders, sep="\n")
-            if arguments.save:
+            if arguments.save is not None:
                 print(f"model: {made.save(arguments.save)}")
 
 
@@ -274,14 +276,18 @@ def _device(arguments: argparse.Namespace) -> Any:
 
 
 def _index(arguments: argparse.Namespace) -> None:
-    if not arguments.gallery:
+    if arguments.gallery is None:
         _refuse(arguments, ["device"], "nothing is described without DIR")
+    else:
+        files.outside(arguments.to, arguments.gallery)
+    if arguments.parquet is not None:
+        files.target(arguments.parquet, "the file of vectors")
     from upm_lib.deploy import index
 
     device = _device(arguments)
-    model = upm_lib.load(arguments.model, device) if arguments.model else None
+    model = None if arguments.model is None else upm_lib.load(arguments.model, device)
     found = index.open_index(arguments.to, model, device)
-    if arguments.gallery:
+    if arguments.gallery is not None:
         added = found.add(arguments.gallery, progress=not arguments.quiet)
         for what, names in added._asdict().items():
             print(f"{what}: {len(names)}")
@@ -290,7 +296,7 @@ def _index(arguments: argparse.Namespace) -> None:
         found.remove(names)
         still = "delete their frames, too, or the next look at the gallery finds them again"
         print(f"forgotten: {len(names)} ({still})")
-    if arguments.parquet:
+    if arguments.parquet is not None:
         print(f"vectors: {found.to_parquet(arguments.parquet)}")
     print(f"{arguments.to} holds {len(found)} tracklets")
 
@@ -329,23 +335,26 @@ def _add_search(commands: argparse._SubParsersAction) -> None:
 
 def _search(arguments: argparse.Namespace) -> None:
     trained = ("scale", *NETWORKS)
-    if arguments.index:
+    if arguments.index is not None:
         _refuse(arguments, ["model", *trained], "an index holds its model")
-    if arguments.model:
+    if arguments.model is not None:
         _refuse(arguments, trained, "a model file holds trained networks")
-    if arguments.queries:
+    if arguments.queries is not None:
         _refuse(arguments, ["out"], "only a single --query gets a picture")
     from upm_lib.deploy import index, search
 
     out = search.picture_path(arguments.out, arguments.query or "", arguments.gallery)
     query = arguments.query
     queries = search.queries(arguments.queries) if query is None else [query]
+    for one in queries:
+        files.place(one)  # a name that nothing can have, before networks are trained
     device = _device(arguments)
-    if arguments.index:
+    if arguments.index is not None:
         place = index.open_index(arguments.index, device=device)
     else:
-        model = upm_lib.load(arguments.model, device) if arguments.model else None
-        scale, progress = arguments.scale or "frozen", not arguments.quiet
+        model = None if arguments.model is None else upm_lib.load(arguments.model, device)
+        scale = "frozen" if arguments.scale is None else arguments.scale
+        progress = not arguments.quiet
         options = _networks(arguments)
         place = search.of_gallery(arguments.gallery, model, scale, progress, **options)
     found = search.many(place, queries, arguments.top, arguments.same_camera, not arguments.quiet)

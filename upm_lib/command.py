@@ -3,11 +3,12 @@
 Whatever stops a command ends in one sentence on stderr and an exit code:
 
 2 for a UserError and where the system refuses (no right, no room, no memory), 130 for Ctrl-C, 143
-for SIGTERM, 141 where nobody reads the output any more. A warning is one line. Bars and notes about
-waiting go to stderr, and ``--quiet`` silences them.
+for SIGTERM and for a terminal that closes, 141 where nobody reads the output any more. A warning is
+one line. Bars and notes about waiting go to stderr, and ``--quiet`` silences them.
 """
 
 import argparse
+import atexit
 import contextlib
 import dataclasses
 import functools
@@ -24,9 +25,11 @@ from typing import Any
 
 from upm_lib.config import Config, UserError, known, one_line
 
+STOPS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+
 
 class Terminated(KeyboardInterrupt):
-    """The system asks the program to end (SIGTERM)."""
+    """The system asks the program to end (SIGTERM), or its terminal is closed (SIGHUP)."""
 
 
 def command(main: Callable[..., int | None]) -> Callable[..., int]:
@@ -47,6 +50,7 @@ def command(main: Callable[..., int | None]) -> Callable[..., int]:
             except (UserError, OSError) as error:
                 return _said(f"error: {error}", 2)
             except KeyboardInterrupt as stop:
+                _deafen()
                 kept = "what was finished before is kept, and the same command makes the rest"
                 code = 143 if isinstance(stop, Terminated) else 130
                 return _said(f"stopped: {str(stop) or kept}", code)
@@ -60,7 +64,10 @@ def command(main: Callable[..., int | None]) -> Callable[..., int]:
 
 @contextlib.contextmanager
 def _prepared() -> Iterator[None]:
-    """Print any name and one line a warning, and let SIGTERM end a command as Ctrl-C does."""
+    """Print any name and one line a warning; let SIGTERM, SIGHUP end a command as Ctrl-C does."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed: the next file to be opened would be taken for it
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name need not be text of the terminal's kind
             stream.reconfigure(errors="backslashreplace")
@@ -68,18 +75,29 @@ def _prepared() -> Iterator[None]:
     level = notes.level
     usual, first = warnings.formatwarning, threading.current_thread() is threading.main_thread()
     warnings.formatwarning = one_line(Warning, usual)
-    before = signal.signal(signal.SIGTERM, _terminate) if first else None
+    before = {number: signal.getsignal(number) for number in STOPS} if first else {}
+    for number in before.keys() - {signal.SIGINT}:
+        if before[number] is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, _terminate)
     try:
         yield
     finally:
         warnings.formatwarning = usual
         notes.setLevel(level)  # as it was before --quiet
-        if first:
-            signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _terminate(*_: Any) -> None:
     raise Terminated
+
+
+def _deafen() -> None:
+    """Let no second Ctrl-C come between the first one's sentence and the end of the process."""
+    if threading.current_thread() is threading.main_thread():
+        for number in STOPS:
+            signal.signal(number, signal.SIG_IGN)
+            atexit.register(signal.signal, number, signal.SIG_IGN)  # where _prepared undoes it
 
 
 def _said(text: str, code: int) -> int:

@@ -53,6 +53,10 @@ def processes() -> Iterator[None]:
 
 
 def _join() -> None:
+    lacking = {"RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} - os.environ.keys()
+    if lacking:
+        what = f"torchrun's {', '.join(sorted(lacking))} is not in the environment"
+        raise UserError(f"{what}: start it with torchrun, or unset TORCHELASTIC_RUN_ID")
     store, number, count = next(dist.rendezvous("env://"))
     store = dist.PrefixStore(_name_of_start(store, number, count), store)
     dist.init_process_group(store=store, rank=number, world_size=count)

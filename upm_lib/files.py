@@ -1,6 +1,7 @@
-"""The door for files from outside: only regular files of a bounded size come in.
+"""The door for files from outside, and to it: only regular files of a bounded size pass.
 
-A pipe or a device in a file's place could be waited for without end, or read without end.
+A pipe or a device in a file's place could be waited for without end, or read without end; and a
+file that is written in one step would take its place.
 """
 
 import os
@@ -21,6 +22,10 @@ def place(name: str | Path) -> Path:
     """
     if not isinstance(name, str | Path):
         raise UserError(f"{name!r} is no path: give the name of a file or a folder")
+    if not str(name):  # it would be the folder that one is in, which nobody means
+        raise UserError("an empty name is no path: give the name of a file or a folder")
+    if "://" in str(name):
+        raise UserError(f"{name} is no path: give a file or a folder of this machine")
     if "\0" in str(name):
         raise UserError(f"{str(name)!r} is no path: it holds a zero byte")
     path = os.path.expanduser(name)
@@ -40,6 +45,34 @@ def readable() -> Iterator[None]:
     except OSError as error:
         what = f"{error.filename} cannot be read ({error.strerror})"
         raise UserError(f"{what}: check it and its permissions") from error
+
+
+def target(name: str | Path, what: str, suffix: str = "") -> Path:
+    """Return the path of a file that is to be written, before the work for it begins.
+
+    Raises UserError, in which ``what`` says what the file is to be, for a name without the suffix,
+    for what is there and is no regular file, and below a folder that nobody may write to.
+    """
+    path = place(name)
+    if suffix and (path.suffix != suffix or path.is_dir()):
+        ends = f"give the name of a file that ends in {suffix}"
+        raise UserError(f"{name} cannot be {what}: {ends}")
+    with readable():
+        if os.path.lexists(path) and not path.is_file():
+            raise UserError(f"{name} cannot be {what}: it is there already, and no regular file")
+        above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise UserError(f"{name} cannot be {what}: nobody may write to {above}")
+    return path
+
+
+def outside(path: str | Path, gallery: str | Path) -> None:
+    """Refuse a place in a gallery for what is to be written: it would be taken for a part of it.
+
+    An address elsewhere is none.
+    """
+    if "://" not in str(path) and place(path).resolve().is_relative_to(place(gallery).resolve()):
+        raise UserError(f"{path} lies in the gallery and would become a part: give another place")
 
 
 def read(path: Path, largest: int = LARGEST) -> bytes:

@@ -93,14 +93,18 @@ def training_folder(config: Config, data_digest: str) -> Path:
 
 def weights_digest(config: Config) -> str | None:
     """Return the SHA-256 of a config's weights file; its ``weights`` where that is no file."""
-    path = files.place(config.weights or "")
-    if not path.is_file():
+    if not config.weights or not (path := files.place(config.weights)).is_file():
         return config.weights
+    return file_digest(path)
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file; in one process it is read again only when it has changed."""
     about = path.stat()
     return _file_digest(path, about.st_size, about.st_mtime_ns)
 
 
-@lru_cache  # a file is read again only when its size or time has changed
+@lru_cache
 def _file_digest(path: Path, size: int, changed: int) -> str:
     with open(path, "rb") as file:
         return _digest(file, path.name).hexdigest()
@@ -115,7 +119,9 @@ def digest(values: Any) -> str:
 def code_digest(*modules: str) -> str:
     """Return a digest over some modules of this package; comments and docstrings do not count."""
     paths = [Path(__file__).parent / f"{module}.py" for module in modules]
-    return digest([ast.dump(_Program().visit(ast.parse(path.read_text()))) for path in paths])
+    return digest(
+        [ast.dump(_Program().visit(ast.parse(path.read_text("utf-8")))) for path in paths]
+    )
 
 
 class _Program(ast.NodeTransformer):
@@ -358,7 +364,7 @@ def _grown(
 def _taken_up(file: BinaryIO, notes: Path, of: dict[str, Any]) -> tuple[dict[str, Any], Any]:
     """Return what is done of a file, and the digest of its bytes; it is begun where nothing is."""
     done = find_json(notes)
-    if done and done["of"] == of:
+    if done and done.get("of") == of:  # else of another work, or of an older version
         text = _digest(file, notes.name, done["bytes"])
         if text.hexdigest() == done["content"]:
             file.truncate(done["bytes"])

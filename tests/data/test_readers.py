@@ -811,6 +811,16 @@ def test_the_check_gives_no_address_for_what_was_withdrawn(check: ModuleType) ->
     assert set(check.ORIGIN) == set(NAMES)
 
 
+def test_a_sample_that_would_become_a_part_of_the_folder_is_refused(
+    tmp_path: Path, check: ModuleType, known: dict, capsys: pytest.CaptureFixture
+) -> None:
+    root = write_own(tmp_path / "set", *OWN)
+    assert check.main(["folder", str(root), "--out", str(root / "sample")]) == 2
+    assert "lies in the gallery and would become a part" in capsys.readouterr().err
+    assert check.main(["folder", "", "--out", str(tmp_path)]) == 2
+    assert "an empty name is no path" in capsys.readouterr().err
+
+
 def test_the_check_changes_nothing_in_the_folder(
     tmp_path: Path, check: ModuleType, known: dict
 ) -> None:

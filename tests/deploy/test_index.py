@@ -14,6 +14,7 @@ from tiny_model import bench_of, model_of
 
 from upm_lib.config import UserError
 from upm_lib.deploy import index as module
+from upm_lib.deploy import ledger
 from upm_lib.deploy.index import Index, open_index
 from upm_lib.retrieval.model_file import Model
 
@@ -306,6 +307,7 @@ def test_a_flipped_bit_is_noticed_wherever_it_is_read(
     content = bytearray(file.read_bytes())
     content[content.index(held[:64]) + len(held[:64]) - 1] ^= 1
     file.write_bytes(content)
+    (place / ledger.NAME).unlink()  # as elsewhere, where there is none
     damaged = open_index(place)
     asked = np.zeros(damaged.dim, np.float32)
     readings = {
@@ -340,3 +342,27 @@ def test_an_index_whose_making_was_killed_is_made(tiny_model: Model, tmp_path: P
         (tmp_path / "i.lance" / f"{table}.lance" / "data").mkdir(parents=True)
     assert len(open_index(tmp_path / "i.lance", tiny_model)) == 0
     assert open_index(tmp_path / "i.lance").model.digest == tiny_model.digest
+
+
+def test_an_index_does_not_lie_in_its_gallery(gallery: Path, tiny_model: Model) -> None:
+    with pytest.raises(UserError, match="lies in the gallery and would become a part"):
+        open_index(gallery / "i.lance", tiny_model).add(gallery)
+
+
+def test_a_gallery_whose_path_is_not_utf_8_gets_a_sentence(
+    gallery: Path, index: Index, tmp_path: Path
+) -> None:
+    named = gallery.rename(tmp_path / os.fsdecode(b"Gel\xe4nde"))
+    with pytest.raises(UserError, match="is not UTF-8: rename it, or choose another locale"):
+        index.add(named)
+
+
+def test_a_full_folder_of_temporary_files_is_no_damage(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(UserError, match=r"model\.safetensors cannot be written .*make room"):
+        index.model  # noqa: B018

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from tiny_model import FEW
 
-from upm_lib.config import UserError
+from upm_lib.config import Caution, UserError
 from upm_lib.data.packing import decode
 from upm_lib.deploy import search
 from upm_lib.deploy.index import Index
@@ -146,6 +146,12 @@ def test_a_list_of_queries_is_read_line_by_line(tmp_path: Path) -> None:
         search.queries(str(tmp_path / "nowhere.txt"))
 
 
+def test_a_query_that_is_wider_than_high_is_told_of(index: Index, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "scene.png"), np.zeros((90, 160, 3), np.uint8))
+    with pytest.warns(Caution, match="scene.png is wider than high: a frame is expected to be cut"):
+        search.search(index, str(tmp_path / "scene.png"))
+
+
 # ---------------------------------------------------------------- what is shown
 
 
@@ -226,7 +232,7 @@ def test_a_picture_without_a_name_is_named_for_the_query(
 
 
 def test_a_picture_among_the_frames_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="lies in the gallery and would become a frame"):
+    with pytest.raises(UserError, match="lies in the gallery and would become a part"):
         search.picture_path(str(tmp_path / "cam1" / "t1" / "x.png"), "cam1/t1", str(tmp_path))
 
 

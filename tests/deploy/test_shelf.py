@@ -51,6 +51,20 @@ def test_odd_names_and_links_are_listed_and_a_link_goes_alone(
     assert (tmp_path / "own" / "file").exists()
 
 
+def test_a_link_to_a_folder_is_listed_without_what_is_in_it(
+    run_store: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "large").write_bytes(b"x" * 5_000_000)
+    (run_store / "maps").mkdir(parents=True)
+    (run_store / "maps" / "own").symlink_to(tmp_path / "own")
+    (run_store / "maps" / "a\nb\x1b[31m").touch()
+    found = shelf.listing()
+    assert found["bytes"].tolist() == [0, 0]
+    said = "".join(shelf.lines(found))
+    assert "'maps/a\\nb\\x1b[31m'" in said and said.isprintable(), "no command to the terminal"
+
+
 def test_an_empty_store_is_an_empty_list(run_store: Path) -> None:
     assert shelf.lines(shelf.listing())[-1] == f"0 things, 0.0 MB, in {run_store}"
     with pytest.raises(UserError, match=r"'\*' fits nothing in .*, which is empty"):

@@ -1,5 +1,6 @@
 """From a video to tracklets: boxes of a tracker, what moves, what is left out, what is refused."""
 
+import gzip
 import importlib.util
 import re
 import shutil
@@ -209,6 +210,18 @@ def test_boxes_that_are_none_get_a_sentence(
     )  # fmt: skip
     assert "boxes.txt" in said and ("holds no boxes" in said or "line 1: a box has" in said)
     assert not (tmp_path / "shop" / "cam1").exists()
+
+
+@pytest.mark.parametrize("suffix", ["gz", "xz", "zip", "zst", "tar", "bz2"])
+def test_boxes_are_text_whatever_their_name(
+    script: ModuleType, tmp_path: Path, suffix: str
+) -> None:
+    path = tmp_path / f"boxes.{suffix}"
+    path.write_bytes(gzip.compress(b"1,1,0,0,64,128,1"))
+    with pytest.raises(UserError, match="holds no boxes"):
+        script.read_boxes(path)
+    path.write_text("\ufeff1,1,0,0,64,128,1\n")
+    assert script.read_boxes(path) == {1: [(1, 0, 0, 64, 128)]}
 
 
 @pytest.mark.parametrize(

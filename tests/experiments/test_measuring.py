@@ -469,3 +469,12 @@ def test_cluster_contrast_is_trained_and_measured_as_association_is(
     ours, theirs = (networks.find_or_train(b, b.network("local")) for b in (bench, other))
     assert isinstance(theirs.objective, clusters.Clusters)
     assert theirs.step == ours.step == 4
+
+
+def test_a_record_without_a_metric_is_of_an_older_version_and_made_anew(bench: Bench) -> None:
+    measurement = bench.measurement("histogram")
+    whole = measuring.measure(bench, measurement)
+    older = {name: value for name, value in whole.items() if name != "mAP"}
+    runs.write_json(measuring._path(bench, measurement), older)
+    assert measuring.find(bench, measurement) is None
+    assert measuring.measure(bench, measurement)["mAP"] == whole["mAP"]

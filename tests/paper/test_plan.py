@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from upm_lib import runs
-from upm_lib.config import PAPER, Config, UserError, preset
+from upm_lib.config import PAPER, Caution, Config, UserError, preset, to_json
 from upm_lib.experiments import networks
 from upm_lib.experiments.bench import Bench, open_bench
 from upm_lib.learning import training
@@ -147,6 +147,27 @@ def test_time_is_taken_from_finished_runs_of_the_same_cost_on_the_same_device(
     assert source == "a timed step" and 0 < seconds < 60, "another branch does not"
     runs.write_json(file, {"steps": 4, "seconds": 10.0, "device": "a GPU"})
     assert speed(bench, other)[1] == "a timed step", "another device does not"
+
+
+def test_a_step_of_a_training_of_one_step_is_timed(bench: Bench) -> None:
+    assert plan.timed_step(bench, bench.network("local", steps=1)) > 0
+
+
+@pytest.mark.parametrize(
+    "values", [{}, {"steps": 0, "seconds": 1.0}, {"steps": "4", "seconds": [1]}]
+)
+def test_a_speed_of_another_version_is_passed_over(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, values: dict
+) -> None:
+    monkeypatch.setattr(plan, "timed_step", lambda *_: 0.5)
+    config = bench.network("local")
+    folder = networks.folder_of(bench, config)
+    runs.write_json(folder / "config.json", to_json(config))
+    where = {"device": "cpu"} if values else {}
+    runs.write_json(folder / "speed.json", values | where)
+    with pytest.warns(Caution, match=r"speed.json holds no speed \(.*\): it is removed"):
+        assert speed(bench, config) == (0.5, "a timed step")
+    assert not (folder / "speed.json").exists()
 
 
 def speed(bench: Bench, *configs: Config) -> tuple[float, str]:

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import resource
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from tiny_model import bench_of, model_of
 
 import upm_lib
+from upm_lib import runs
 from upm_lib.config import Config, UserError
 from upm_lib.experiments import measuring
 from upm_lib.experiments.bench import Bench
@@ -157,8 +159,19 @@ def test_a_name_that_no_model_can_have_gets_a_sentence(
     tiny_model: Model, tmp_path: Path, name: str
 ) -> None:
     (tmp_path / "folder.safetensors").mkdir()
-    with pytest.raises(UserError, match=r"give the name of a file in \.safetensors"):
+    with pytest.raises(UserError, match=r"give the name of a file that ends in \.safetensors"):
         tiny_model.save(tmp_path / name)
+
+
+def test_a_full_disk_gets_a_sentence_and_leaves_nothing(tiny_model: Model, tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(runs.NotWritten, match=r"m\.safetensors cannot be written .*too large"):
+            tiny_model.save(tmp_path / "m.safetensors")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
 
 
 # ---------------------------------------------------------------- files that are none

@@ -729,7 +729,7 @@ def test_weights_that_do_not_fit(bench: Bench, run_store: Path, tmp_path: Path, 
     assert files(run_store) == before
 
 
-@pytest.mark.parametrize("given", ["None", "imagnet", ""])
+@pytest.mark.parametrize("given", ["None", "imagnet"])
 def test_weights_that_are_not_there(bench: Bench, run_store: Path, given: str) -> None:
     before = files(run_store)
     text = sentence(lambda: measuring.measure(bench, bench.measurement("local", weights=given)))

@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import traceback
 import warnings
@@ -26,6 +27,7 @@ import pytest
 import torch
 from filelock import FileLock
 from safetensors import safe_open
+from tqdm.auto import tqdm
 
 from upm_lib import runs
 from upm_lib.data import batches
@@ -112,6 +114,7 @@ def work(job: dict) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.alarm(60)  # a child that hangs dies of it
     torch.set_num_threads(1)
+    tqdm.set_lock(threading.RLock())  # of its own: forked processes share one, killed or not
     warnings.simplefilter("error")  # a damaged checkpoint would be warned of
     os.environ["UPM_RUNS"] = job["store"]
     world.WORLDS["synthetic_clean"] = world.World(**job["world"])

@@ -136,7 +136,7 @@ def check_root(root: Path, *wanted: str, files: str = "") -> None:
     whole = files or " and ".join(f"{w}/" for w in wanted)
     hint = f"did you mean {near[0]}?" if near else f"give the folder that contains {whole}"
     state = f"has no folder {', '.join(lacking)}" if root.is_dir() else "does not exist"
-    state = "is a file, not a folder" if root.is_file() else state
+    state = "is a file, not a folder" if root.exists() and not root.is_dir() else state
     raise UserError(f"{root} {state}: {hint}")
 
 

@@ -3,5 +3,5 @@
 In: a model file, folders of tracklets, queries. Out: an index of vectors (a LanceDB table), ranked
 lists for people and for programs, an ONNX file, a listing of the run store. May use all rooms but
 ``paper``.
-Files: index, export, shelf -> search.
+Files: ledger, export, shelf -> index -> search.
 """

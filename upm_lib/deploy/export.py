@@ -42,9 +42,7 @@ def to_onnx(model: Model, path: str | Path) -> Path:
     Raises UserError for a name that does not end in .onnx, and where the packages that torch's
     exporter needs are not installed.
     """
-    place, config = files.place(path), model.configs[0]
-    if place.suffix != ".onnx" or place.is_dir():
-        raise UserError(f"{path} cannot be the network: give the name of a file that ends in .onnx")
+    place, config = files.target(path, "the network", ".onnx"), model.configs[0]
     try:
         import onnxscript  # noqa: F401
     except ImportError as error:

@@ -39,6 +39,7 @@ from upm_lib.data import catalogue
 from upm_lib.data.packing import decode
 from upm_lib.data.readers import folder
 from upm_lib.data.tracklets import Dataset, Tracklet
+from upm_lib.deploy import ledger
 from upm_lib.retrieval import model_file
 from upm_lib.retrieval.model_file import Model
 
@@ -50,7 +51,7 @@ ROUNDING = 1e-5  # of a product of two unit vectors, at most
 VERSION = 2  # of the columns; 1 had no seals
 LABELS = ("name", "camera", "person", "added", "thumbnail", "mark", "content")
 HALF = 32  # digits of a seal that are over the labels; so many are over the vector
-OWN = {".lock", "model.lance", "tracklets.lance"}  # what an index's folder holds
+OWN = {".lock", ledger.NAME, "model.lance", "tracklets.lance"}  # what an index's folder holds
 Vector = NDArray[np.float32]
 Device = torch.device | str | None
 
@@ -96,13 +97,17 @@ class Index:
     @cached_property
     def model(self) -> Model:
         """The model that has made the vectors; read when it is asked for."""
-        with self._sound(), tempfile.TemporaryDirectory() as place:
+        with self._sound():
+            content = self._models.to_arrow()["file"][0].as_py() or b""
+        with tempfile.TemporaryDirectory() as place:
             path = Path(place) / "model.safetensors"
-            path.write_bytes(self._models.to_arrow()["file"][0].as_py() or b"")
-            try:
-                return model_file.load(path, self.device)
-            except UserError as error:
-                raise ValueError("its model is not as it was written") from error
+            with runs.replacing(path) as temporary:
+                temporary.write_bytes(content)
+            with self._sound():
+                try:
+                    return model_file.load(path, self.device)
+                except UserError as error:
+                    raise ValueError("its model is not as it was written") from error
 
     def __len__(self) -> int:
         """Return how many tracklets there are."""
@@ -221,6 +226,7 @@ class Index:
 
         Raises UserError for a folder that is none, and for a tracklet without a readable frame.
         """
+        files.outside(self.address, root)
         seen = {one.name: one for one in _seen(catalogue.read("folder", root))}
         with self._writing():
             known = self.about
@@ -310,7 +316,7 @@ class Index:
 
     def to_parquet(self, path: str | Path) -> Path:
         """Write camera, tracklet, person and vector of all rows for another program."""
-        place = files.place(path)
+        place = files.target(path, "the file of vectors")
         names = ["camera", "tracklet", "person", "vector"]
         kinds = [_unsealed(self.dim).field("name" if n == "tracklet" else n).type for n in names]
         schema = pa.schema(zip(names, kinds, strict=True))
@@ -327,7 +333,14 @@ class Index:
         with _lock(self.address):
             self.table.checkout_latest()
             self._forget_what_was_read()
+            if _is_remote(self.address):
+                yield
+                return
+            place = Path(self.address)
+            with self._sound():
+                ledger.begin(place)
             yield
+            ledger.note(place, whole=len(self) <= EXACT)
 
     @contextmanager
     def _sound(self) -> Iterator[None]:
@@ -342,24 +355,22 @@ def open_index(address: str | Path, model: Model | None = None, device: Device =
 
     Raises UserError if there is none and no model, or if it was made with another model.
     """
-    where, remote = str(address), "://" in str(address)
-    if not remote:
-        path = files.place(address)
-        where, present = str(path), (path / "model.lance").is_dir()
-        free = not path.exists() or (path.is_dir() and {*os.listdir(path)} <= OWN)
-        if not present and not (model and free):
-            what = "is no index" if path.exists() else "does not exist"
-            advice = "give a free name" if model else "make it with `python -m upm_lib index`"
-            raise UserError(f"{where} {what}: {advice}")
-    else:
+    where, remote = str(address), _is_remote(address)
+    if remote:
         runs.logger.warning("asking %s", where)  # a wrong address may take half a minute
+    else:
+        path = files.place(address)
+        where = str(path)
+        _check_folder(path, model)
     with _sound(where):
         place = lancedb.connect(where)
         if remote and not model and "model" not in place.list_tables().tables:
             raise UserError(f"{where} does not exist: make it with `python -m upm_lib index`")
         if model:
             with _lock(where):
-                _make(place, model)
+                if _make(place, model) and not remote:
+                    runs.remove(path / ledger.NAME)  # of an index that was removed
+                    ledger.note(path)
         found = Index(where, place.open_table("tracklets"), place.open_table("model"), device)
         if not {*LABELS, "vector", "seal"} <= {*found.table.schema.names}:
             raise ValueError("it is damaged or of an older version")
@@ -372,14 +383,27 @@ def open_index(address: str | Path, model: Model | None = None, device: Device =
     return found
 
 
-def _make(place: lancedb.DBConnection, model: Model) -> None:
-    """Make the tables of an index, the model's last, unless they are there.
+def _check_folder(path: Path, model: Model | None) -> None:
+    """Refuse a folder that is no index, unless a model can make one there, and a damaged index."""
+    if (path / "model.lance").is_dir():
+        with _sound(str(path)):
+            ledger.check(path)
+        return
+    free = not path.exists() or (path.is_dir() and {*os.listdir(path)} <= OWN)
+    if not (model and free):
+        what = "is no index" if path.exists() else "does not exist"
+        advice = "give a free name" if model else "make it with `python -m upm_lib index`"
+        raise UserError(f"{path} {what}: {advice}")
+
+
+def _make(place: lancedb.DBConnection, model: Model) -> bool:
+    """Make the tables of an index, the model's last, unless they are there; say whether so.
 
     Where that one is missing somebody was killed here, and no tracklet was ever written.
     """
     begun = place.list_tables().tables
     if _has_rows(place, "model"):
-        return
+        return False
     if _has_rows(place, "tracklets"):
         raise ValueError("its model is lost")
 
@@ -393,6 +417,7 @@ def _make(place: lancedb.DBConnection, model: Model) -> None:
     schema = pa.schema([("digest", pa.string()), ("file", pa.large_binary())])
     rows = pa.Table.from_pylist([{"digest": model.digest, "file": content}], schema)
     create("model", schema, rows)
+    return True
 
 
 def _has_rows(place: lancedb.DBConnection, table: str) -> bool:
@@ -451,7 +476,11 @@ def _bar(total: int, title: str) -> tqdm:
 
 def _lock(address: str) -> AbstractContextManager[Any]:
     """Return the lock of an index on this machine; there is none for one elsewhere."""
-    return nullcontext() if "://" in address else runs.lock(Path(address) / ".lock")
+    return nullcontext() if _is_remote(address) else runs.lock(Path(address) / ".lock")
+
+
+def _is_remote(address: str | Path) -> bool:
+    return "://" in str(address)
 
 
 @contextmanager
@@ -467,7 +496,7 @@ def _sound(address: str) -> Iterator[None]:
             raise
         what = f"the index {address} cannot be used ({str(error).splitlines()[0][:200]})"
         check = "the disk and its permissions"
-        if "://" in address:
+        if _is_remote(address):
             check = "the address, the network and the keys in the environment"
         advice = f"check {check}, or remove the index and make it anew"
         raise UserError(f"{what}: {advice}") from error
@@ -482,15 +511,16 @@ def _seen(dataset: Dataset) -> Iterator[_Seen]:
     people = folder.people(dataset)
     for tracklet in dataset.tracklets:
         name = Path(tracklet.frames[0]).parent.as_posix()
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            raise UserError(f"the name {name!r} is not UTF-8: rename the folder") from None
         yield _look(dataset, tracklet, name, people.get(name, ""))
 
 
 def _look(dataset: Dataset, tracklet: Tracklet, name: str, person: str) -> _Seen:
     frames = tuple(dataset.root.absolute() / frame for frame in tracklet.frames)
+    try:
+        str(frames[0]).encode()
+    except UnicodeEncodeError:
+        advice = "rename it, or choose another locale"
+        raise UserError(f"the name {str(frames[0])!r} is not UTF-8: {advice}") from None
     said = [person]
     with files.readable():
         for frame in frames:

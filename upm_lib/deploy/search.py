@@ -1,6 +1,7 @@
 """Finding the tracklets in an index that look like a given one; no identity is needed."""
 
 import difflib
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from upm_lib import files, runs
-from upm_lib.config import UserError
+from upm_lib.config import Caution, UserError
 from upm_lib.data.packing import decode
 from upm_lib.data.tracklets import images
 from upm_lib.deploy.index import VERSION, Index, clip, open_index
@@ -124,6 +125,10 @@ def _frames(index: Index, query: str) -> NDArray[np.uint8]:
         names = images(path, path) if path.is_dir() else ("",)  # a picture is itself
     if not names:
         raise UserError(f"{path} holds no pictures: give a folder with the frames of a tracklet")
+    middle = decode(path / names[len(names) // 2])
+    if middle is not None and middle.shape[1] > middle.shape[0]:
+        advice = "a frame is expected to be cut out around one person"
+        warnings.warn(f"the query {query} is wider than high: {advice}", Caution, stacklevel=2)
     return clip([path / name for name in names], f"the query {query}", index.model.origin.size)
 
 
@@ -178,11 +183,9 @@ def picture_path(out: str | None, query: str, gallery: str | None = None) -> Pat
     if out is None:
         short = "-".join(Path(query).parts[-2:]).strip("/")[:60].encode(errors="replace").decode()
         return runs.store() / "search" / f"{short}-{runs.digest([gallery, query])}.png"
-    path = files.place(out)
-    if path.suffix != ".png" or path.is_dir():
-        raise UserError(f"{out} cannot be the picture: give the name of a file that ends in .png")
-    if gallery and path.resolve().is_relative_to(files.place(gallery).resolve()):
-        raise UserError(f"{out} lies in the gallery and would become a frame: give another place")
+    path = files.target(out, "the picture", ".png")
+    if gallery is not None:
+        files.outside(path, gallery)
     return path
 
 

@@ -39,7 +39,8 @@ def listing() -> pd.DataFrame:
         for thing in things:
             if thing.suffix == ".lock" or thing.name[0] == ".":
                 continue
-            about = [path.stat() for path in (thing, *thing.rglob("*")) if path.is_file()]
+            inside = () if thing.is_symlink() else (thing, *thing.rglob("*"))
+            about = [path.lstat() for path in inside if path.is_file()]
             newest = max((one.st_mtime for one in about), default=thing.lstat().st_mtime)
             size, days = sum(one.st_size for one in about), (time.time() - newest) / 86400
             rows.append((thing.relative_to(store).as_posix(), size, days, _belongs(thing, text)))
@@ -97,11 +98,16 @@ def remove(found: pd.DataFrame) -> list[str]:
     return busy
 
 
+def _printable(name: str) -> str:
+    return name if name.isprintable() else ascii(name)
+
+
 def lines(found: pd.DataFrame) -> list[str]:
     """Return a listing in words, with its sum."""
-    width = max([4, *found["what"].map(len)])
+    names = [_printable(what) for what in found["what"]]
+    width = max([4, *map(len, names)])
     rows = [f"{'what':<{width}}  {'MB':>9}  {'days':>5}  belongs to"]
-    for row in found.to_dict("records"):
+    for name, row in zip(names, found.to_dict("records"), strict=True):
         size, days = row["bytes"] / 1e6, row["days"]
-        rows.append(f"{row['what']:<{width}}  {size:>9.1f}  {days:>5.1f}  {row['belongs']}")
+        rows.append(f"{name:<{width}}  {size:>9.1f}  {days:>5.1f}  {_printable(row['belongs'])}")
     return [*rows, f"{len(found)} things, {found['bytes'].sum() / 1e6:.1f} MB, in {runs.store()}"]

@@ -185,8 +185,12 @@ def by_camera_pair(bench: Bench, measurement: Measurement) -> pd.DataFrame:
 
 
 def find(bench: Bench, measurement: Measurement) -> dict[str, Any] | None:
-    """Return the record that :func:`measure` stored, or None if it has not been run."""
-    return runs.find_json(_path(bench, measurement))
+    """Return the record that :func:`measure` stored, or None if it has not been run.
+
+    One of an older version, which lacks a metric, is passed over.
+    """
+    record = runs.find_json(_path(bench, measurement))
+    return record if record and record.keys() >= {*METRICS, "cmc"} else None
 
 
 def _path(bench: Bench, measurement: Measurement) -> Path:

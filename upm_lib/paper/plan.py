@@ -37,6 +37,7 @@ cost = attrgetter("backbone", "branch", "freeze", "height", "width", "batch")
 Speeds = dict[tuple[object, ...], tuple[float, str]]  # cost -> seconds a step, where they come from
 # Forward and backward of a frame cost about three times the forward alone.
 PASSES = 3
+TIMED = 3  # steps that are timed, the first one to warm up
 # Assumed, not measured: what a large GPU sustains in float32 training, in FLOPs a second. The
 # depthwise convolutions of MobileNetV1 wait for memory most of the time.
 SUSTAINED = {"mobilenet_v1": 2e12, "resnet50": 8e12, "resnet50_slim": 8e12}
@@ -103,10 +104,12 @@ def finished_speeds(bench: Bench) -> Speeds:
         try:
             config = from_json(runs.read_json(file.with_name("config.json")))
             speed = runs.read_json(file)
+            took = speed["seconds"] / speed["steps"]
             if speed["device"] == here:
-                kept[cost(config)].append(speed["seconds"] / speed["steps"])
-        except (UserError, OSError) as error:  # it only makes an estimate better
-            warnings.warn(f"{error}: {file} is removed", Caution, stacklevel=2)
+                kept[cost(config)].append(took)
+        except (UserError, OSError, LookupError, TypeError, ArithmeticError) as error:
+            # Damaged, or of another version; it only makes an estimate better.
+            warnings.warn(f"{file} holds no speed ({error}): it is removed", Caution, stacklevel=2)
             runs.remove(file)
     return {kind: (median(seconds), "finished runs") for kind, seconds in kept.items()}
 
@@ -132,18 +135,18 @@ def timed_step(bench: Bench, config: Config) -> float:
     """
     logger.warning("timing a training step (%s)", name_of(config))
     half = batches.TrainingSet(bench.dataset, bench.frames, config)
-    trainer = training.Trainer(config, half, bench.device)
+    trainer = training.Trainer(config.replace(steps=max(config.steps, TIMED)), half, bench.device)
     batch = half.batch(0, bench.device)
     if config.freeze:
         with torch.no_grad():
             batch = batch._replace(frames=trainer.network.frozen(batch.frames))
     seconds = []
-    for _ in range(3):
+    for _ in range(TIMED):
         began = time.perf_counter()
         trainer.learn(*batch)
         float(trainer.history[trainer.step - 1, 0])  # waits for the device
         seconds.append(time.perf_counter() - began)
-    return min(seconds[1:])  # the first one warms up
+    return min(seconds[1:])
 
 
 def seconds_left(

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from upm_lib import config as configs
@@ -125,7 +125,7 @@ class Model:
         place, tensors, about = check_name(path), self._tensors(), self._about()
         text = json.dumps(about | {"sha256": _digest(tensors, about)}, sort_keys=True)
         with runs.replacing(place) as temporary:
-            save_file(tensors, temporary, {KEY: text})
+            temporary.write_bytes(save(tensors, {KEY: text}))  # a full disk is Python's error
         return place
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -149,10 +149,7 @@ def nameless(config: Config) -> Config:
 
 def check_name(path: str | Path) -> Path:
     """Return the path of a model file to be written; raise UserError for a name it cannot have."""
-    place = files.place(path)
-    if place.suffix != SUFFIX or place.is_dir():
-        raise UserError(f"{path} cannot be the model: give the name of a file in {SUFFIX}")
-    return place
+    return files.target(path, "the model", SUFFIX)
 
 
 def skeleton(config: Config) -> UPMNet:

@@ -1,0 +1,68 @@
+"""The scripts that measure: what does not fit ends in one sentence, before any work."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pandas as pd
+import pytest
+
+from upm_lib import runs
+from upm_lib.config import UserError
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "data_scripts"
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("study --trials 0", "--trials must be at least 1, not 0"),
+        ("study --threads -1", "--threads must be at least 1, not -1"),
+        ("study --threads 0", "--threads must be at least 1, not 0"),
+        ("study --pairs --trials 0", "--trials must be at least 1, not 0"),
+        ("study --write", "holds nothing of the study: run it without --write first"),
+        ("curves x --write", "holds no curves: run it without --write first"),
+        ("curves nonsense", "unknown data set 'nonsense'"),
+        ("ablation --switch nonsense", "unknown switch 'nonsense'"),
+        ("ablation --switch all", "unknown switch 'all'"),
+        ("ablation --switch eta", "unknown switch 'eta'"),
+        ("ablation --dataset folder --write", "no place for a table of folder: leave out --write"),
+    ],
+)
+def test_what_does_not_fit_gets_one_sentence_and_code_2(
+    run_store: Path, monkeypatch: pytest.MonkeyPatch, capsys, words: str, sentence: str
+) -> None:
+    name, *rest = words.split()
+    monkeypatch.setattr(sys, "argv", [name, *rest])
+    assert load(name).main() == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("error: ") and err.count("\n") == 1 and sentence in err
+    assert not run_store.exists()
+
+
+def test_every_switch_and_every_page_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    ablation = load("ablation")
+    before, after = ablation._page("synthetic_clean")
+    whole = ablation.PAGE.read_text("utf-8")
+    assert whole.startswith(before) and whole.endswith(after)
+    assert before.endswith("<!-- ablation synthetic_clean -->\n") and after.startswith("<!-- end")
+
+
+def test_curves_are_written_from_checked_records(run_store: Path, tmp_path: Path) -> None:
+    curves = load("curves")
+    rows = [{"method": "local", "epoch": 1.0, "rank1": 50.0, "loss": float("nan")}]
+    for name in ("a", "b"):
+        runs.write_json(run_store / "curves" / f"{name}.json", {"rows": rows})
+    curves.write(tmp_path)
+    assert pd.read_csv(tmp_path / "curves.csv")["rank1"].tolist() == [50.0, 50.0]
+    (run_store / "curves" / "a.json").write_text("garbage")
+    with pytest.raises(UserError, match=r"a\.json is damaged"):
+        curves.write(tmp_path)
