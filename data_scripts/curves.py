@@ -1,6 +1,6 @@
 """Measure curves: Rank-1 of held-out people after each epoch of long trainings.
 
-    python data_scripts/curves.py ward --root DIR --weights FILE --trials 11 --people 12
+    python data_scripts/curves.py ward --root DIR --weights FILE --trials 11-11 --people 12
 
 Trains baseline, local-aware and global-aware networks on two thirds or so of a trial's training
 half and searches the rest of it; the test half is not touched. Finished trials are kept in the run
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("dataset")
     parser.add_argument("--root", help="folder of the data set")
     parser.add_argument("--weights", help="trained weights of the backbone")
-    parser.add_argument("--trials", default="11", help="default: %(default)s")
+    parser.add_argument("--trials", default="11-11", help="default: %(default)s")
     parser.add_argument("--people", type=int, default=12, help="held out (default: %(default)s)")
     parser.add_argument("--epochs", type=float, default=60.0, help="default: %(default)s")
     parser.add_argument("--write", action="store_true", help="write the data, measure nothing")
