@@ -163,6 +163,20 @@ def test_what_is_said_of_the_number_of_parts_and_their_pooling_is_what_was_measu
     assert [method for method, text in pooled.items() if ", -" in text] == ["global"]
 
 
+def test_what_is_said_of_long_training_is_what_the_curves_show() -> None:
+    curves = pd.read_csv(ROOT / "upm_lib" / "paper" / "curves.csv")
+    mean = curves.pivot_table("mAP", "epoch", "method")
+    local, base = ([f"{mean.loc[e, m]:.1f}" for e in (12, 60)] for m in ("local", "baseline"))
+    said = f"from {base[0]} % mAP (epoch 12) to {base[1]}, and the local-aware network keeps its"
+    words = f"{said} level ({local[0]} and {local[1]})"
+    assert any(words in cell.source for cell in cells("06_tables"))
+    text = (ROOT / "EXPERIMENTS.md").read_text(encoding="utf-8")
+    rows = curves.pivot_table("rank1", "epoch", "method")
+    for epoch, line in mean.iterrows():
+        cell = f"{rows.loc[epoch, 'baseline']:.1f} / {line['baseline']:.1f}"
+        assert f"| {epoch:g} | {cell} |" in text
+
+
 def test_what_is_said_of_a_head_left_random_is_what_was_measured() -> None:
     gaps = study.heads()["difference"]["ward"]
     said = f"WARD, 3 trials: global {gaps['global']}, fusion {gaps['fusion']}"
