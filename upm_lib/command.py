@@ -25,7 +25,9 @@ from typing import Any
 
 from upm_lib.config import Config, UserError, known, one_line
 
-STOPS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+STOPS = {signal.SIGINT, signal.SIGTERM}
+if sys.platform != "win32":  # which knows no closed terminal
+    STOPS.add(signal.SIGHUP)
 
 
 class Terminated(KeyboardInterrupt):
