@@ -4,18 +4,19 @@ For maintainers, after a change of the library or of a notebook:
 
     make notebooks
 
-Each notebook is executed twice: the second time every training run is found in the store, so that
-no progress bar is left in the outputs. Then what changes from run to run is stripped.
+The demo is run first: what it has trained is then found in the store, so that no progress bar is
+left in the outputs.
 """
 
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cv2
 import nbformat
 import pandas as pd
-from nbclient import NotebookClient
+from tqdm import tqdm
 
 from upm_lib import runs
 from upm_lib.command import command
@@ -23,28 +24,22 @@ from upm_lib.experiments.bench import open_bench
 from upm_lib.paper import demo, study
 from upm_lib.synthetic.world import WORLDS
 
-VOLATILE = ("execution", "papermill")
 # The pictures that README.md shows, by their name in figures/demo.
 README_FIGURES = ("01_people", "02_training", "03_architecture", "04_ranked_lists", "05_maps")
 
 
-def execute(path: Path) -> None:
-    """Execute one notebook in its own folder and strip what is volatile."""
-    for _ in range(2):
-        notebook = nbformat.read(path, as_version=4)
-        NotebookClient(
-            notebook,
-            timeout=1800,
-            kernel_name="python3",
-            resources={"metadata": {"path": path.parent}},
-        ).execute()
-        demo.drop_widgets(notebook)
-        notebook.metadata["language_info"] = {"name": "python"}
-        for cell in notebook.cells:
-            for key in VOLATILE:
-                cell.metadata.pop(key, None)
-        nbformat.write(notebook, path)
-    print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
+def refresh(paths: list[Path]) -> None:
+    """Execute notebooks and put the outputs, and nothing else, into their cells."""
+    with TemporaryDirectory() as out, tqdm(total=len(paths), desc="refreshing") as bar:
+        demo.execute(paths, Path(out), {}, bar)
+        for path in paths:
+            notebook = nbformat.read(path, as_version=4)
+            made = demo.drop_widgets(nbformat.read(Path(out) / path.name, as_version=4))
+            for cell, executed in zip(notebook.cells, made.cells, strict=True):
+                if cell.cell_type == "code":
+                    cell.outputs, cell.execution_count = executed.outputs, executed.execution_count
+            nbformat.write(notebook, path)
+            print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
 
 
 def demo_table() -> str:
@@ -78,11 +73,10 @@ def write_results(page: Path) -> None:
 
 @command
 def main() -> None:
-    """Refresh all notebooks, then run the demo and take half-size copies for the README."""
+    """Run the demo, refresh all notebooks, and take half-size copies of figures for the README."""
     root = Path(__file__).resolve().parents[1]
-    for name in demo.NOTEBOOKS:
-        execute(root / "notebooks" / f"{name}.ipynb")
     demo.run()
+    refresh([root / "notebooks" / f"{name}.ipynb" for name in demo.NOTEBOOKS])
     for name in README_FIGURES:
         picture = cv2.imread(str(root / "figures" / "demo" / f"{name}.png"))
         assert picture is not None, f"figures/demo/{name}.png is no picture"

@@ -70,6 +70,11 @@ def cases() -> Iterator[Case]:
             yield Case(f"{dataset}-demo", dataset, "demo", method, {})
         for fusion in FUSIONS:
             yield Case(f"{dataset}-demo", dataset, "demo", "fusion", fusion)
+        for steps in (800, 1600):  # twice and four times as long
+            for method in ("baseline", *BRANCHES):
+                yield Case(f"{dataset}-demo", dataset, "demo", method, {"steps": steps})
+            for fusion in FUSIONS:
+                yield Case(f"{dataset}-demo", dataset, "demo", "fusion", {"steps": steps} | fusion)
     for knob, values in KNOBS.items():  # synthetic_clean itself stands at its own value
         for value in values:
             for method in ("baseline", *BRANCHES, "fusion"):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,16 @@ import pytest
 
 from upm_lib.synthetic import pedestrian
 from upm_lib.synthetic.pedestrian import HEAD, LEGS, TORSO
-from upm_lib.synthetic.world import WORLDS, World, _walk, digest, regions, render_tracklet, write
+from upm_lib.synthetic.world import (
+    WORLDS,
+    World,
+    _stage,
+    _walk,
+    digest,
+    regions,
+    render_tracklet,
+    write,
+)
 
 CLEAN, CLUTTERED = WORLDS["synthetic_clean"], WORLDS["synthetic_cluttered"]
 FEW = replace(CLEAN, identities=40, frames=4)
@@ -227,6 +237,18 @@ def test_regions_cover_the_silhouette_and_nothing_else(monkeypatch: pytest.Monke
         for frame, mask in zip(changed, body, strict=True):
             near = cv2.dilate(mask.astype(np.uint8), np.ones((5, 5)))
             assert not frame[:96][near[:96] == 0].any(), "above the ground nothing else changes"
+
+
+def test_a_tube_marks_the_pixels_that_its_paint_hides() -> None:
+    """The oracle paints it on black and on white; a soft edge may be rounded the other way."""
+    for person in range(1, 6):
+        figure = _stage(FEW, person, 0)[1]
+        for frame, tube in product(range(FEW.frames), figure.tubes):
+            marked = np.zeros((pedestrian.H, pedestrian.W), dtype=np.uint8)
+            tube.mark(marked, frame)
+            painted = pedestrian.hidden(tube.paint, frame)
+            assert set(np.unique(marked)) <= {0, tube.region}
+            assert ((marked > 0) != painted).sum() <= 1 + 0.01 * painted.sum()
 
 
 def test_things_in_front_are_background_and_people_behind_leave_no_trace() -> None:

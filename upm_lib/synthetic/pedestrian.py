@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -19,6 +19,7 @@ _ZOOM = 2  # people are drawn at twice the size, then averaged
 H, W = HEIGHT * _ZOOM, WIDTH * _ZOOM
 _PITCH = 0.13  # cameras look slightly down: nearer points appear lower
 _ROWS, _COLUMNS = 64, 96  # texture of a tube: height, angle around the body
+_HIDES = 0.75  # what covers more than this share of a pixel hides what is behind it
 Paint = Callable[[np.ndarray, int], None]  # draws a frame's part on a canvas, uint8 RGB [H, W, 3]
 BACKGROUND, HEAD, TORSO, LEGS = range(4)  # regions of the body, see Figure.regions
 # Of each texel: 0 (top) to 1, and -pi to pi (0 = front, positive = the person's left).
@@ -239,6 +240,17 @@ def _skeleton(look: Look, phase: np.ndarray, side: int) -> dict[str, np.ndarray]
     }  # fmt: skip
 
 
+class _Laid(NamedTuple):
+    """Where a tube lies in a frame, with a number for each of its pixels."""
+
+    place: tuple[slice, slice]  # rows and columns of the canvas
+    axis: tuple[float, float]  # its direction: x, y
+    down: np.ndarray  # place along the axis, from 0 to 1 where there is cloth
+    across: np.ndarray  # from -1 to 1
+    bulge: np.ndarray  # how far the surface stands out of the picture, in half-widths
+    cover: np.ndarray  # share of the pixel that is covered
+
+
 @dataclass
 class _Tube:
     """A body of revolution with a texture around it: a link of a limb, trunk, head, skirt, bag."""
@@ -254,12 +266,28 @@ class _Tube:
 
     def paint(self, canvas: np.ndarray, frame: int) -> None:
         """Look every pixel up in the texture by its place along and its angle around the axis."""
+        if not (laid := self._laid(frame)):
+            return
+        place, (dx, dy), down, across, bulge, cover = laid
+        turn = (cv2.phase(bulge, across) - float(self.pose.yaw[frame])) * (_COLUMNS / 2 / math.pi)
+        cloth = _looked_up(self.texture, turn % _COLUMNS, down * _ROWS - 0.5)
+        shade = 0.56 + 0.41 * bulge + across * (0.28 * self.pose.light * dy + 0.15 * dx)
+        colour = cv2.multiply(cloth, cv2.merge([shade] * 3), dtype=cv2.CV_8U)
+        cv2.blendLinear(colour, canvas[place], cover, 1 - cover, dst=canvas[place])
+
+    def mark(self, found: np.ndarray, frame: int) -> None:
+        """Write the number of the region, uint8 [H, W], where the tube hides what is behind it."""
+        if laid := self._laid(frame):
+            found[laid.place][laid.cover > _HIDES] = self.region
+
+    def _laid(self, frame: int) -> _Laid | None:
+        """Lay the tube out in a frame; None where it is outside the picture."""
         start, end, half = self.start[frame], self.end[frame], self.half[frame].astype(np.float32)
         reach = max(half.max(), *self.caps)
         left, top = np.maximum(np.minimum(start, end) - reach, 0).astype(int)
         right, bottom = np.minimum(np.maximum(start, end) + reach + 1, (W, H)).astype(int)
         if left >= right or top >= bottom:
-            return
+            return None
         length = max(1e-6, math.dist(start, end))
         dx, dy = ((end - start) / length).tolist()
         x = np.arange(left, right, dtype=np.float32) + np.float32(0.5 - start[0])
@@ -270,13 +298,8 @@ class _Tube:
         bulge = np.sqrt(np.maximum(0, 1 - across * across))
         down = along - bulge * (self.caps[1] / length)
         inside = (bulge > 0) & (down < 1) & (along >= -bulge * (self.caps[0] / length))
-        turn = (cv2.phase(bulge, across) - float(self.pose.yaw[frame])) * (_COLUMNS / 2 / math.pi)
-        cloth = _looked_up(self.texture, turn % _COLUMNS, down * _ROWS - 0.5)
-        shade = 0.56 + 0.41 * bulge + across * (0.28 * self.pose.light * dy + 0.15 * dx)
         cover = inside * np.minimum(1, (1 - np.abs(across)) * width + 0.5)  # soft edges
-        region = canvas[top:bottom, left:right]
-        colour = cv2.multiply(cloth, cv2.merge([shade] * 3), dtype=cv2.CV_8U)
-        cv2.blendLinear(colour, region, cover, 1 - cover, dst=region)
+        return _Laid(np.s_[top:bottom, left:right], (dx, dy), down, across, bulge, cover)
 
 
 def _looked_up(picture: np.ndarray, column: np.ndarray, row: np.ndarray) -> np.ndarray:
@@ -293,7 +316,7 @@ def hidden(paint: Paint, frame: int) -> np.ndarray:
     black, white = (np.full((H, W, 3), tone, dtype=np.uint8) for tone in (0, 255))
     paint(black, frame)
     paint(white, frame)
-    return white[..., 0] - black[..., 0] < 64  # of 255; the darkest shadow lets 105 through
+    return white[..., 0] - black[..., 0] < 255 * (1 - _HIDES)  # the darkest shadow lets 105 through
 
 
 class Figure:
@@ -329,7 +352,7 @@ class Figure:
         """
         found = np.full((H, W), BACKGROUND, dtype=np.uint8)
         for tube in self._from_afar(frame):
-            found[hidden(tube.paint, frame)] = tube.region
+            tube.mark(found, frame)
         return found
 
     def _from_afar(self, frame: int) -> list[_Tube]:
