@@ -20,8 +20,8 @@ def a_step(objective: Association) -> Callable[[], None]:
 
     def step() -> None:
         with torch.no_grad():
-            objective(features, tracklet)
-        objective.update(features, tracklet, warm=False)
+            _, _, move = objective.step(features, tracklet, warm=False)
+        move()
 
     return step
 

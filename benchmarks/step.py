@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import nn
+from torch.autograd import grad
 
 from benchmarks import timing
 from benchmarks.extraction import Packed
@@ -37,16 +38,19 @@ def rest_of_step(network: model.UPMNet, tracklets: int, cameras: int) -> Callabl
     )
     objective.place(torch.randn(network.k, tracklets, network.dim))
     maps = torch.rand(BATCH, 1024, 8, 4).to(memory_format=torch.channels_last).requires_grad_()
-    optimiser = torch.optim.SGD([*network.head.parameters(), maps], lr=0.0)
+    weights = [*network.head.parameters()]  # the local-aware head has none
+    optimiser = torch.optim.SGD(weights or [torch.zeros(())], lr=0.0)
     tracklet = torch.randint(tracklets, (BATCH,))
 
     def step() -> None:
         optimiser.zero_grad()
         features = network.head(maps)
-        loss, _ = objective(features, tracklet)
-        loss.backward()
+        loss, _, move = objective.step(features, tracklet, warm=False)
+        *gradients, _ = grad(loss, [*weights, maps])  # that of the map goes on to the backbone
+        for weight, gradient in zip(weights, gradients, strict=True):
+            weight.grad = gradient
         optimiser.step()
-        objective.update(features, tracklet, warm=False)
+        move()
 
     return step
 

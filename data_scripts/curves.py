@@ -4,7 +4,8 @@
 
 Trains baseline, local-aware and global-aware networks on two thirds or so of a trial's training
 half and searches the rest of it; the test half is not touched. Finished trials are kept in the run
-store; with --write all that it holds goes to upm_lib/paper/curves.csv.
+store; with --write all that it holds goes to upm_lib/paper/curves.csv, where what was measured
+elsewhere stays.
 """
 
 import argparse
@@ -28,9 +29,12 @@ def write(folder: Path) -> None:
     kept = sorted((runs.store() / "curves").glob("*.json"))
     if not kept:
         raise UserError("the run store holds no curves: run it without --write first")
-    found = [pd.DataFrame(runs.read_json(file)["rows"]) for file in kept]
+    found = pd.concat([pd.DataFrame(runs.read_json(file)["rows"]) for file in kept]).round(4)
+    before = pd.read_csv(folder / "curves.csv")
+    name = ["dataset", "trial", "length", "people"]
+    others = ~before.set_index(name).index.isin(found.set_index(name).index)
     with runs.replacing(folder / "curves.csv") as temporary:
-        pd.concat(found).round(4).to_csv(temporary, index=False)
+        pd.concat([before[others], found]).to_csv(temporary, index=False)
 
 
 @command

@@ -186,15 +186,15 @@ def compare_steps(objective: Association, naive: Naive, steps: int, warm_steps: 
     for step, (features, tracklet) in enumerate(batches(naive.camera_of, naive.k, steps)):
         ours = features.clone().requires_grad_()
         theirs = features.clone().requires_grad_()
-        loss, own_first = objective(ours, tracklet)
+        warm = step < warm_steps
+        loss, own_first, move = objective.step(ours, tracklet, warm)
         expected, expected_share = naive.loss(theirs, tracklet.tolist())
         loss.backward()
         expected.backward()
         torch.testing.assert_close(loss.detach(), expected.detach(), rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-9, atol=1e-12)
         assert float(own_first) == pytest.approx(expected_share)
-        warm = step < warm_steps
-        share = float(objective.update(features, tracklet, warm))
+        share = float(move())
         assert share == pytest.approx(naive.update(features, tracklet.tolist(), warm))
         for name in ("intra", "cross"):
             stored = torch.stack([torch.stack(part) for part in getattr(naive, name)])
@@ -591,6 +591,25 @@ def a_batch(k: int = 2, count: int = 3, seed: int = 9) -> tuple[Tensor, Tensor]:
 
 def content(objective: Association) -> dict[str, bytes]:
     return {n: t.numpy().tobytes() for n, t in objective.state_dict().items()}
+
+
+@pytest.mark.parametrize("partner_anchor", ["before", "after"])
+@pytest.mark.parametrize("camera_of", [[0, 0, 0, 1, 1, 1, 2, 2, 2], [0, 1, 2, 0, 1, 2, 0, 1, 2]])
+def test_a_step_is_the_loss_and_then_the_update(camera_of: list[int], partner_anchor: str) -> None:
+    """The two searches of a step in one, camera by camera or in mixed order."""
+    config = Config(partner_anchor=partner_anchor)
+    one, two = (Association(2, DIM, torch.tensor(camera_of), config).double() for _ in range(2))
+    for number, (features, tracklet) in enumerate(batches(camera_of, 2, 6)):
+        ours, theirs = (features.clone().requires_grad_() for _ in range(2))
+        loss, share, move = one.step(ours, tracklet, warm=number < 1)
+        loss.backward()
+        torch.testing.assert_close(one.state_dict(), two.state_dict())  # nothing has moved yet
+        expected = two(theirs, tracklet)
+        expected[0].backward()
+        torch.testing.assert_close((loss, share), expected)
+        torch.testing.assert_close(ours.grad, theirs.grad)
+        torch.testing.assert_close(move(), two.update(features, tracklet, warm=number < 1))
+        torch.testing.assert_close(one.state_dict(), two.state_dict())
 
 
 def test_equal_parts_equal_one_part() -> None:

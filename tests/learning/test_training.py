@@ -269,13 +269,13 @@ def test_the_warm_up_lasts_as_many_epochs_as_the_config_says(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = a_trainer(world, steps=10, warmup_epochs=1.5)  # 32 frames: 4 batches an epoch
-    update, warm_steps = trainer.objective.update, []
+    step, warm_steps = trainer.objective.step, []
 
-    def watched(features: Tensor, tracklet: Tensor, warm: bool) -> Tensor:
+    def watched(features: Tensor, tracklet: Tensor, warm: bool) -> tuple:
         warm_steps.append(warm)
-        return update(features, tracklet, warm)
+        return step(features, tracklet, warm)
 
-    monkeypatch.setattr(trainer.objective, "update", watched)
+    monkeypatch.setattr(trainer.objective, "step", watched)
     train(trainer)
     assert warm_steps == [True] * 6 + [False] * 4
     history = trainer.log()
@@ -287,11 +287,8 @@ def test_the_objective_is_exchangeable(world: World) -> None:
     class Compact(nn.Module):
         """Another unsupervised objective: features shall be short."""
 
-        def forward(self, features: Tensor, tracklet: Tensor) -> tuple[Tensor, Tensor]:
-            return features.square().mean(), torch.zeros(())
-
-        def update(self, features: Tensor, tracklet: Tensor, warm: bool) -> Tensor:
-            return torch.zeros(())
+        def step(self, features: Tensor, tracklet: Tensor, warm: bool) -> tuple:
+            return features.square().mean(), torch.zeros(()), lambda: torch.zeros(())
 
         def renew(self) -> None:
             """Nothing."""

@@ -58,11 +58,16 @@ def test_every_switch_and_every_page_is_known(monkeypatch: pytest.MonkeyPatch) -
 
 def test_curves_are_written_from_checked_records(run_store: Path, tmp_path: Path) -> None:
     curves = load("curves")
-    rows = [{"method": "local", "epoch": 1.0, "rank1": 50.0, "loss": float("nan")}]
-    for name in ("a", "b"):
+    about = {"length": 60.0, "people": 12, "method": "local", "epoch": 1.0, "loss": float("nan")}
+    kept = [about | {"dataset": name, "trial": 1, "rank1": 10.0} for name in ("here", "elsewhere")]
+    pd.DataFrame(kept).to_csv(tmp_path / "curves.csv", index=False)
+    for name, trial in (("a", 1), ("b", 2)):
+        rows = [about | {"dataset": "here", "trial": trial, "rank1": 50.0}]
         runs.write_json(run_store / "curves" / f"{name}.json", {"rows": rows})
     curves.write(tmp_path)
-    assert pd.read_csv(tmp_path / "curves.csv")["rank1"].tolist() == [50.0, 50.0]
+    written = pd.read_csv(tmp_path / "curves.csv")
+    assert written["dataset"].tolist() == ["elsewhere", "here", "here"]
+    assert written["rank1"].tolist() == [10.0, 50.0, 50.0]
     (run_store / "curves" / "a.json").write_text("garbage")
     with pytest.raises(UserError, match=r"a\.json is damaged"):
         curves.write(tmp_path)

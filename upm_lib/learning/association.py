@@ -11,6 +11,9 @@ anchors as they stand, :meth:`Association.update` moves them. Where the equation
 ways, a field of the config chooses (FIDELITY.md has the reasons).
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -24,10 +27,9 @@ def unit(x: Tensor) -> Tensor:
 
 def distance(x: Tensor, y: Tensor, kind: str = "euclidean") -> Tensor:
     """Distance of corresponding vectors [..., d]: "euclidean" (paper) or "squared" (its code)."""
-    squared = (x - y).square().sum(-1)
     if kind == "squared":
-        return squared
-    return squared.clamp_min(1e-12).sqrt()  # the clamp keeps the gradient finite at distance 0
+        return (x - y).square().sum(-1)
+    return torch.linalg.vector_norm(x - y, dim=-1)  # its gradient at distance 0 is 0
 
 
 def products(queries: Tensor, anchors: Tensor) -> Tensor:
@@ -181,10 +183,32 @@ class Association(nn.Module):
 
         Where no tracklet of its camera can be ranked, a frame's loss is as if its own ranked first.
         """
-        camera = self.camera_of[tracklet]
         with torch.no_grad():
-            ranked = self.nearest(x, camera, own=True)
-            first = torch.where(ranked < 0, tracklet, ranked)
+            ranked = self.nearest(x, self.camera_of[tracklet], own=True)
+        return self._loss(x, tracklet, ranked)
+
+    def step(
+        self, features: Tensor, tracklet: Tensor, warm: bool
+    ) -> tuple[Tensor, Tensor, Callable[[], Tensor]]:
+        """Loss and share of :meth:`forward`, and :meth:`update` as a call that is still to be made.
+
+        Both searches that need nothing but the anchors before the step, of the frames in their own
+        camera and of the moved anchors in all others, read them once.
+        """
+        if warm or self.config.partner_anchor == "after":
+            return *self(features, tracklet), partial(self.update, features, tracklet, warm)
+        x, camera = unit(features.transpose(0, 1)), self.camera_of[tracklet]
+        with torch.no_grad():
+            moved, own = self._moved(x.detach(), tracklet)
+            own_camera = torch.arange(2 * len(camera), device=camera.device) < len(camera)
+            both = torch.cat([x.detach(), own], dim=1)
+            ranked, there = self.nearest(both, camera.repeat(2), own_camera).chunk(2, dim=1)
+        return *self._loss(x, tracklet, ranked), partial(self._move, moved, own, there, tracklet)
+
+    def _loss(self, x: Tensor, tracklet: Tensor, ranked: Tensor) -> tuple[Tensor, Tensor]:
+        """As :meth:`loss`, given which anchor of its camera ranks first [k, B]."""
+        camera = self.camera_of[tracklet]
+        first = torch.where(ranked < 0, tracklet, ranked)
         own_first = first == tracklet
         own, cross = self.intra_at(tracklet), self._rows(self.cross, tracklet)
         if self.config.anchor_length == "normalised":
@@ -225,19 +249,23 @@ class Association(nn.Module):
         follow the intra anchors. Returns the share of the batch's tracklets that are cyclically
         consistent.
         """
-        x = unit(features.detach().transpose(0, 1)).to(self.intra_scale.dtype)
-        moved = self._moved(x, tracklet)
-        own = moved * self._scale(moved)[..., None]
+        moved, own = self._moved(unit(features.detach().transpose(0, 1)), tracklet)
         if warm:
             self._store(moved, tracklet)
-            partner, match = own, torch.full_like(self.match[:, tracklet], -1)
-        else:
-            if self.config.partner_anchor == "after":
-                self._store(moved, tracklet)
-            there = self._nearest_elsewhere(own, tracklet)
-            partner = self.intra_at(there.clamp_min(0))
-            self._store(moved, tracklet)  # now at the latest: the way back ends at t + 1
-            match = self._closed(there, partner, tracklet)
+            self.cross[:, tracklet] = own.to(self.cross.dtype)
+            self.match[:, tracklet] = -1
+            return torch.zeros((), device=own.device)
+        if self.config.partner_anchor == "after":
+            self._store(moved, tracklet)
+        there = self.nearest(own, self.camera_of[tracklet], own=False)
+        return self._move(moved, own, there, tracklet)
+
+    @torch.no_grad()
+    def _move(self, moved: Tensor, own: Tensor, there: Tensor, tracklet: Tensor) -> Tensor:
+        """Eqs. (4) and (9): the second half of :meth:`update`, given where the way there leads."""
+        partner = self.intra_at(there.clamp_min(0))
+        self._store(moved, tracklet)  # now at the latest: the way back ends at t + 1
+        match = self._closed(there, partner, tracklet)
         cross = torch.where((match >= 0)[..., None], (own + partner) / 2, own)
         self.cross[:, tracklet] = cross.to(self.cross.dtype)
         self.match[:, tracklet] = match
@@ -246,20 +274,23 @@ class Association(nn.Module):
     def renew(self) -> None:
         """Do nothing at a new epoch: the anchors follow step by step."""
 
-    def _moved(self, x: Tensor, tracklet: Tensor) -> Tensor:
+    def _moved(self, x: Tensor, tracklet: Tensor) -> tuple[Tensor, Tensor]:
         """Eq. (3): a - eta (a - x) for the tracklets of unit features x [k, B, d]: [k, B, d].
+
+        Returned as it will be stored, and as it is compared.
 
         Several frames of a tracklet count by ``repeats``; all of them get the same new anchor.
         """
         old = self._rows(self.intra, tracklet)
         pulled = old if self.config.anchor_difference == "stored" else unit(old)
-        step = self.config.eta * (pulled - x)
+        step = self.config.eta * (pulled - x.to(old.dtype))
         same = tracklet[:, None] == tracklet
         if self.config.repeats == "mean":
             step = step / same.sum(1)[:, None]
         first = same.int().argmax(1)  # the first frame of each one's tracklet
         moved = old - torch.zeros_like(step).index_add_(1, first, step)[:, first]
-        return moved.to(self.intra.dtype).to(moved.dtype)  # as it will be stored
+        moved = moved.to(self.intra.dtype).to(moved.dtype)  # rounded, if it will be
+        return moved, moved * self._scale(moved)[..., None]
 
     def _scale(self, anchors: Tensor) -> Tensor:
         """What anchors [..., d] are multiplied by where they are compared; 0: no direction yet."""
@@ -284,11 +315,12 @@ class Association(nn.Module):
         """Stored anchors at index in the type that is computed in; see :func:`gather`."""
         return gather(anchors, index).to(self.intra_scale.dtype)
 
-    def nearest(self, queries: Tensor, camera: Tensor, own: bool) -> Tensor:
+    def nearest(self, queries: Tensor, camera: Tensor, own: bool | Tensor) -> Tensor:
         """Index of the nearest intra anchor of queries [k, B, d]: [k, B], -1 if none competes.
 
-        Those of the queries' own cameras [B] compete, or those of all others. A tracklet not
-        visited yet never does, or counts as a zero vector (``rank_unvisited``).
+        Those of the queries' own cameras [B] compete, or those of all others; ``own`` says which,
+        for all queries or for each [B], bool. A tracklet not visited yet never competes, or counts
+        as a zero vector (``rank_unvisited``).
         """
         visited = self.intra_scale > 0
         if self.config.anchor_length == "normalised":
@@ -299,6 +331,7 @@ class Association(nn.Module):
         if not self.config.rank_unvisited:
             offset = offset.masked_fill(~visited, -torch.inf)
         anchors = self.intra, self.intra_scale, offset
+        own = torch.as_tensor(own, device=camera.device).view(-1, 1)
         if self.blocks and queries.device.type == "cpu":
             chosen = (camera[:, None] == torch.arange(len(self.blocks))) == own
             return nearest_by_camera(queries, *anchors, self.blocks, chosen)
@@ -311,12 +344,8 @@ class Association(nn.Module):
         From the own anchor to the nearest anchor of all other cameras, and from there back to the
         nearest anchor of the own camera: consistent if that is where it began (section 3.4).
         """
-        there = self._nearest_elsewhere(self.intra_at(tracklet), tracklet)
+        there = self.nearest(self.intra_at(tracklet), self.camera_of[tracklet], own=False)
         return self._closed(there, self.intra_at(there.clamp_min(0)), tracklet)
-
-    def _nearest_elsewhere(self, own: Tensor, tracklet: Tensor) -> Tensor:
-        """The way there: nearest of all other cameras to anchors own [k, B, d]: [k, B], or -1."""
-        return self.nearest(own, self.camera_of[tracklet], own=False)
 
     def _closed(self, there: Tensor, partner: Tensor, tracklet: Tensor) -> Tensor:
         """The way back: there [k, B] if its anchor partner [k, B, d] leads to tracklet, else -1."""

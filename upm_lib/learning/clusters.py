@@ -10,6 +10,9 @@ Shapes: B frames, k parts, d numbers a feature, N tracklets of all cameras. A cl
 its first tracklet, which is also the place of its centre.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -107,6 +110,12 @@ class Clusters(nn.Module):
         return contrast_loss(
             x, self.centre, positive, self.group, self.groups, self.config.temperature
         )
+
+    def step(
+        self, features: Tensor, tracklet: Tensor, warm: bool
+    ) -> tuple[Tensor, Tensor, Callable[[], Tensor]]:
+        """Loss and share of :meth:`forward`, and :meth:`update` as a call still to be made."""
+        return *self(features, tracklet), partial(self.update, features, tracklet, warm)
 
     @torch.no_grad()
     def update(self, features: Tensor, tracklet: Tensor, warm: bool) -> Tensor:

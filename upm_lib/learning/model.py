@@ -34,9 +34,9 @@ def part_pool(f: Tensor, k: int, pool: str = "gap") -> Tensor:
     """
     if f.shape[2] % k:
         raise UserError(f"k = {k} does not divide the {f.shape[2]} rows of the map")
-    rows = f.unflatten(2, (k, f.shape[2] // k))  # [B, c, k, 8/k, 4]
-    pooled = rows.mean((3, 4)) if pool == "gap" else rows.amax((3, 4))
-    return pooled.transpose(1, 2)
+    # Channels last, as the map is stored: all that follows then reads a feature in one piece.
+    stripes = f.permute(0, 2, 3, 1).unflatten(1, (k, f.shape[2] // k))  # [B, k, 8/k, 4, c]
+    return stripes.mean((2, 3)) if pool == "gap" else stripes.amax((2, 3))
 
 
 class LocalAware(nn.Module):

@@ -1,8 +1,9 @@
 """Training: one visible step, the schedules, checkpoints, and the loop that resumes.
 
-Training knows the objective only as a module with ``forward(features, tracklet) -> (loss, share)``,
-``update(features, tracklet, warm) -> share`` and ``renew()``, called once an epoch, so another
-unsupervised method fits in its place. There are two: association learning and cluster contrast.
+Training knows the objective only as a module with ``step(features, tracklet, warm)``, which gives
+the loss, a share and the move of the memory as a call that gives another share, and with
+``renew()``, called once an epoch, so another unsupervised method fits in its place. There are two:
+association learning and cluster contrast.
 """
 
 import hashlib
@@ -146,7 +147,7 @@ class Trainer:
         if not warm and (self.step - self.warmup_steps) % max(1, self.epoch) == 0:
             self.objective.renew()
         features, tracklet = map(distributed.gather, (self._features(images), tracklet))
-        loss, top_share = self.objective(features, tracklet)
+        loss, top_share, move = self.objective.step(features, tracklet, warm)
         self.optimiser.zero_grad(set_to_none=True)
         # Each process has the gradient through its own frames, and DDP takes their mean, not sum.
         (loss * distributed.size()).backward()
@@ -155,7 +156,7 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["factor"]
         self.optimiser.step()
-        cyclic_share = self.objective.update(features, tracklet, warm)
+        cyclic_share = move()
         self.history[self.step] = torch.stack([loss.detach(), top_share, cyclic_share, gradient])
         self.step += 1
         if self.ema:
