@@ -69,7 +69,7 @@ def table(bench: Bench, trials: int, switches: list[str]) -> str:
     ]
     resized = bench.frames.pixels.shape[1:3] != (config.height, config.width)
     for name, method, changes in cases(config, resized):
-        if switches and not any(name.startswith(f"{switch} =") for switch in switches):
+        if switches and name.split()[0] not in switches:
             continue
         base, other = (scores(bench, method, trials, which) for which in ({}, changes))
         rank1 = (measuring.spread(side["rank1"]) for side in (base, other))
@@ -105,14 +105,15 @@ def main() -> None:
     parser.add_argument("--root", help="folder of the data set")
     parser.add_argument("--scale", default="demo", help="default: %(default)s")
     parser.add_argument("--weights", help="trained weights of the backbone")
-    parser.add_argument("--switch", action="append", default=[], help="only this; may be repeated")
+    parser.add_argument(
+        "--switch", action="append", default=[], help="only this, or all; may be repeated"
+    )
     parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("FIELD", "VALUE"))
     parser.add_argument("--write", action="store_true", help="put the table into FIDELITY.md")
     arguments = parser.parse_args()
     if arguments.trials < 2:
         raise UserError("a standard deviation needs at least 2 trials")
-    lines = (name.partition(" = ") for name, _, _ in cases(Config(), resized=True))
-    switches = dict.fromkeys(name for name, equals, _ in lines if equals)
+    switches = dict.fromkeys(name.split()[0] for name, _, _ in cases(Config(), resized=True))
     for switch in arguments.switch:
         known(switches, switch, "switch")
     if arguments.write:
