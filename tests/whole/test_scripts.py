@@ -32,7 +32,6 @@ def load(name: str) -> ModuleType:
         ("curves x --write", "holds no curves: run it without --write first"),
         ("curves nonsense", "unknown data set 'nonsense'"),
         ("ablation --switch nonsense", "unknown switch 'nonsense'"),
-        ("ablation --switch all", "unknown switch 'all'"),
         ("ablation --switch eta", "unknown switch 'eta'"),
         ("ablation --dataset folder --write", "no place for a table of folder: leave out --write"),
     ],
