@@ -41,7 +41,7 @@ def write(folder: Path) -> None:
 def main() -> None:
     """Measure the curves of a data set, or write down those that have been measured."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("dataset")
+    parser.add_argument("dataset", nargs="?", help="not with --write")
     parser.add_argument("--root", help="folder of the data set")
     parser.add_argument("--weights", help="trained weights of the backbone")
     parser.add_argument("--trials", default="11-11", help="default: %(default)s")
@@ -54,6 +54,8 @@ def main() -> None:
         refuse(parser, arguments, others, "--write measures nothing")
         write(Path(paper.__file__).parent)
         return
+    if not arguments.dataset:
+        raise UserError("name a data set, or --write what has been measured")
     given = {name: getattr(arguments, name) for name in ("root", "weights", "epochs")}
     bench = open_bench(arguments.dataset, "frozen", progress=False, **given)
     bench = curves.held_out(bench, arguments.people)

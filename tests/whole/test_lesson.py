@@ -163,18 +163,42 @@ def test_what_is_said_of_the_number_of_parts_and_their_pooling_is_what_was_measu
     assert [method for method, text in pooled.items() if ", -" in text] == ["global"]
 
 
+def curves(dataset: str, metric: str = "mAP") -> pd.DataFrame:
+    """A metric of held-out people: a line an epoch, a column a method."""
+    found = pd.read_csv(ROOT / "upm_lib" / "paper" / "curves.csv")
+    return found[found["dataset"] == dataset].pivot_table(metric, "epoch", "method").round(1)
+
+
 def test_what_is_said_of_long_training_is_what_the_curves_show() -> None:
-    curves = pd.read_csv(ROOT / "upm_lib" / "paper" / "curves.csv")
-    mean = curves.pivot_table("mAP", "epoch", "method")
-    local, base = ([f"{mean.loc[e, m]:.1f}" for e in (12, 60)] for m in ("local", "baseline"))
+    mean, rows = curves("ward"), curves("ward", "rank1")
+    local, base = (mean.loc[[12, 60], m].tolist() for m in ("local", "baseline"))
     said = f"from {base[0]} % mAP (epoch 12) to {base[1]}, and the local-aware network keeps its"
-    words = f"{said} level ({local[0]} and {local[1]})"
-    assert any(words in cell.source for cell in cells("06_tables"))
+    drawn = {name: curves(f"synthetic_{name}")["baseline"] for name in ("clean", "cluttered")}
+    words = [f"{said} level ({local[0]} and {local[1]})"]
+    words += ["({} at epoch 6, {} at 60)".format(*drawn["cluttered"].loc[[6, 60]])]
+    words += ["({} at epoch 8, {} at 60;".format(*drawn["clean"].loc[[8, 60]])]
+    for sentence in words:
+        assert any(sentence in cell.source for cell in cells("06_tables")), sentence
     text = (ROOT / "EXPERIMENTS.md").read_text(encoding="utf-8")
-    rows = curves.pivot_table("rank1", "epoch", "method")
     for epoch, line in mean.iterrows():
-        cell = f"{rows.loc[epoch, 'baseline']:.1f} / {line['baseline']:.1f}"
-        assert f"| {epoch:g} | {cell} |" in text
+        assert f"| {epoch:g} | {rows.loc[epoch, 'baseline']:.1f} / {line['baseline']:.1f} |" in text
+    clean, cluttered = (curves(f"synthetic_{name}") for name in drawn)
+    for epoch in (2, 4, 6, 8, 10, 12, 16, 20, 30, 60):
+        names = ("baseline", "local", "global", "fusion", "fusion, scaled first")
+        both = [f"{clean.loc[epoch, m]:.1f} / {cluttered.loc[epoch, m]:.1f}" for m in names]
+        assert f"| {epoch} | {' | '.join(both)} |" in text
+
+
+def test_what_is_said_of_the_demos_length_is_what_was_measured() -> None:
+    rows = study.rows(part="synthetic_clean-demo").set_index(["method", "variant"])["rank1"]
+    text = (ROOT / "EXPERIMENTS.md").read_text(encoding="utf-8")
+    for name, longer in (("400", ""), ("800", "steps=800"), ("1,600", "steps=1600")):
+        scaled = ", ".join(filter(None, ("normalise_branches=True", longer)))
+        line = [rows[m, longer] for m in ("baseline", "local", "global", "fusion")]
+        assert f"| {name} | {' | '.join(map(str, [*line, rows['fusion', scaled]]))} |" in text
+    gained = [rows["local", longer] - rows["baseline", longer] for longer in ("", "steps=1600")]
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "falls from {:.0f} points to {:.0f}".format(*gained) in page
 
 
 def test_what_is_said_of_a_head_left_random_is_what_was_measured() -> None:
