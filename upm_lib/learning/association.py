@@ -200,7 +200,7 @@ class Association(nn.Module):
         x, camera = unit(features.transpose(0, 1)), self.camera_of[tracklet]
         with torch.no_grad():
             moved, own = self._moved(x.detach(), tracklet)
-            own_camera = torch.arange(2 * len(camera), device=camera.device) < len(camera)
+            own_camera = torch.arange(2 * len(camera), device=camera.device)[:, None] < len(camera)
             both = torch.cat([x.detach(), own], dim=1)
             ranked, there = self.nearest(both, camera.repeat(2), own_camera).chunk(2, dim=1)
         return *self._loss(x, tracklet, ranked), partial(self._move, moved, own, there, tracklet)
@@ -319,8 +319,8 @@ class Association(nn.Module):
         """Index of the nearest intra anchor of queries [k, B, d]: [k, B], -1 if none competes.
 
         Those of the queries' own cameras [B] compete, or those of all others; ``own`` says which,
-        for all queries or for each [B], bool. A tracklet not visited yet never competes, or counts
-        as a zero vector (``rank_unvisited``).
+        for all queries or for each [B, 1], bool. A tracklet not visited yet never competes, or
+        counts as a zero vector (``rank_unvisited``).
         """
         visited = self.intra_scale > 0
         if self.config.anchor_length == "normalised":
@@ -331,7 +331,6 @@ class Association(nn.Module):
         if not self.config.rank_unvisited:
             offset = offset.masked_fill(~visited, -torch.inf)
         anchors = self.intra, self.intra_scale, offset
-        own = torch.as_tensor(own, device=camera.device).view(-1, 1)
         if self.blocks and queries.device.type == "cpu":
             chosen = (camera[:, None] == torch.arange(len(self.blocks))) == own
             return nearest_by_camera(queries, *anchors, self.blocks, chosen)
