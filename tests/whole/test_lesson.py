@@ -454,6 +454,25 @@ def test_what_moved_boxes_cost_on_ward() -> None:
     assert sum("-" in text.split(", ")[1] for text in lost) == 1, "one interval is below zero"
 
 
+def test_what_is_said_of_the_turned_knob_is_what_was_measured() -> None:
+    table = study.turned("vertical_sd")
+    (shown,) = following("04_fusion", 'study.turned("vertical_sd")')
+    assert [row[1:] for row in shown[2:]] == table.to_numpy().tolist()
+    gaps = [re.findall(r"[-+.\d]+", text) for text in table["local over the baseline"]]
+    behind = [
+        f"{mean[1:]} points behind ({high[1:]} to {low[1:]})" for mean, low, high in gaps[2:3]
+    ]
+    behind += [f"{mean[1:]} ({high[1:]} to {low[1:]})" for mean, low, high in gaps[3:]]
+    exact = "({} points, {} to {})".format(*(text.lstrip("+") for text in gaps[0]))
+    base = [text.split()[0] for text in table["baseline"]]
+    words = [exact, *behind, f"({base[0]}, {base[2]} and {base[3]} %)"]
+    for said in words:
+        assert any(said in cell.source for cell in cells("04_fusion")), said
+    points = gaps[2][0][1:]
+    assert any(f"they are {points} points behind it" in c.source for c in cells("06_tables"))
+    assert any(f"parts are {points} points behind the base" in c.source for c in cells("04_fusion"))
+
+
 def test_what_the_published_code_changes_is_what_fidelity_says() -> None:
     text = (ROOT / "FIDELITY.md").read_text(encoding="utf-8")
     (told,) = (c.source for c in cells("06_tables") if "| question | paper | published" in c.source)
@@ -471,6 +490,10 @@ def test_what_the_published_code_changes_is_what_fidelity_says() -> None:
         measured = next(line for line in text.splitlines() if f"`{switch}`" in line)
         cells_of = [cell.strip() for cell in measured.split("|")]
         assert any(len(cell) > 5 and cell in line for cell in cells_of), (switch, cells_of)
+    (line,) = (line for line in told.splitlines() if "All of these together" in line)
+    for start in ("| all of these, as published | local", "| all of these, as published | global"):
+        measured = next(line for line in text.splitlines() if line.startswith(start))
+        assert measured.split("|")[5].strip() in line
 
 
 @pytest.mark.parametrize("name", demo.NOTEBOOKS)
