@@ -31,7 +31,7 @@ def write(folder: Path) -> None:
         raise UserError("the run store holds no curves: run it without --write first")
     found = pd.concat([pd.DataFrame(runs.read_json(file)["rows"]) for file in kept]).round(4)
     before = pd.read_csv(folder / "curves.csv")
-    name = ["dataset", "trial", "length", "people"]
+    name = ["dataset", "trial", "length", "people", "method"]
     others = ~before.set_index(name).index.isin(found.set_index(name).index)
     with runs.replacing(folder / "curves.csv") as temporary:
         pd.concat([before[others], found]).to_csv(temporary, index=False)
@@ -52,6 +52,8 @@ def main() -> None:
     if arguments.write:
         others = ["root", "weights", "trials", "people", "epochs"]
         refuse(parser, arguments, others, "--write measures nothing")
+        if arguments.dataset:
+            raise UserError(f"--write takes whatever was measured: leave out {arguments.dataset!r}")
         write(Path(paper.__file__).parent)
         return
     if not arguments.dataset:

@@ -9,10 +9,11 @@ k = 8 ("ward"), every other k ("ward-parts"), maximum pooling at k = 2 (Table 3;
 the global-aware head left as it was drawn ("ward-head"), and cluster contrast in the place of
 association learning, with one centre a cluster ("ward-cluster") or one for each of its cameras
 ("ward-cluster-camera"). All have the ImageNet MobileNetV1 of which the last two blocks are trained.
-Beside them the worlds have the small backbone that starts at random ("-demo") and single knobs of
-the clean world turned step by step ("knob-"). A finished measurement is found in the run store, so
-an interrupted study goes on; several processes may share the work by --part. With --write the parts
-that have been measured go to study.csv and study.json in upm_lib/paper.
+Beside them the worlds have the small backbone that starts at random, also at twice and four times
+its steps ("-demo"), and single knobs of the clean world turned step by step ("knob-"). A finished
+measurement is found in the run store, so an interrupted study goes on; several processes may share
+the work by --part. With --write the parts that have been measured go to study.csv and study.json in
+upm_lib/paper.
 """
 
 import argparse

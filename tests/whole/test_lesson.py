@@ -199,6 +199,8 @@ def test_what_is_said_of_the_demos_length_is_what_was_measured() -> None:
     gained = [rows["local", longer] - rows["baseline", longer] for longer in ("", "steps=1600")]
     page = (ROOT / "README.md").read_text(encoding="utf-8")
     assert "falls from {:.0f} points to {:.0f}".format(*gained) in page
+    alone = f"gains {rows['baseline', 'steps=1600'] - rows['baseline', '']:.0f} points"
+    assert alone in page and any(alone in cell.source for cell in cells("02_local"))
 
 
 def test_what_is_said_of_a_head_left_random_is_what_was_measured() -> None:

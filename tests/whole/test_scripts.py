@@ -30,6 +30,7 @@ def load(name: str) -> ModuleType:
         ("study --pairs --trials 0", "--trials must be at least 1, not 0"),
         ("study --write", "holds nothing of the study: run it without --write first"),
         ("curves --write", "holds no curves: run it without --write first"),
+        ("curves x --write", "--write takes whatever was measured: leave out 'x'"),
         ("curves", "name a data set, or --write what has been measured"),
         ("curves nonsense", "unknown data set 'nonsense'"),
         ("ablation --switch nonsense", "unknown switch 'nonsense'"),
