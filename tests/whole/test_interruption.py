@@ -39,6 +39,7 @@ from upm_lib.synthetic import world
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and POSIX signals")
 
 STEPS, EVERY = 12, 2
+PACE = 0.03  # seconds a step takes at least, so that who kills comes in time on any machine
 SMALL = dict(batch=4, warmup_epochs=0.5)  # 4 of the 12 steps are warm-up
 VARIANTS = {
     "adam": dict(k=2),
@@ -123,6 +124,7 @@ def work(job: dict) -> None:
 
     def counted(trainer: training.Trainer) -> None:
         nonlocal steps
+        time.sleep(job["pace"])
         step(trainer)
         steps += 1
 
@@ -257,7 +259,7 @@ def start(
         nonlocal number
         number += 1
         job = dict(store=str(store), root=str(tiny_root), options=VARIANTS[variant], world=world)
-        job |= dict(every=EVERY, locked=False, fault=None, at=0, file_size=0)
+        job |= dict(every=EVERY, locked=False, fault=None, at=0, file_size=0, pace=0)
         job |= {"log": str(logs / f"{number}.log"), **changes}
         return Process(server, int(ask(server, job)), Path(job["log"]))
 
@@ -269,7 +271,6 @@ class Undisturbed:
     """The runs that nobody killed."""
 
     tensors: dict[str, dict[str, tuple]]
-    seconds: dict[str, float]  # of one process
     packed: Path  # the frames, ready to be copied into another store
 
     def begin_store(self, store: Path) -> None:
@@ -280,11 +281,9 @@ class Undisturbed:
 @pytest.fixture(scope="module")
 def undisturbed(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     stores = {variant: tmp_path_factory.mktemp("whole") for variant in VARIANTS}
-    found = Undisturbed({}, {}, stores["adam"] / "packed")
+    found = Undisturbed({}, stores["adam"] / "packed")
     for variant, store in stores.items():
-        began = time.perf_counter()
         finish(start(store, variant, every=STEPS))
-        found.seconds[variant] = time.perf_counter() - began
         found.tensors[variant] = result(store)
     return found
 
@@ -359,11 +358,11 @@ def test_a_run_killed_at_random_moments_ends_in_the_same_bits(
 ) -> None:
     chance = random.Random(seed)
     killed = 0
-    for _ in range(6):
+    for _ in range(4):
         before = set(checkpoints(tmp_path))
-        process = start(tmp_path, variant)
+        process = start(tmp_path, variant, pace=PACE)
         until(lambda p=process, b=before: finished_by_itself(p) or set(checkpoints(tmp_path)) - b)
-        time.sleep(chance.uniform(0, undisturbed.seconds[variant] / 10))
+        time.sleep(chance.uniform(0, 4 * PACE))  # the first of all has ten steps to go
         process.kill(how)
         code = process.wait()
         if code == 0 or process.report:
@@ -510,7 +509,7 @@ def test_data_that_were_not_ready_when_the_process_died_are_made_anew(
 @pytest.fixture
 def first_stopped(start: Start, tmp_path: Path) -> Iterator[Process]:
     """A process that holds the run, stopped in the midst of its training."""
-    process = start(tmp_path, locked=True)
+    process = start(tmp_path, locked=True, pace=PACE)
     until(lambda: bool(checkpoints(tmp_path)))
     process.kill(signal.SIGSTOP)
     assert not finished_by_itself(process)
@@ -568,7 +567,7 @@ def test_processes_that_start_together_on_an_empty_store_train_once(
 def test_the_lock_of_a_dead_process_does_not_block(
     start: Start, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
-    process = start(tmp_path, locked=True)
+    process = start(tmp_path, locked=True, pace=PACE)
     until(lambda: bool(checkpoints(tmp_path)))
     process.kill(signal.SIGKILL)
     process.wait()
