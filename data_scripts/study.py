@@ -1,7 +1,7 @@
 """Measure the paper's comparisons on WARD and the synthetic worlds, and keep them as data.
 
     python data_scripts/study.py --weights mobilenet_v1.safetensors --trials 5
-    python data_scripts/study.py --weights mobilenet_v1.safetensors --ward DIR --trials 10 \
+    python data_scripts/study.py --weights mobilenet_v1.safetensors --ward DIR --trials 4-10 \
         --part ward --part ward-parts --part ward-pooling
 
 WARD (real people) and each synthetic world have the same parts: the methods and both fusions at
@@ -35,6 +35,7 @@ from upm_lib.config import UserError, to_json
 from upm_lib.data import catalogue
 from upm_lib.experiments import measuring, networks
 from upm_lib.experiments.bench import Bench, open_bench
+from upm_lib.experiments.measurement import trial_numbers
 from upm_lib.paper import study
 from upm_lib.synthetic import world
 
@@ -131,10 +132,10 @@ def row(case: Case, bench: Bench, trial: int) -> dict[str, Any]:
     return line
 
 
-def run(part: str, trials: int, weights: str | None, ward: str | None) -> None:
+def run(part: str, trials: list[int], weights: str | None, ward: str | None) -> None:
     """Measure all cases of a part, trial by trial; the networks stay in the run store."""
     folder = runs.store() / "study" / part
-    for trial in range(1, trials + 1):
+    for trial in trials:
         file = folder / f"trial{trial}.json"
         if file.is_file():
             continue
@@ -153,25 +154,34 @@ def _variant(changes: dict[str, Any]) -> str:
 
 
 def write(folder: Path) -> None:
-    """Put the parts that the store holds into ``folder/study.csv`` and ``folder/study.json``.
+    """Put the trials that the store holds into ``folder/study.csv`` and ``folder/study.json``.
 
-    What :func:`cases` no longer names is dropped; parts that were measured elsewhere stay.
+    They replace the same trials of their part; what was measured elsewhere stays, and what
+    :func:`cases` no longer names goes. Raises UserError if the store holds nothing, or a trial
+    with other settings than the rest of its part.
     """
-    rows, about = [], {}
+    parts = list(dict.fromkeys(case.part for case in cases()))
+    earlier = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    about = {part: earlier[part] for part in parts if part in earlier}
+    rows = []
     for file in sorted((runs.store() / "study").glob("*/trial*.json")):
-        kept = runs.read_json(file)
-        rows += kept["rows"]
-        about[file.parent.name] = {"config": kept["config"], "versions": kept["versions"]}
+        kept, part = runs.read_json(file), file.parent.name
+        before = about.get(part, kept)["config"]
+        if other := [n for n, value in kept["config"].items() if before.get(n, value) != value]:
+            raise UserError(f"{file}: other trials of {part} had another {', '.join(other)}")
+        cpu = kept["versions"].pop("cpu")
+        about[part] = {"config": kept["config"], "versions": kept["versions"]}
+        rows += [line | {"cpu": cpu} for line in kept["rows"]]
     if not rows:
         raise UserError("the run store holds nothing of the study: run it without --write first")
     table = pd.DataFrame(rows)
     table["variant"] = [_variant(changes) for changes in table["changes"]]
     table = table.drop(columns=["changes", *COLUMNS])
-    others = {case.part for case in cases()} - set(table["part"])
-    before = pd.read_csv(folder / "study.csv")
-    table = pd.concat([before[before["part"].isin(others)], table])
-    earlier = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-    about |= {part: earlier[part] for part in others & set(earlier)}
+    old = pd.read_csv(folder / "study.csv")
+    name = ["part", "trial"]
+    stays = ~old.set_index(name).index.isin(table.set_index(name).index) & old["part"].isin(parts)
+    table = pd.concat([old[stays], table])
+    table = table.sort_values(name, key=lambda c: c.map(parts.index) if c.name == "part" else c)
     with runs.replacing(folder / "study.csv") as temporary:
         table.to_csv(temporary, index=False)
     with runs.replacing(folder / "study.json") as temporary:
@@ -179,12 +189,12 @@ def write(folder: Path) -> None:
     print(json.dumps(table.groupby("part")["trial"].nunique().to_dict(), indent=1))
 
 
-def write_pairs(folder: Path, trials: int, weights: str | None, ward: str) -> None:
+def write_pairs(folder: Path, trials: list[int], weights: str | None, ward: str) -> None:
     """Put Rank-1, 5 and 20 of WARD's pairs of cameras into ``folder/camera_pairs.csv``."""
     bench = open_bench("ward", "frozen", root=ward, weights=weights, progress=False)
     tables = [
         measuring.by_camera_pair(bench, bench.measurement(method, trial))
-        for trial in range(1, trials + 1)
+        for trial in trials
         for method in ("untrained", "baseline", *BRANCHES, "fusion")
     ]
     with runs.replacing(folder / "camera_pairs.csv") as temporary:
@@ -198,7 +208,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--weights", help="ImageNet weights of MobileNetV1; default: download them")
     parser.add_argument("--ward", metavar="DIR", help="folder of WARD, for its parts")
-    parser.add_argument("--trials", type=int, default=5, help="default: %(default)s")
+    parser.add_argument("--trials", default="5", help="5 (1 to 5, the default), 4-10 or 1,3")
     parser.add_argument(
         "--part", choices=parts, action="append", help="default: all that have data"
     )
@@ -211,22 +221,20 @@ def main() -> None:
         refuse(parser, arguments, given, "--write measures nothing")
     if arguments.pairs:
         refuse(parser, arguments, ["part"], "--pairs is of WARD alone")
-    for option in ("trials", "threads"):
-        if (value := getattr(arguments, option)) is not None and value < 1:
-            raise UserError(f"--{option} must be at least 1, not {value}")
+    if arguments.threads is not None and arguments.threads < 1:
+        raise UserError(f"--threads must be at least 1, not {arguments.threads}")
+    trials = trial_numbers(arguments.trials)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     if arguments.write:
         write(Path(study.__file__).parent)
         return
     if arguments.pairs:
-        write_pairs(
-            Path(study.__file__).parent, arguments.trials, arguments.weights, arguments.ward
-        )
+        write_pairs(Path(study.__file__).parent, trials, arguments.weights, arguments.ward)
         return
     usual = [part for part in parts if arguments.ward or not part.startswith("ward")]
     for part in arguments.part or usual:
-        run(part, arguments.trials, arguments.weights, arguments.ward)
+        run(part, trials, arguments.weights, arguments.ward)
 
 
 if __name__ == "__main__":

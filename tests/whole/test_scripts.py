@@ -1,15 +1,19 @@
 """The scripts that measure: what does not fit ends in one sentence, before any work."""
 
 import importlib.util
+import json
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pandas as pd
 import pytest
+from pandas.testing import assert_frame_equal
 
 from upm_lib import runs
 from upm_lib.config import UserError
+from upm_lib.paper import study
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "data_scripts"
 
@@ -24,10 +28,10 @@ def load(name: str) -> ModuleType:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ("study --trials 0", "--trials must be at least 1, not 0"),
+        ("study --trials 0", "trials must be a whole number from 1"),
         ("study --threads -1", "--threads must be at least 1, not -1"),
         ("study --threads 0", "--threads must be at least 1, not 0"),
-        ("study --pairs --trials 0", "--trials must be at least 1, not 0"),
+        ("study --pairs --trials 0", "trials must be a whole number from 1"),
         ("study --write", "holds nothing of the study: run it without --write first"),
         ("curves --write", "holds no curves: run it without --write first"),
         ("curves x --write", "--write takes whatever was measured: leave out 'x'"),
@@ -72,3 +76,30 @@ def test_curves_are_written_from_checked_records(run_store: Path, tmp_path: Path
     (run_store / "curves" / "a.json").write_text("garbage")
     with pytest.raises(UserError, match=r"a\.json is damaged"):
         curves.write(tmp_path)
+
+
+def test_measured_trials_take_their_place_in_the_study(run_store: Path, tmp_path: Path) -> None:
+    script = load("study")
+    for name in ("study.csv", "study.json"):
+        shutil.copy(Path(study.__file__).with_name(name), tmp_path / name)
+    before = pd.read_csv(tmp_path / "study.csv")
+    part = before["part"] == "ward-head"
+    about = json.loads((tmp_path / "study.json").read_text("utf-8"))["ward-head"]
+    line = before[part].iloc[0].drop(["cpu", "variant"]).to_dict() | {"rank1": 1.0, "changes": {}}
+    line |= dict.fromkeys(script.COLUMNS)
+    for trial in (2, 99):
+        measured = {"rows": [line | {"trial": trial}], "config": about["config"]}
+        measured["versions"] = about["versions"] | {"cpu": "abacus"}
+        runs.write_json(run_store / "study" / "ward-head" / f"trial{trial}.json", measured)
+    script.write(tmp_path)
+    after = pd.read_csv(tmp_path / "study.csv")
+    new = after[after["cpu"] == "abacus"]
+    assert new["trial"].tolist() == [2, 99] and (new["rank1"] == 1).all()
+    stays = before[~(part & (before["trial"] == 2))]
+    assert_frame_equal(
+        *(t.sort_values(list(t)).reset_index(drop=True) for t in (stays, after.drop(new.index)))
+    )
+    measured["config"] = about["config"] | {"epochs": 9.0}
+    runs.write_json(run_store / "study" / "ward-head" / "trial99.json", measured)
+    with pytest.raises(UserError, match="other trials of ward-head had another epochs"):
+        script.write(tmp_path)

@@ -1,10 +1,10 @@
 """The committed study of WARD and the synthetic worlds: baseline, parts and fusion, by trial.
 
 ``data_scripts/study.py`` measured it and wrote ``study.csv`` (one line a measurement) and
-``study.json`` (configs and versions). WARD's people are real, all others synthetic. Differences
-are paired: two methods are compared on the same trial, which has the same people, and then
-averaged. A table writes mean ± standard deviation over the trials; of a single trial it writes the
-value alone, and of a setting without a trial "not measured".
+``study.json`` (config and versions of each part). WARD's people are real, all others synthetic.
+Differences are paired: two methods are compared on the same trial, which has the same people, and
+then averaged. A table writes mean ± standard deviation over the trials; of a single trial it writes
+the value alone, and of a setting without a trial "not measured".
 """
 
 from collections.abc import Iterable, Mapping
@@ -44,7 +44,8 @@ def rows(**wanted: Any) -> pd.DataFrame:
 
     Columns: part, dataset, scale, method, k, variant, knob, value (0 where no knob is turned),
     trial, backbone, rank1, rank5, rank20, mAP, mAP_mean_precision, correct_pairs (all in percent),
-    seconds. Raises UserError for a column or value that the study does not have.
+    seconds, cpu (AVX2 or AVX512, which round differently). Raises UserError for a column or value
+    that the study does not have.
     """
     found = _rows()
     for name, value in wanted.items():
