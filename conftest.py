@@ -9,6 +9,10 @@ os.environ.pop("MPLBACKEND", None)  # else the notebooks' kernels inherit it and
 # nbval reads a cell's messages when the cell has ended. Of a bar that moves ten times a second,
 # those beyond the first thousand are lost, the last one with them, and the cell is said to hang.
 os.environ.setdefault("TQDM_MININTERVAL", "5")
+# A worker of pytest-xdist, and each kernel that it starts, has its share of the processors. On two
+# cores a network is then trained on one thread, as by `make demo`, and comes out the same.
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
 
 
 def pytest_configure(config: pytest.Config) -> None:
