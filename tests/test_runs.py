@@ -324,7 +324,7 @@ def test_whoever_waits_for_a_lock_says_so(
     if not pid:
         with runs.lock(tmp_path / "run" / "lock"):
             os.write(done, b"x")
-            time.sleep(0.4)
+            time.sleep(1)
         os._exit(0)
     os.read(ready, 1)
     with runs.lock(tmp_path / "run" / "lock"):
