@@ -6,7 +6,7 @@ For each query of each trial: how far its box and those of its true matches are 
 and its average precision by baseline, local-aware and global-aware network. For the trials of
 --shifted: Rank-1 and mAP when the boxes of all queries are moved. The networks are those of the
 study (data_scripts/study.py, part "ward"), found in the run store or trained. Goes to
-upm_lib/paper/misaligned.csv and moved.csv.
+upm_lib/paper/misaligned.csv and moved.csv, where other trials stay.
 """
 
 import argparse
@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from upm_lib import paper, runs
+from upm_lib import paper
 from upm_lib.command import command
 from upm_lib.experiments import alignment
 from upm_lib.experiments.bench import open_bench
 from upm_lib.experiments.measurement import trial_numbers
+from upm_lib.paper.committed import keep
 
 SHARES = [-0.15, -0.1, -0.05, 0.0, 0.05, 0.1, 0.15]
 
@@ -35,15 +36,13 @@ def main() -> None:
     arguments = parser.parse_args()
     given = {"root": arguments.root, "weights": arguments.weights}
     bench = open_bench("ward", "frozen", progress=False, **given)
+    trials, shifted = map(trial_numbers, (arguments.trials, arguments.shifted))
     found = {
-        "misaligned": [alignment.by_query(bench, n) for n in trial_numbers(arguments.trials)],
-        "moved": [
-            alignment.cost_of_shift(bench, SHARES, n) for n in trial_numbers(arguments.shifted)
-        ],
+        "misaligned": [alignment.by_query(bench, n) for n in trials],
+        "moved": [alignment.cost_of_shift(bench, SHARES, n) for n in shifted],
     }
     for name, tables in found.items():
-        with runs.replacing(Path(paper.__file__).with_name(f"{name}.csv")) as temporary:
-            pd.concat(tables).round(4).to_csv(temporary, index=False)
+        keep(pd.concat(tables).round(4), Path(paper.__file__).with_name(f"{name}.csv"), ["trial"])
 
 
 if __name__ == "__main__":

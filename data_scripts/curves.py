@@ -17,24 +17,21 @@ import pandas as pd
 from upm_lib import paper, runs
 from upm_lib.command import command, refuse
 from upm_lib.config import UserError
-from upm_lib.experiments import curves
+from upm_lib.experiments import curves, measuring
 from upm_lib.experiments.bench import open_bench
 from upm_lib.experiments.measurement import trial_numbers
+from upm_lib.paper.committed import keep
 
 EPOCHS = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 16.0, 20.0, 25.0, 30.0, 40.0, 50.0, 60.0]
 
 
 def write(folder: Path) -> None:
-    """Put the curves that the run store holds into ``folder/curves.csv``, in a fixed order."""
+    """Put the curves that the run store holds into ``folder/curves.csv``."""
     kept = sorted((runs.store() / "curves").glob("*.json"))
     if not kept:
         raise UserError("the run store holds no curves: run it without --write first")
     found = pd.concat([pd.DataFrame(runs.read_json(file)["rows"]) for file in kept]).round(4)
-    before = pd.read_csv(folder / "curves.csv")
-    name = ["dataset", "trial", "length", "people", "method"]
-    others = ~before.set_index(name).index.isin(found.set_index(name).index)
-    with runs.replacing(folder / "curves.csv") as temporary:
-        pd.concat([before[others], found]).to_csv(temporary, index=False)
+    keep(found, folder / "curves.csv", ["dataset", "trial", "length", "people", "method"])
 
 
 @command
@@ -65,12 +62,13 @@ def main() -> None:
         for method in ("fusion", "baseline"):
             name = f"{arguments.dataset}-{arguments.epochs:g}-{arguments.people}-{trial}-{method}"
             file = runs.store() / "curves" / f"{name}.json"
-            if file.is_file():
+            key = measuring.key(bench, bench.measurement(method, trial))
+            if (runs.find_json(file) or {}).get("key") == key:
                 continue
             rows = curves.curve(bench, method, trial, EPOCHS)
             about = {"dataset": arguments.dataset, "length": arguments.epochs}
             made = rows.assign(**about, people=arguments.people)
-            runs.write_json(file, {"rows": made.to_dict("records")})
+            runs.write_json(file, {"rows": made.to_dict("records"), "key": key})
             print(rows.round(3).to_string(), flush=True)
 
 

@@ -37,6 +37,8 @@ from upm_lib.experiments import measuring, networks
 from upm_lib.experiments.bench import Bench, open_bench
 from upm_lib.experiments.measurement import trial_numbers
 from upm_lib.paper import study
+from upm_lib.paper.committed import keep
+from upm_lib.retrieval import model_file
 from upm_lib.synthetic import world
 
 BRANCHES = ("local", "global")
@@ -137,15 +139,17 @@ def run(part: str, trials: list[int], weights: str | None, ward: str | None) -> 
     folder = runs.store() / "study" / part
     for trial in trials:
         file = folder / f"trial{trial}.json"
-        if file.is_file():
+        todo = [(c, bench_of(c, weights, ward)) for c in cases() if c.part == part]
+        made = [b.measurement(c.method, trial, **c.changes) for c, b in todo]
+        key = runs.digest([measuring.key(b, m) for (_, b), m in zip(todo, made, strict=True)])
+        if (runs.find_json(file) or {}).get("key") == key:
             continue
-        began, lines = time.perf_counter(), []
-        for case in (c for c in cases() if c.part == part):
-            bench = bench_of(case, weights, ward)
-            lines.append(row(case, bench, trial))
-        config = to_json(bench.config) | {"weights": Path(weights or "").name or None, "root": None}
+        began = time.perf_counter()
+        lines = [row(case, bench, trial) for case, bench in todo]
+        config = to_json(model_file.nameless(todo[-1][1].config))
         versions = runs.versions() | {"cpu": torch.backends.cpu.get_cpu_capability()}
-        runs.write_json(file, {"rows": lines, "config": config, "versions": versions})
+        kept = {"rows": lines, "config": config, "versions": versions, "key": key}
+        runs.write_json(file, kept)
         print(f"{part} trial {trial}: {time.perf_counter() - began:.0f} s", flush=True)
 
 
@@ -156,13 +160,10 @@ def _variant(changes: dict[str, Any]) -> str:
 def write(folder: Path) -> None:
     """Put the trials that the store holds into ``folder/study.csv`` and ``folder/study.json``.
 
-    They replace the same trials of their part; what was measured elsewhere stays, and what
-    :func:`cases` no longer names goes. Raises UserError if the store holds nothing, or a trial
-    with other settings than the rest of its part.
+    They replace the same trials of their part; what was measured elsewhere stays. Raises UserError
+    if the store holds nothing, or a trial with other settings than the rest of its part.
     """
-    parts = list(dict.fromkeys(case.part for case in cases()))
-    earlier = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-    about = {part: earlier[part] for part in parts if part in earlier}
+    about = json.loads((folder / "study.json").read_text(encoding="utf-8"))
     rows = []
     for file in sorted((runs.store() / "study").glob("*/trial*.json")):
         kept, part = runs.read_json(file), file.parent.name
@@ -174,16 +175,9 @@ def write(folder: Path) -> None:
         rows += [line | {"cpu": cpu} for line in kept["rows"]]
     if not rows:
         raise UserError("the run store holds nothing of the study: run it without --write first")
-    table = pd.DataFrame(rows)
-    table["variant"] = [_variant(changes) for changes in table["changes"]]
-    table = table.drop(columns=["changes", *COLUMNS])
-    old = pd.read_csv(folder / "study.csv")
-    name = ["part", "trial"]
-    stays = ~old.set_index(name).index.isin(table.set_index(name).index) & old["part"].isin(parts)
-    table = pd.concat([old[stays], table])
-    table = table.sort_values(name, key=lambda c: c.map(parts.index) if c.name == "part" else c)
-    with runs.replacing(folder / "study.csv") as temporary:
-        table.to_csv(temporary, index=False)
+    lines = pd.DataFrame(rows)
+    lines["variant"] = [_variant(changes) for changes in lines["changes"]]
+    table = keep(lines.drop(columns=["changes", *COLUMNS]), folder / "study.csv", ["part", "trial"])
     with runs.replacing(folder / "study.json") as temporary:
         temporary.write_text(json.dumps(about, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     print(json.dumps(table.groupby("part")["trial"].nunique().to_dict(), indent=1))
@@ -197,8 +191,7 @@ def write_pairs(folder: Path, trials: list[int], weights: str | None, ward: str)
         for trial in trials
         for method in ("untrained", "baseline", *BRANCHES, "fusion")
     ]
-    with runs.replacing(folder / "camera_pairs.csv") as temporary:
-        pd.concat(tables).round(3).to_csv(temporary, index=False)
+    keep(pd.concat(tables).round(3), folder / "camera_pairs.csv", ["trial"])
 
 
 @command

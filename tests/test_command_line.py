@@ -112,6 +112,7 @@ def test_what_may_not_be_read_is_printed_as_published(said) -> None:
         (["2", "--k", "3"], "k = 3 does not divide"),
         (["2", "--backbone", "resnet"], "did you mean 'resnet50'"),
         (["2", "--dataset", "prid2011", "--root", "/no/such"], "/no/such does not exist"),
+        (["beyond", "--dataset", "dukemtmc"], "dukemtmc is not synthetic: give its folder as root"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else "",
 )
@@ -189,9 +190,15 @@ sys.exit(command.command(main)())
     assert process.stderr.startswith("stopped: ") and process.stderr.count("\n") == 1
 
 
-def test_a_mistake_of_ours_is_no_sentence(said, tiny_root: Path, monkeypatch) -> None:
-    monkeypatch.setattr(plan, "run", lambda *_: {}["x"])
-    with pytest.raises(KeyError):
+@pytest.mark.parametrize(
+    "mistake", [KeyError("x"), RuntimeError("CUDA error: an illegal memory access was encountered")]
+)
+def test_a_mistake_of_ours_is_no_sentence(said, tiny_root: Path, monkeypatch, mistake) -> None:
+    def fail(*_: object) -> None:
+        raise mistake
+
+    monkeypatch.setattr(plan, "run", fail)
+    with pytest.raises(type(mistake)):
         said("table", 1, "--root", tiny_root, *FAST)
 
 

@@ -218,7 +218,7 @@ def _table(arguments: argparse.Namespace) -> None:
         printed, counted = (of(table).to_string() for of in (tables.printed, tables.counts))
         print(tables.TITLES[table], "published:", printed, "", sep="\n")
         print("counted as the paper counts, and plainly:", counted, sep="\n")
-    elif arguments.dataset == "dukemtmc" and arguments.root is None:
+    elif arguments.dataset == "dukemtmc" and arguments.root is None and table != "beyond":
         print(tables.UNREAD)
         for one in tables.PAPER_TABLES if table == "all" else (table,):
             print("", tables.TITLES[one], tables.printed(one).to_string(), sep="\n")

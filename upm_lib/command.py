@@ -16,6 +16,7 @@ import io
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -25,6 +26,7 @@ from typing import Any
 
 from upm_lib.config import Config, UserError, known, one_line
 
+FULL = re.compile("out of memory|allocate memory|not enough memory")  # as torch says it
 STOPS = {signal.SIGINT, signal.SIGTERM}
 if sys.platform != "win32":  # which knows no closed terminal
     STOPS.add(signal.SIGHUP)
@@ -57,9 +59,9 @@ def command(main: Callable[..., int | None]) -> Callable[..., int]:
                 code = 143 if isinstance(stop, Terminated) else 130
                 return _said(f"stopped: {str(stop) or kept}", code)
             except (MemoryError, RuntimeError) as error:
-                if not isinstance(error, MemoryError) and "memory" not in str(error):
+                if not isinstance(error, MemoryError) and not FULL.search(str(error)):
                     raise
-                return _said("error: not enough memory: take smaller batches (-p batch)", 2)
+                return _said("error: not enough memory: take smaller batches", 2)
 
     return run
 

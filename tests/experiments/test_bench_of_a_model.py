@@ -1,5 +1,6 @@
 """A model in the place of training: the same vectors, no training, and no test on the trained."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from tiny_model import bench_of, model_of
 
 from upm_lib.config import UserError
-from upm_lib.experiments import measuring, networks
+from upm_lib.experiments import measurement, measuring, networks
 from upm_lib.experiments.bench import Bench
 from upm_lib.learning import training
 from upm_lib.synthetic import world
@@ -67,8 +68,23 @@ def test_other_data_are_measured_on_every_trial(file: Path, elsewhere: Path) -> 
 
 def test_people_it_has_seen_are_no_test(file: Path, tiny_root: Path) -> None:
     bench = given(tiny_root, file)
-    with pytest.raises(UserError, match="was trained on trial 1 of these pictures: trial 2 would"):
+    text = (
+        r"trained on trial 1 \(random splits\) of these pictures: trial 2 \(random splits\) would"
+    )
+    with pytest.raises(UserError, match=text):
         measuring.measure(bench, bench.measurement("local", 2))
+    config = bench.config.replace(splits="official")  # the same number means other people there
+    with pytest.raises(UserError, match=r"these pictures: trial 1 \(official splits\) would"):
+        networks.of(replace(bench, config=config), measurement.of(config, "local"))
+
+
+def test_the_pooling_is_the_models_unless_another_is_asked_for(
+    run_store: Path, tiny_root: Path, elsewhere: Path, tmp_path: Path
+) -> None:
+    bench = bench_of(tiny_root, "synthetic_clean", tracklet_pool="mean")
+    file = model_of(bench).save(tmp_path / "model.safetensors")
+    assert given(elsewhere, file).config.tracklet_pool == "mean"
+    assert given(elsewhere, file, tracklet_pool="max").config.tracklet_pool == "max"
 
 
 def test_what_the_model_lacks_gets_a_sentence(file: Path, elsewhere: Path) -> None:

@@ -138,15 +138,17 @@ def test_time_is_taken_from_finished_runs_of_the_same_cost_on_the_same_device(
     local, other = (bench.network("local", k=k) for k in (2, 4))
     networks.find_or_train(bench, local)
     file = networks.folder_of(bench, local) / "speed.json"
-    runs.write_json(file, {"steps": 4, "seconds": 10.0, "device": "cpu"})
+    kept = {"steps": 4, "seconds": 10.0, "device": "cpu", "threads": torch.get_num_threads()}
+    runs.write_json(file, kept)
     steps_done.clear()
     assert speed(bench, other) == (2.5, "finished runs"), "another k costs the same"
     assert steps_done == []
 
     seconds, source = speed(bench, bench.network("global"))
     assert source == "a timed step" and 0 < seconds < 60, "another branch does not"
-    runs.write_json(file, {"steps": 4, "seconds": 10.0, "device": "a GPU"})
-    assert speed(bench, other)[1] == "a timed step", "another device does not"
+    for differs in ({"device": "a GPU"}, {"threads": 99}):
+        runs.write_json(file, kept | differs)
+        assert speed(bench, other)[1] == "a timed step", f"with {differs} it does not"
 
 
 def test_a_step_of_a_training_of_one_step_is_timed(bench: Bench) -> None:

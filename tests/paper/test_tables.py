@@ -187,10 +187,12 @@ def test_fig_1_is_in_percent_of_the_baseline() -> None:
 
 
 @pytest.mark.parametrize(
-    ("numbers", "text"), [([1, 2, 3], "1-3"), ([3], "3"), ([1, 3, 5], "1,3,5"), ([4, 5], "4-5")]
+    ("numbers", "text"),
+    [([1], "1"), ([1, 2, 3], "1-3"), ([3], "3-3"), ([1, 3, 5], "1,3,5"), ([4, 5], "4-5")],
 )
 def test_trials_are_written_as_they_can_be_asked_for(numbers: list[int], text: str) -> None:
     assert tables.trials_text(numbers) == text
+    assert tables.trial_numbers(text) == numbers
 
 
 @pytest.mark.parametrize(("table", "lines"), [("5", 12), ("6", 4)])

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from picture_files import check_figure
 
+from upm_lib.experiments.measuring import spread
 from upm_lib.pictures import canvas, charts, photos
 
 RNG = np.random.default_rng(0)
@@ -265,6 +266,17 @@ def test_alt_text_tells_the_numbers():
     assert missing.alt == "fusion: published synthetic not run. " and texts(missing) == ["not run"]
     curve = charts.cmc_curves({"local": [0.25, 0.5, 1.0]})
     assert curve.alt == "local-aware: 25 % at rank 1, 100 % at 3. "
+
+
+def test_the_band_of_a_cmc_is_the_standard_deviation_of_the_tables() -> None:
+    (ax,) = charts.cmc_curves({"local": [[0.2], [0.4], [0.6]]}).axes
+    (band,) = ax.collections
+    assert np.unique(band.get_paths()[0].vertices[:, 1].round(6)).tolist() == [20, 60]
+    assert spread(pd.Series([20.0, 40.0, 60.0])) == "40.0 ± 20.0"
+
+
+def test_names_with_signs_of_a_formula_are_drawn_as_they_are() -> None:
+    check_figure(lambda: photos.contact_sheet([frames(2)], ["cam a$_$"], title="$_$"))
 
 
 def test_part_models_are_drawn_by_k_and_published_ones_hollow() -> None:

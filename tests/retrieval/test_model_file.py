@@ -38,9 +38,11 @@ def saved(tiny_model: Model, tmp_path: Path) -> Path:
 # ---------------------------------------------------------------- describing
 
 
+@pytest.mark.parametrize("pool", ["max", "mean"])
 def test_it_describes_a_tracklet_as_measuring_does(
-    bench: Bench, tmp_path: Path, one_thread: None
+    run_store: Path, tiny_root: Path, tmp_path: Path, one_thread: None, pool: str
 ) -> None:
+    bench = bench_of(tiny_root / "multi_shot", tracklet_pool=pool)
     saved = model_of(bench).save(tmp_path / "model.safetensors")
     measured = measuring.vectors(bench, bench.measurement("fusion"), np.arange(16)).numpy()
     loaded = upm_lib.load(str(saved), "cpu")

@@ -25,13 +25,15 @@ REGIONS = ("background", "head", "torso", "legs")  # by the labels of world.regi
 
 def row_features(bench: Bench, network: model.UPMNet, tracklets: np.ndarray) -> Tensor:
     """Mean over a tracklet's frames of the mean of each row of the backbone's map: [N, 8, c]."""
-    index = bench.frames.of(tracklets)
     c = next(reversed(list(network.backbone.parameters()))).shape[0]  # of the last batch norm
     by_row = model.UPMNet(network.backbone, model.LocalAware(c, MAP_ROWS), network.frozen)
-    frames = networks.source_of(bench, bench.config)
-    rows = features.extract(by_row, frames, index, bench.config)
-    owner = bench.frames.tracklet[index]
-    return torch.stack([rows[torch.from_numpy(owner == t)].mean(0) for t in tracklets])
+    source = networks.source_of(bench, bench.config)
+    count = np.bincount(bench.frames.tracklet)[tracklets]
+    index, owner = bench.frames.of(tracklets), np.repeat(np.arange(len(tracklets)), count)
+    total = torch.zeros(len(tracklets), MAP_ROWS * c)
+    for place, (rows,) in features.blocks([by_row], source, index, bench.config):
+        total.index_add_(0, torch.from_numpy(owner[place]), rows.flatten(1))
+    return (total / torch.from_numpy(count)[:, None]).unflatten(1, (MAP_ROWS, c))
 
 
 def stripe_features(rows: Tensor, k: int) -> Tensor:
@@ -75,11 +77,8 @@ def part_vectors(bench: Bench, method: str, trial: int = 1) -> list[Tensor]:
     halves, source = measuring.searched(bench, trial), networks.source_of(bench, bench.config)
     found = []
     for side in (halves.probe, halves.gallery):
-        index = bench.frames.of(side)
-        frames = unit(features.extract(network, source, index, bench.config))
-        owner, how = bench.frames.tracklet[index], bench.config.tracklet_pool
-        pooled = [features.pool_tracklets(part, owner, how) for part in frames.unbind(1)]
-        found.append(torch.stack(pooled)[:, np.argsort(np.argsort(side))])
+        whole = features.tracklet_features([network], source, side, bench.config)
+        found.append(unit(whole.unflatten(1, (network.k, network.dim))).transpose(0, 1))
     return found
 
 

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from upm_lib import distributed, files, runs
 from upm_lib.config import (
     DATA_FIELDS,
-    EVALUATION_FIELDS,
     TABLES,
     Config,
     UserError,
@@ -168,12 +167,17 @@ def parameters(names: Mapping[str, Any]) -> dict[str, Any]:
 def _as_loaded(config: Config, model: Model, changes: dict[str, Any]) -> Config:
     """Return the config of a model's networks on the data of another config."""
     theirs = model.configs[-1]
-    own = (*DATA_FIELDS, *EVALUATION_FIELDS, "trial")
+    own = (*DATA_FIELDS, "probes", "trial")
+    pooling = (
+        "tracklet_pool",
+        "normalise_branches",
+    )  # the model's own, unless others are asked for
     for name, asked in changes.items():
-        if name not in own and asked not in (None, (has := getattr(theirs, name))):
+        if name not in (*own, *pooling) and asked not in (None, (has := getattr(theirs, name))):
             what = f"the model has {name} = {has}, not {asked}"
             raise UserError(f"{what}: leave out {name} or give this value, or leave out the model")
-    return theirs.replace(**{name: getattr(config, name) for name in own})
+    given = {name: changes[name] for name in pooling if changes.get(name) is not None}
+    return theirs.replace(**{name: getattr(config, name) for name in own} | given)
 
 
 def _figures_folder(name: str | Path | None) -> Path | None:

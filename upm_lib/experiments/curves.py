@@ -91,7 +91,7 @@ def curve(bench: Bench, method: str, trial: int, epochs: list[float]) -> pd.Data
 
 def _searched(bench: Bench, found: list[UPMNet], config: Config) -> dict[str, Any]:
     halves = measuring.searched(bench, config.trial)
-    shown = np.unique(np.r_[halves.probe, halves.gallery])
+    shown = np.union1d(halves.probe, halves.gallery)
     source = networks.source_of(bench, config)
     vectors = features.tracklet_features(found, source, shown, config)
     pair = tuple(vectors[np.searchsorted(shown, side)] for side in (halves.probe, halves.gallery))

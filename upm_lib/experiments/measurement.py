@@ -72,6 +72,6 @@ def trial_numbers(trials: int | str) -> list[int]:
 
 
 def trials_text(numbers: list[int]) -> str:
-    """Return trial numbers as short as they can be asked for: "1-10", or "1,3,5"."""
-    whole = len(numbers) > 1 and numbers == list(range(numbers[0], numbers[-1] + 1))
+    """Return trial numbers as short as they can be asked for: "1", "1-10", "5-5" or "1,3,5"."""
+    whole = numbers != [1] and numbers == list(range(numbers[0], numbers[-1] + 1))
     return f"{numbers[0]}-{numbers[-1]}" if whole else ",".join(map(str, numbers))

@@ -62,8 +62,10 @@ def vectors(bench: Bench, measurement: Measurement, tracklets: NDArray[np.int64]
 def trial_vectors(bench: Bench, measurement: Measurement) -> tuple[Tensor, Tensor]:
     """Return unit vectors of the probe [P, D] and gallery [G, D] tracklets of a trial."""
     halves = searched(bench, measurement.config.trial)
-    both = vectors(bench, measurement, np.r_[halves.probe, halves.gallery])
-    return both[: len(halves.probe)], both[len(halves.probe) :]
+    shown = np.union1d(halves.probe, halves.gallery)  # a query may lie in the gallery as well
+    made = vectors(bench, measurement, shown)
+    probe, gallery = (made[np.searchsorted(shown, side)] for side in halves[1:])
+    return probe, gallery
 
 
 def searched(bench: Bench, trial: int) -> splits.Trial:

@@ -8,7 +8,7 @@ import torch
 from torch.optim.swa_utils import update_bn
 
 from upm_lib import distributed, runs
-from upm_lib.config import DATA_FIELDS, Config, UserError, to_json
+from upm_lib.config import DATA_FIELDS, EVALUATION_FIELDS, Config, UserError, to_json
 from upm_lib.data import splits
 from upm_lib.data.batches import TrainingSet
 from upm_lib.data.packing import Source
@@ -47,9 +47,11 @@ def _loaded(bench: Bench, loaded: model_file.Model, config: Config) -> model.UPM
     Raises UserError where the people to be searched may be among those it was trained on.
     """
     origin, halved = loaded.origin, not bench.dataset.subset and bench.dataset.identified
-    if halved and bench.frames.digest == origin.digest and config.trial != origin.trial:
-        what = f"the model was trained on trial {origin.trial} of these pictures"
-        raise UserError(f"{what}: trial {config.trial} would test it on people it has seen")
+    halves = (origin.trial, loaded.configs[0].splits), (config.trial, config.splits)
+    if halved and bench.frames.digest == origin.digest and halves[0] != halves[1]:
+        trained, asked = (f"trial {number} ({kind} splits)" for number, kind in halves)
+        what = f"the model was trained on {trained} of these pictures"
+        raise UserError(f"{what}: {asked} would test it on people it has seen")
     for network, own in zip(loaded.networks, loaded.configs, strict=True):
         if (own.branch, own.k, own.pool) == (config.branch, config.k, config.pool):
             return network
@@ -71,7 +73,8 @@ def as_model(bench: Bench, measurement: Measurement) -> model_file.Model:
         digest=bench.frames.digest,
         size=tuple(bench.frames.pixels.shape[1:3]),
     )
-    settings = tuple(model_file.nameless(config) for config in measurement.networks)
+    own = {name: getattr(measurement.config, name) for name in EVALUATION_FIELDS}
+    settings = tuple(model_file.nameless(c.replace(**own)) for c in measurement.networks)
     return model_file.Model(found, settings, origin, runs.versions())
 
 
@@ -88,12 +91,13 @@ def find_or_train(bench: Bench, config: Config) -> training.Trainer:
         title = f"{config.branch} k={config.k} trial {config.trial}"
         began = time.perf_counter()
         training.train(trainer, folder, title=title if bench.progress else None)
-        if distributed.size() == 1 and (done := trainer.step - trainer.resumed):
-            speed = {"steps": done, "seconds": time.perf_counter() - began}
-            where = {"device": device_name(bench.device), "threads": torch.get_num_threads()}
-            runs.write_json(folder / "speed.json", speed | where)
+        took = time.perf_counter() - began
         if distributed.rank() == 0 and runs.find_json(folder / "config.json") is None:
             runs.write_json(folder / "config.json", to_json(config))
+        if distributed.size() == 1 and (done := trainer.step - trainer.resumed):
+            speed = {"steps": done, "seconds": took}
+            where = {"device": device_name(bench.device), "threads": torch.get_num_threads()}
+            runs.write_json(folder / "speed.json", speed | where)
     return trainer
 
 

@@ -97,15 +97,15 @@ def run(plan: Plan) -> None:
 
 
 def finished_speeds(bench: Bench) -> Speeds:
-    """Return the seconds that a step took in the finished runs of the store, on such a device."""
+    """Return the seconds a step took in finished runs, on such a device with as many threads."""
     kept: dict[tuple[object, ...], list[float]] = defaultdict(list)
-    here = networks.device_name(bench.device)
+    here = networks.device_name(bench.device), torch.get_num_threads()
     for file in (runs.store() / "training").glob("*/*/speed.json"):
         try:
             config = from_json(runs.read_json(file.with_name("config.json")))
             speed = runs.read_json(file)
             took = speed["seconds"] / speed["steps"]
-            if speed["device"] == here:
+            if (speed["device"], speed["threads"]) == here:
                 kept[cost(config)].append(took)
         except (UserError, OSError, LookupError, TypeError, ArithmeticError) as error:
             # Damaged, or of another version; it only makes an estimate better.
@@ -159,7 +159,7 @@ def seconds_left(
         trial = measurement.config.trial
         if trial not in frames:
             _, probe, gallery = bench.split(trial)
-            frames[trial] = len(bench.frames.of(np.r_[probe, gallery]))
+            frames[trial] = len(bench.frames.of(np.union1d(probe, gallery)))
         for config in measurement.networks:
             total += frames[trial] * known[cost(config)][0] / config.batch / PASSES
     return total

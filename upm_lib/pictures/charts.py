@@ -90,7 +90,8 @@ def cmc_curves(curves: Mapping[str, ArrayLike]) -> Picture:
     with panels(5, 3.4) as (fig, (ax,)):
         for method, look in canvas.methods_in(curves).items():
             rates = 100 * np.atleast_2d(curves[method])[:, :20]
-            mean, spread, x = rates.mean(0), rates.std(0), np.arange(1, rates.shape[1] + 1)
+            mean, x = rates.mean(0), np.arange(1, rates.shape[1] + 1)
+            spread = rates.std(0, ddof=1) if len(rates) > 1 else np.zeros_like(mean)
             fig.alt += f"{look['label']}: {mean[0]:.0f} % at rank 1, {mean[-1]:.0f} % at {x[-1]}. "
             ax.plot(x, mean, marker=canvas.METHOD_MARKERS.get(method, "o"), markersize=4, **look)
             ax.fill_between(x, mean - spread, mean + spread, fc=look["color"], alpha=0.15)

@@ -26,12 +26,13 @@ def contact_sheet(
     strip = (canvas.WIDTH - 0.15 * (per_row + 1)) / per_row
     w = min(0.8, strip / frames)
     h = w * tracklets[0].shape[1] / tracklets[0].shape[2]
-    with board(canvas.WIDTH, -(-len(tracklets) // per_row) * (h + 0.28) + 0.05, title) as (fig, ax):
+    height = -(-len(tracklets) // per_row) * (h + 0.28) + 0.05
+    with board(canvas.WIDTH, height, plain(title)) as (fig, ax):
         fig.photographic = True
         fig.alt = f"{len(tracklets)} tracklets as strips of frames: {', '.join(labels)}."
         for n, (tracklet, label) in enumerate(zip(tracklets, labels, strict=True)):
             x, y = 0.15 + n % per_row * (strip + 0.15), n // per_row * (h + 0.28)
-            say(ax, x, y + 0.24, label, ha="left", va="bottom")
+            say(ax, x, y + 0.24, plain(label), ha="left", va="bottom")
             chosen = np.linspace(0, len(tracklet) - 1, min(frames, len(tracklet)))
             for j, t in enumerate(chosen.round().astype(int)):
                 put(ax, tracklet[t], x + j * w, y + 0.26, w - 0.03, h)
