@@ -21,6 +21,7 @@ from pathlib import Path
 
 import lance_namespace  # noqa: F401  (most of LanceDB's import, once for all children)
 import numpy as np
+import pandas as pd
 from tqdm.auto import tqdm
 
 from upm_lib.config import Config
@@ -78,8 +79,8 @@ def child(
     assert np.abs(vectors - wanted).max(initial=0) < 1e-6, "a vector is another one"
     plain = module.Index._put
 
-    def spoken(self: module.Index, group: list) -> list[str]:
-        changed = plain(self, group)
+    def spoken(self: module.Index, group: list, known: pd.DataFrame) -> list[str]:
+        changed = plain(self, group, known)
         with log.open("a") as file:
             file.write("".join(f"{one.name}\n" for one in group))
         return changed

@@ -242,9 +242,8 @@ def cut(seen: Iterator[Seen], folder: Path, smallest: int, shortest: int) -> dic
 def sheet(folder: Path, counts: dict[str, int]) -> Path | None:
     """Draw the longest tracklets of a camera beside its folder."""
     loading()
-    from upm_lib.data.packing import decode
+    from upm_lib.data.packing import decode, resized
     from upm_lib.pictures import canvas, photos
-    from upm_lib.retrieval.model_file import resized
 
     longest = sorted(sorted(counts, key=lambda name: -counts[name])[:SHOWN])
     clips = []

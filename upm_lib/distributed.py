@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -59,7 +60,9 @@ def _join() -> None:
         raise UserError(f"{what}: start it with torchrun, or unset TORCHELASTIC_RUN_ID")
     store, number, count = next(dist.rendezvous("env://"))
     store = dist.PrefixStore(_name_of_start(store, number, count), store)
-    dist.init_process_group(store=store, rank=number, world_size=count)
+    # Another run's lock or a first packing may take hours; who is lost torchrun notices by itself.
+    patience = timedelta(days=7)
+    dist.init_process_group(store=store, rank=number, world_size=count, timeout=patience)
 
 
 def _name_of_start(store: dist.Store, number: int, count: int) -> str:

@@ -349,7 +349,7 @@ def test_augmented_frames_are_those_of_a_loop_over_frames() -> None:
 def test_flip_and_crop_follow_from_seed_and_step_and_are_off_by_default(
     tiny: Dataset, run_store: Path
 ) -> None:
-    frames = Frames(tiny, TINY)
+    frames = Frames(tiny)
 
     def batch(step: int, **changes: object) -> torch.Tensor:
         return TrainingSet(tiny, frames, TINY.replace(**changes)).batch(step).frames

@@ -165,13 +165,15 @@ def test_packing_holds_one_frame_at_a_time_in_memory(tmp_path: Path, run_store: 
 
 
 @pytest.fixture
-def sealed(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+def sealed(few: Dataset, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """From its call on, no file of the data set may be read."""
+    read = packing.files.read
 
-    def refuse(*_: object) -> None:
-        raise AssertionError("a source file is read")
+    def refuse(path: Path, *rest: object) -> bytes:
+        assert not Path(path).is_relative_to(few.root), "a source file is read"
+        return read(path, *rest)
 
-    return lambda: monkeypatch.setattr(Path, "read_bytes", refuse)
+    return lambda: monkeypatch.setattr(packing.files, "read", refuse)
 
 
 def same(one: Frames, other: Frames) -> bool:

@@ -401,6 +401,24 @@ def test_readings_agree_where_they_must(name: str, case: str) -> None:
 # ---------------------------------------------------------------- half precision
 
 
+@pytest.mark.parametrize("anchors", ["float32", "float16"])
+def test_without_partners_both_readings_of_eq_6_are_the_same(anchors: str) -> None:
+    camera_of = cameras(3)
+    config = Config(anchors=anchors)
+    readings = [
+        Association(2, DIM, torch.tensor(camera_of), config.replace(cross_case=case))
+        for case in ("intra", "cross")
+    ]
+    own_first = 0.0
+    for features, tracklet in batches(camera_of, 2, 6):
+        (loss, share), (other, _) = (one(features.float(), tracklet) for one in readings)
+        torch.testing.assert_close(loss, other)
+        own_first = max(own_first, float(share))
+        for objective in readings:
+            objective.update(features.float(), tracklet, warm=True)
+    assert own_first > 0, "the first case of Eq. (6) arises"
+
+
 @pytest.mark.parametrize("seed", [None, 0])  # camera by camera, or in mixed order
 @pytest.mark.parametrize("readings", [{}, dict(anchor_length="stored"), dict(repeats="accumulate")])
 def test_half_precision_rounds_what_is_stored_and_nothing_else(

@@ -281,6 +281,7 @@ def test_the_warm_up_lasts_as_many_epochs_as_the_config_says(
     history = trainer.log()
     assert not history.cyclic_share[:6].any()
     assert history.cyclic_share[6:].any()
+    assert a_trainer(world, batch=64, warmup_epochs=2).warmup_steps == 2, "not half an epoch: none"
 
 
 def test_the_objective_is_exchangeable(world: World) -> None:
@@ -610,6 +611,18 @@ def test_a_missing_device_is_named() -> None:
         assert training.pick_device() == CPU
         with pytest.raises(UserError, match="'cuda' is not available"):
             training.pick_device("cuda")
+
+
+def test_a_gpu_is_that_of_the_process_unless_it_is_numbered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(training.distributed, "local_device", lambda: "cuda:1")
+    assert training.pick_device() == training.pick_device("cuda") == torch.device("cuda:1")
+    assert training.pick_device("cuda:0") == torch.device("cuda:0")
+    with pytest.raises(UserError, match="'cuda:2' is not available here: GPUs are 0 to 1"):
+        training.pick_device("cuda:2")
 
 
 # ---------------------------------------------------------------- the published training graph

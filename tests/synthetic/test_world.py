@@ -194,9 +194,11 @@ def test_digest_names_the_knobs() -> None:
     assert len({digest(world) for world in worlds}) == 4
 
 
-@pytest.mark.parametrize("knobs", [{"identities": 0}, {"frames": 0}, {"cameras": 9}])
+@pytest.mark.parametrize(
+    "knobs", [{"identities": 0}, {"frames": 0}, {"frames": 97}, {"cameras": 9}]
+)
 def test_impossible_worlds_are_refused(knobs: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="people, frames"):
+    with pytest.raises(ValueError, match="needs people, 1 to 96 frames and 1 to 8 cameras"):
         World(**knobs)
 
 

@@ -232,6 +232,7 @@ def test_a_download_that_is_not_the_known_one_gets_a_sentence(
     kept = run_store / "weights" / "mobilenet_v1_1.0_224.safetensors"
     assert str(caught.value).startswith(f"the weights from {kept} are not the known ones")
     assert str(caught.value).endswith("give the path of a file that you trust as weights")
+    assert not kept.exists(), "it is fetched anew the next time"
     model.build(config.replace(weights=str(file)))  # as the sentence says
 
 

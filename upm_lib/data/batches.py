@@ -69,16 +69,16 @@ class TrainingSet:
         chosen = self.sampler(step)[distributed.share(self.sampler.size)]
         images = self._frames.batch(self.frame[chosen], self._config, device)
         if self._config.flip or self._config.crop:
-            images = augmented(images, *(n.to(device) for n in self._drawn(step)))
+            images = augmented(images, *(on_device(n, device) for n in self._drawn(step)))
         return TrainBatch(images, on_device(self.tracklet[chosen], device))
 
-    def _drawn(self, step: int) -> tuple[Tensor, Tensor]:
+    def _drawn(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Draw, for this process's frames of a step, which are mirrored [b] and how far moved."""
         config, share = self._config, distributed.share(self.sampler.size)
         random = np.random.default_rng([config.seed, config.trial, step])
         mirrored = (random.random(config.batch) < 0.5) & config.flip
         moved = random.integers(-config.crop, config.crop, (config.batch, 2), endpoint=True)
-        return torch.from_numpy(mirrored[share]), torch.from_numpy(moved[share])
+        return mirrored[share], moved[share]
 
 
 def augmented(images: Tensor, mirrored: Tensor, moved: Tensor) -> Tensor:

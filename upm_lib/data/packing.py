@@ -57,7 +57,18 @@ class Source(ABC):
         """Return frames [B] as network input on a device."""
 
 
-class Frames(Source):
+class Pixels(Source):
+    """Frames in memory or on disk, all of one size."""
+
+    pixels: np.ndarray  # [F, h, w, 3], uint8 RGB
+
+    def batch(self, index: np.ndarray, config: Config, device: torch.device | str) -> Tensor:
+        """Return frames [B] as network input [B, 3, H, W] on a device."""
+        pixels = on_device(self.pixels[index], device)
+        return to_input(pixels, config.height, config.width, config.resize)
+
+
+class Frames(Pixels):
     """All frames of a data set as one memory-mapped uint8 array [F, h, w, 3], RGB.
 
     ``digest`` names the content of the source files (12 hex digits, wherever they lie), ``skipped``
@@ -88,11 +99,6 @@ class Frames(Source):
             what = f"most frames of {dataset.root} are wider than high"
             advice = "each frame is expected to be cut out around one person"
             warnings.warn(f"{what}: {advice}", Caution, stacklevel=2)
-
-    def batch(self, index: np.ndarray, config: Config, device: torch.device | str) -> Tensor:
-        """Return frames [B] as network input [B, 3, H, W] on a device."""
-        pixels = on_device(self.pixels[index], device)
-        return to_input(pixels, config.height, config.width, config.resize)
 
 
 def on_device(values: np.ndarray, device: torch.device | str) -> Tensor:
@@ -217,9 +223,14 @@ def _decoded(root: Path, frame: str, tracklet: Tracklet, size: tuple[int, int]) 
             what = f"{root / tracklet.frames[0]} is not a readable image, nor is any other frame "
             raise UserError(what + "of its tracklet: replace them or remove the tracklet")
         return np.empty((0, *size, 3), np.uint8)
-    if image.shape[:2] != size:
-        image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
-    return image[None]
+    return resized(image, size)[None]
+
+
+def resized(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Bring a frame [h, w, 3], uint8, to a size (height, width)."""
+    if frame.shape[:2] == tuple(size):
+        return frame
+    return cv2.resize(np.ascontiguousarray(frame), size[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def decode(file: Path) -> np.ndarray | None:

@@ -36,9 +36,9 @@ from tqdm.auto import tqdm
 from upm_lib import files, runs
 from upm_lib.config import Caution, UserError
 from upm_lib.data import catalogue
-from upm_lib.data.packing import decode
+from upm_lib.data.packing import decode, resized
 from upm_lib.data.readers import folder
-from upm_lib.data.tracklets import Dataset, Tracklet
+from upm_lib.data.tracklets import Dataset, Tracklet, unread
 from upm_lib.deploy import ledger
 from upm_lib.retrieval import model_file
 from upm_lib.retrieval.model_file import Model
@@ -153,6 +153,9 @@ class Index:
             near = difflib.get_close_matches(name, self.about.index, 1) or [*self.about.index[:1]]
             hint = f": did you mean {near[0]}?" if near else ", which is empty"
             raise UserError(f"{name} is no tracklet of the index {self.address}{hint}")
+        return self._stored(name)
+
+    def _stored(self, name: str) -> Vector:
         with self._sound():
             found = self.table.search().where(f"name = {_quoted(name)}")
             (batch,) = found.select(["seal", "vector"]).to_arrow().to_batches()
@@ -227,7 +230,12 @@ class Index:
         Raises UserError for a folder that is none, and for a tracklet without a readable frame.
         """
         files.outside(self.address, root)
-        seen = {one.name: one for one in _seen(catalogue.read("folder", root))}
+        dataset = catalogue.read("folder", root)
+        if left_out := [*map(str, dataset.empty), *unread(dataset)]:
+            what = f"left out {len(left_out)} file(s) or folder(s) of {root} that are no frames"
+            advice = f"{left_out[0]} ...: frames are {catalogue.KINDS}"
+            warnings.warn(f"{what}: {advice}", Caution, stacklevel=2)
+        seen = {one.name: one for one in _seen(dataset)}
         with self._writing():
             known = self.about
             marks = dict(zip(known["name"], known["mark"], strict=True))
@@ -235,16 +243,18 @@ class Index:
             changed = []
             with tqdm(total=len(stale), desc="describing", disable=not progress, delay=2) as bar:
                 for group in _grouped(stale):
-                    changed += self._put(group)
+                    changed += self._put(group, known)
                     bar.update(len(group))
             self._tidy()
         new = [one.name for one in stale if one.name not in marks]
         untouched = [name for name in seen if name not in {*new, *changed}]
         return Added(new, changed, untouched, [name for name in marks if name not in seen])
 
-    def _put(self, group: list[_Seen]) -> list[str]:
-        """Write some tracklets in one commit; return the names of those that had other content."""
-        known = self.about
+    def _put(self, group: list[_Seen], known: pd.DataFrame) -> list[str]:
+        """Write some tracklets in one commit; return the names of those that had other content.
+
+        What is ``known`` of them, rows of :attr:`about`, the groups before have not changed.
+        """
         contents = {one.name: one.content for one in group}
         again = [one for one in group if one.name in known.index]
         same = {o.name for o in again if known.loc[o.name, "content"] == contents[o.name]}
@@ -252,7 +262,7 @@ class Index:
         size = self.model.origin.size
         described = self.model.describe_many([clip(o.frames, o.name, size) for o in fresh])
         vectors = dict(zip((one.name for one in fresh), described, strict=True))
-        vectors |= {name: self.vector(name) for name in same}
+        vectors |= {name: self._stored(name) for name in same}
         now = datetime.now(timezone.utc)
         rows = [
             {
@@ -544,7 +554,7 @@ def clip(frames: Sequence[Path], what: str, size: tuple[int, int]) -> NDArray[np
     Raises UserError if none is readable; ``what`` says whose they are.
     """
     images = {frame: decode(frame) for frame in frames}
-    found = [model_file.resized(image, size) for image in images.values() if image is not None]
+    found = [resized(image, size) for image in images.values() if image is not None]
     broken = [frame.name for frame, image in images.items() if image is None]
     if not found:
         others = f", nor is any other frame of {what}" if len(frames) > 1 else ""

@@ -1,7 +1,9 @@
 """Finding the tracklets in an index that look like a given one; no identity is needed."""
 
 import difflib
+import os
 import warnings
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -98,6 +100,12 @@ def many(
     return [search(index, query, top, same_camera) for query in bar]
 
 
+@cache
+def _resolved(folder: str) -> str:
+    """Return a folder without links; it is asked for all of a gallery at each query."""
+    return os.path.realpath(folder)
+
+
 def _name_in(index: Index, query: str) -> str | None:
     """Return the tracklet of the index that is meant, by name or by a path into its gallery.
 
@@ -107,7 +115,7 @@ def _name_in(index: Index, query: str) -> str | None:
     if name in index.about.index:
         return name
     if path.is_dir():
-        folders = index.about["thumbnail"].map(lambda file: str(Path(file).parent.resolve()))
+        folders = index.about["thumbnail"].map(os.path.dirname).map(_resolved)
         inside = names[folders == str(path.resolve())]
         return inside.iloc[0] if len(inside) else None
     if path.is_file():

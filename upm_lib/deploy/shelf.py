@@ -23,6 +23,10 @@ KINDS = {
     "index": ("vectors of a gallery", 1),
     "search": ("a picture of a search", 1),
     "splits": ("published splits, imported", 1),
+    "weights": ("trained weights, downloaded", 1),
+    "checks": ("a look at a data set", 1),
+    "curves": ("learning curves", 1),
+    "study": ("records of the study", 1),
     "demo": ("executed notebooks", 0),
 }
 

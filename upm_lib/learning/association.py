@@ -215,7 +215,8 @@ class Association(nn.Module):
             cross = unit(cross)
         cross_first = own_first
         if self.config.cross_case == "cross":  # D^C = D^min: only if both anchors are the same one
-            cross_first = own_first & (distance(own, cross) < 1e-5)
+            rounding = max(1e-5, torch.finfo(self.cross.dtype).eps)  # of what is stored
+            cross_first = own_first & (distance(own, cross) < rounding)
         kind = self.config.distance
         loss = top_push_loss(
             distance(x, own, kind),
@@ -287,8 +288,7 @@ class Association(nn.Module):
         same = tracklet[:, None] == tracklet
         if self.config.repeats == "mean":
             step = step / same.sum(1)[:, None]
-        first = same.int().argmax(1)  # the first frame of each one's tracklet
-        moved = old - torch.zeros_like(step).index_add_(1, first, step)[:, first]
+        moved = old - same.to(step.dtype) @ step  # on a GPU index_add_ would add in any order
         moved = moved.to(self.intra.dtype).to(moved.dtype)  # rounded, if it will be
         return moved, moved * self._scale(moved)[..., None]
 

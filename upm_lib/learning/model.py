@@ -371,7 +371,11 @@ def _imagenet(backbone: str) -> dict[str, Tensor]:
         what = f"of {backbone} could not be downloaded from {address} ({error})"
         advice = "fetch the file elsewhere and give its path: --weights FILE, or weights"
         raise UserError(f"the ImageNet weights {what}: {advice}") from error
-    return pinned(_read_state(str(file)), MOBILENET_DIGEST, str(file))
+    try:
+        return pinned(_read_state(str(file)), MOBILENET_DIGEST, str(file))
+    except UserError:
+        runs.remove(file)  # cut off, say: it would be taken for the download ever after
+        raise
 
 
 def _downloaded(address: str) -> Path:

@@ -51,17 +51,20 @@ SECONDS = 60.0  # between checkpoints: no more work than this is lost
 
 
 def pick_device(name: str | None = None) -> torch.device:
-    """Return the named device; None means this process's GPU if there is one, else the CPU."""
+    """Return the named device; None is a GPU if there is one, and "cuda" that of this process."""
     if name is None:
-        name = distributed.local_device() if torch.cuda.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     kind = str(name).split(":")[0]
     configs.known(("cpu", "cuda"), kind, "device")
     if kind == "cuda" and not torch.cuda.is_available():
         raise UserError(f"device {name!r} is not available here: use 'cpu' or leave it out")
     try:
-        return torch.device(name)
+        device = torch.device(distributed.local_device() if name == "cuda" else name)
     except RuntimeError as error:
         raise UserError(f"unknown device {name!r}: use 'cpu', 'cuda' or 'cuda:1'") from error
+    if kind == "cuda" and (device.index or 0) >= (count := torch.cuda.device_count()):
+        raise UserError(f"device {str(device)!r} is not available here: GPUs are 0 to {count - 1}")
+    return device
 
 
 def learning_rate(config: Config, step: int, frames: int) -> float:
@@ -128,7 +131,7 @@ class Trainer:
         self.optimiser = optimiser_of(self.network, config)
         self.decayed = list(self.network.decayed()) if config.weight_decay else []
         self.ema = average_of(self.network) if config.ema else None
-        self.epoch = len(data.frame) // config.batch  # steps
+        self.epoch = max(1, len(data.frame) // config.batch)  # steps
         self.warmup_steps = math.ceil(self.epoch * config.warmup_epochs)
         self.step = self.resumed = 0  # steps done, and those of them in the checkpoint read
         self.history = torch.full((config.steps, len(HISTORY)), torch.nan, device=device)
@@ -144,7 +147,7 @@ class Trainer:
         the anchors as they stood before the step; they move last.
         """
         warm = self.step < self.warmup_steps
-        if not warm and (self.step - self.warmup_steps) % max(1, self.epoch) == 0:
+        if not warm and (self.step - self.warmup_steps) % self.epoch == 0:
             self.objective.renew()
         features, tracklet = map(distributed.gather, (self._features(images), tracklet))
         loss, top_share, move = self.objective.step(features, tracklet, warm)

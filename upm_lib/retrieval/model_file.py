@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from upm_lib import config as configs
 from upm_lib import files, runs
 from upm_lib.config import MAP_ROWS, Config, UserError
-from upm_lib.data.packing import Source, on_device, to_input
+from upm_lib.data.packing import Pixels, resized
 from upm_lib.learning import mobilenet, model
 from upm_lib.learning.model import UPMNet
 from upm_lib.retrieval import features
@@ -46,25 +45,12 @@ class Origin:
     size: tuple[int, int]  # height and width of its packed frames; others are brought to it first
 
 
-class Clips(Source):
+class Clips(Pixels):
     """Frames in memory in the place of a data set's packed ones."""
 
     def __init__(self, clips: Sequence[CLIP], size: tuple[int, int]) -> None:
         self.tracklet = np.repeat(np.arange(len(clips)), [len(clip) for clip in clips])
         self.pixels = np.stack([resized(frame, size) for clip in clips for frame in clip])
-
-    def batch(self, index: np.ndarray, config: Config, device: torch.device | str) -> Tensor:
-        """Return frames [B] as network input [B, 3, H, W] on a device."""
-        pixels = on_device(self.pixels[index], device)
-        return to_input(pixels, config.height, config.width, config.resize)
-
-
-def resized(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Bring a frame [h, w, 3] to a size (height, width) as packing does."""
-    if frame.shape[:2] == tuple(size):
-        return frame
-    shrunk = cv2.resize(np.ascontiguousarray(frame), size[::-1], interpolation=cv2.INTER_LINEAR)
-    return shrunk.astype(np.uint8, copy=False)
 
 
 @dataclass(frozen=True)

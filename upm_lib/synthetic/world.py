@@ -25,6 +25,7 @@ from upm_lib.synthetic.scenery import BARRIERS, MARGIN, PAN_W, SCENES, barrier, 
 
 RENDERER_VERSION = 2
 MAX_CAMERAS = 8
+MAX_FRAMES = 96  # a walk of more may be longer than the panorama
 CONTENT = "content.json"  # beside a world's pictures: the digest of their names and bytes
 
 
@@ -65,10 +66,10 @@ class World:
 
     def __post_init__(self) -> None:
         """Refuse counts that cannot be drawn."""
-        if self.identities < 1 or self.frames < 1 or not 1 <= self.cameras <= MAX_CAMERAS:
-            raise ValueError(
-                f"a world needs people, frames and 1 to {MAX_CAMERAS} cameras, got {self}"
-            )
+        counted = self.identities >= 1 and 1 <= self.frames <= MAX_FRAMES
+        if not counted or not 1 <= self.cameras <= MAX_CAMERAS:
+            limits = f"1 to {MAX_FRAMES} frames and 1 to {MAX_CAMERAS} cameras"
+            raise ValueError(f"a world needs people, {limits}, got {self}")
         if not 0 <= self.seen_by <= self.cameras:
             raise ValueError(f"a person is seen by 0 (all) to {self.cameras} cameras, got {self}")
 
