@@ -381,7 +381,10 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
 def _export(arguments: argparse.Namespace) -> None:
     from upm_lib.deploy import export
 
-    print(export.to_onnx(upm_lib.load(arguments.model, "cpu"), arguments.onnx))
+    model = upm_lib.load(arguments.model, "cpu")
+    print(export.to_onnx(model, arguments.onnx))
+    pooled = {"max": "maximum", "mean": "mean"}[model.configs[0].tracklet_pool]
+    print(f"a tracklet's vector is the {pooled} of its frames' vectors, scaled to length 1")
 
 
 def _add_runs(commands: argparse._SubParsersAction) -> None:
