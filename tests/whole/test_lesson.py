@@ -541,6 +541,7 @@ def test_what_the_published_code_changes_is_what_fidelity_says() -> None:
         "train_global_head = False": "Is the global-aware module trained?",
         "partner_anchor = after": "From which step is the partner's anchor?",
         "rank_unvisited = True": "May a tracklet not seen yet be nearest?",
+        "resize = legacy": "How are frames resized?",
     }
     for switch, question in switches.items():
         (line,) = (line for line in told.splitlines() if question in line)
