@@ -84,10 +84,19 @@ def test_some_must_be_held_out_and_some_must_train(count: int) -> None:
         splits.held_out(made_of(list(range(1, 21))), count)
 
 
-def test_nobody_is_held_out_of_an_official_division() -> None:
-    dataset = dataclasses.replace(made_of([1, 2]), subset=("train", "query", "train", "gallery"))
-    with pytest.raises(UserError, match="has an official division"):
-        splits.held_out(dataset, 1)
+def test_of_an_official_division_those_who_train_are_divided_again() -> None:
+    dataset = made_of(list(range(1, 11)))
+    kinds = {t.person: "train" if t.person < 7 else "query" for t in dataset.tracklets}
+    official = dataclasses.replace(
+        dataset, subset=tuple(kinds[t.person] for t in dataset.tracklets)
+    )
+    divided = splits.held_out(official, 2)
+    halves = [split(divided, trial) for trial in (1, 2)]
+    for half in halves:
+        shown, train = people_of(divided, half.gallery), people_of(divided, half.train)
+        assert len(shown) == 2 and sorted(train + shown) == [1, 2, 3, 4, 5, 6]
+        assert shown == people_of(divided, half.probe)
+    assert len({*people_of(divided, halves[0].probe), *people_of(divided, halves[1].probe)}) > 2
 
 
 def test_the_drawn_halves_of_a_trial_stay_what_they_are() -> None:

@@ -81,22 +81,22 @@ def held_out(dataset: Dataset, people: int, trials: int = 20) -> Dataset:
     """Return the data set with the training half of each trial divided again.
 
     So many of its people, drawn for the trial's number, are searched, the others train, and the
-    test half is left out: on people held out like this a choice may be made.
+    test half is left out: on people held out like this a choice may be made. Those who train by an
+    official division are divided anew in each trial.
 
-    Raises UserError if fewer than two people would be left to train, or none to search, and for a
-    set with an official division.
+    Raises UserError if fewer than two people would be left to train, or none to search.
     """
-    if dataset.subset:
-        raise UserError(f"{dataset.name} has an official division: nobody can be held out of it")
+    kinds = zip(dataset.tracklets, dataset.subset, strict=False)  # () if the halves are drawn
+    official = sorted({t.person for t, kind in kinds if kind == "train"} - {UNKNOWN})
     divided = []
     for trial in range(1, trials + 1):
-        train = drawn(dataset.people, trial)[0]
+        train = official or drawn(dataset.people, trial)[0]
         if not 1 <= people <= len(train) - 2:
             what = f"{people} of the {len(train)} people of a training half cannot be held out"
             raise UserError(f"{what}: at least 1 must be, and at least 2 must be left to train")
         order = np.random.default_rng([2011, trial, people]).permutation(train).tolist()
         divided.append((tuple(sorted(order[people:])), tuple(sorted(order[:people]))))
-    return dataclasses.replace(dataset, published=tuple(divided))
+    return dataclasses.replace(dataset, published=tuple(divided), subset=())
 
 
 def key(dataset: Dataset, trial: int) -> str:

@@ -275,8 +275,8 @@ def turned(knob: str) -> pd.DataFrame:
     """Return Rank-1 in the clean world by the value of a knob that was turned, and by method.
 
     The world's own value is among them; all numbers are of the trials that every value has. The
-    last column is what local-aware parts gain over the baseline, with the 95 % interval of the
-    mean, in points.
+    last columns are what local-aware parts and the fusion gain over the baseline, with the 95 %
+    interval of the mean, in points.
     """
     own = getattr(WORLDS["synthetic_clean"], knob)
     measured = rows(dataset="synthetic_clean", knob=knob)["value"].unique()
@@ -290,8 +290,9 @@ def turned(knob: str) -> pd.DataFrame:
     for value, method in rank1:
         lines.setdefault(value, {})[method] = _cell(rank1[value, method])
     for value, line in lines.items():
-        gap = difference(rank1[value, "local"], rank1[value, "baseline"])
-        line["local over the baseline"] = told(gap)
+        for method in ("local", "fusion"):
+            gap = difference(rank1[value, method], rank1[value, "baseline"])
+            line[f"{method} over the baseline"] = told(gap)
     return pd.DataFrame.from_dict(lines, orient="index").sort_index().rename_axis(knob)
 
 
