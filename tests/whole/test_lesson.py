@@ -513,8 +513,9 @@ def test_what_moved_boxes_cost_on_ward() -> None:
 
 def test_what_is_said_of_the_turned_knob_is_what_was_measured() -> None:
     table = study.turned("vertical_sd")
-    (shown,) = following("04_fusion", 'study.turned("vertical_sd")')
-    assert [row[1:] for row in shown[2:]] == table.to_numpy().tolist()
+    shown = following("04_fusion", 'for knob in ("vertical_sd", "clutter", "occlusion")')
+    for knob, lines in zip(("vertical_sd", "clutter", "occlusion"), shown, strict=True):
+        assert [row[1:] for row in lines[2:]] == study.turned(knob).to_numpy().tolist()
     gaps = [re.findall(r"[-+.\d]+", text) for text in table["local over the baseline"]]
     behind = [
         f"{mean[1:]} points behind ({high[1:]} to {low[1:]})" for mean, low, high in gaps[2:3]
@@ -528,6 +529,38 @@ def test_what_is_said_of_the_turned_knob_is_what_was_measured() -> None:
     points = gaps[2][0][1:]
     assert any(f"they are {points} points behind it" in c.source for c in cells("06_tables"))
     assert any(f"parts are {points} points behind the base" in c.source for c in cells("04_fusion"))
+
+
+def of_clutter() -> Iterator[str]:
+    """What notebook 4 says of clutter turned up alone, with the numbers of the study."""
+
+    def rank1(method: str, knob: str = "", value: float = 0.0) -> pd.Series:
+        where = {"knob": knob, "value": value} if knob else {}
+        return study.trials(dataset="synthetic_clean", method=method, **where)
+
+    def lost(method: str, knob: str = "clutter") -> dict[str, float]:
+        most = rank1(method, knob, 0.8)
+        return study.difference(rank1(method)[most.index], most)
+
+    text = "baseline loses {mean:.1f} points ({low:.1f} to {high:.1f}) and"
+    yield text.format(**lost("baseline"))
+    yield "parts lose {mean:.1f} ({low:.1f} to {high:.1f})".format(**lost("local"))
+    rises = {}
+    for knob in ("clutter", "occlusion"):
+        most = rank1("local", knob, 0.8) - rank1("baseline", knob, 0.8)
+        usual = (rank1("local") - rank1("baseline"))[most.index]
+        rises[knob] = study.difference(most, usual)
+    yield "rises by {mean:.1f} points ({low:.1f} to {high:.1f})".format(**rises["clutter"])
+    yield "leave it open ({mean:.1f} points, {low:.1f} to {high:.1f})".format(**rises["occlusion"])
+    gap = study.difference(rank1("fusion", "clutter", 0.8), rank1("baseline", "clutter", 0.8))
+    yield "{mean:.1f} points ahead of it ({low:.1f} to {high:.1f})".format(**gap)
+    behind, front = (lost("global", knob)["mean"] for knob in ("clutter", "occlusion"))
+    yield f"{behind:.1f} points with walkers behind, {front:.1f} with something in front"
+
+
+def test_what_is_said_of_clutter_is_what_was_measured() -> None:
+    for words in of_clutter():
+        assert any(words in cell.source for cell in cells("04_fusion")), words
 
 
 def test_what_the_published_code_changes_is_what_fidelity_says() -> None:
