@@ -146,9 +146,8 @@ def test_time_is_taken_from_finished_runs_of_the_same_cost_on_the_same_device(
 
     seconds, source = speed(bench, bench.network("global"))
     assert source == "a timed step" and 0 < seconds < 60, "another branch does not"
-    for differs in ({"device": "a GPU"}, {"threads": 99}):
-        runs.write_json(file, kept | differs)
-        assert speed(bench, other)[1] == "a timed step", f"with {differs} it does not"
+    runs.write_json(file, kept | {"device": "a GPU"})
+    assert speed(bench, other)[1] == "a timed step", "another device does not"
 
 
 def test_a_step_of_a_training_of_one_step_is_timed(bench: Bench) -> None:

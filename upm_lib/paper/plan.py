@@ -97,15 +97,15 @@ def run(plan: Plan) -> None:
 
 
 def finished_speeds(bench: Bench) -> Speeds:
-    """Return the seconds a step took in finished runs, on such a device with as many threads."""
+    """Return the seconds that a step took in the finished runs of the store, on such a device."""
     kept: dict[tuple[object, ...], list[float]] = defaultdict(list)
-    here = networks.device_name(bench.device), torch.get_num_threads()
+    here = networks.device_name(bench.device)
     for file in (runs.store() / "training").glob("*/*/speed.json"):
         try:
             config = from_json(runs.read_json(file.with_name("config.json")))
             speed = runs.read_json(file)
             took = speed["seconds"] / speed["steps"]
-            if (speed["device"], speed["threads"]) == here:
+            if speed["device"] == here:
                 kept[cost(config)].append(took)
         except (UserError, OSError, LookupError, TypeError, ArithmeticError) as error:
             # Damaged, or of another version; it only makes an estimate better.
