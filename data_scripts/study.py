@@ -137,9 +137,9 @@ def row(case: Case, bench: Bench, trial: int) -> dict[str, Any]:
 def run(part: str, trials: list[int], weights: str | None, ward: str | None) -> None:
     """Measure all cases of a part, trial by trial; the networks stay in the run store."""
     folder = runs.store() / "study" / part
+    todo = [(c, bench_of(c, weights, ward)) for c in cases() if c.part == part]
     for trial in trials:
         file = folder / f"trial{trial}.json"
-        todo = [(c, bench_of(c, weights, ward)) for c in cases() if c.part == part]
         made = [b.measurement(c.method, trial, **c.changes) for c, b in todo]
         key = runs.digest([measuring.key(b, m) for (_, b), m in zip(todo, made, strict=True)])
         if (runs.find_json(file) or {}).get("key") == key:

@@ -559,6 +559,16 @@ def of_clutter() -> Iterator[str]:
     yield f"{behind:.1f} points with walkers behind, {front:.1f} with something in front"
 
 
+def test_what_is_said_of_the_processors_is_what_the_study_has() -> None:
+    found = study.rows().groupby("part")["cpu"].unique().map(sorted)
+    new = {"ward-parts", "ward-pooling", "synthetic_eight", "synthetic_clean-demo"}
+    new |= {part for part in found.index if part.startswith("knob-")}
+    assert all(found[part] == ["AVX512"] for part in new)
+    assert all(found[part] == ["AVX2"] for part in found.index.difference([*new, "ward-head"]))
+    random = study.rows(part="ward-head").groupby("trial")["cpu"].first()
+    assert (random == "AVX512").sum() == 7 and len(random) == 10
+
+
 def test_what_is_said_of_clutter_is_what_was_measured() -> None:
     for words in of_clutter():
         assert any(words in cell.source for cell in cells("04_fusion")), words
