@@ -18,10 +18,10 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import lance_namespace  # noqa: F401  (most of LanceDB's import, once for all children)
 import numpy as np
-import pandas as pd
 from tqdm.auto import tqdm
 
 from upm_lib.config import Config
@@ -79,7 +79,7 @@ def child(
     assert np.abs(vectors - wanted).max(initial=0) < 1e-6, "a vector is another one"
     plain = module.Index._put
 
-    def spoken(self: module.Index, group: list, known: pd.DataFrame) -> list[str]:
+    def spoken(self: module.Index, group: list, known: Any) -> list[str]:
         changed = plain(self, group, known)
         with log.open("a") as file:
             file.write("".join(f"{one.name}\n" for one in group))
