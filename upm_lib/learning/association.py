@@ -79,7 +79,7 @@ def nearest_by_camera(
         query = searching.nonzero().squeeze(1)
         if not len(query) or block.start == block.stop:
             continue
-        score = products(queries[:, query], anchors[:, block])
+        score = products(queries.index_select(1, query), anchors[:, block])
         torch.addcmul(offset[:, None, block], score, scale[:, None, block], out=score)
         top, place = score.max(-1)
         better = top > best[:, query]  # of equal ones the lowest index stays
