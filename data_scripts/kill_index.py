@@ -22,6 +22,7 @@ from typing import Any
 
 import lance_namespace  # noqa: F401  (most of LanceDB's import, once for all children)
 import numpy as np
+import torch
 from tqdm.auto import tqdm
 
 from upm_lib.config import Config
@@ -30,7 +31,7 @@ from upm_lib.learning import model
 from upm_lib.retrieval.model_file import Model, Origin
 from upm_lib.synthetic import world
 
-LONGEST_LIFE = 3.0  # seconds, of most from the first tracklet that is written
+LONGEST_LIFE = 0.5  # seconds, of most from the first tracklet that is written
 
 
 def small_model() -> Model:
@@ -108,9 +109,10 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     arguments = parser.parse_args()
+    torch.set_num_threads(1)  # children would wait for ever for a pool of threads, lost in the fork
     chance, made = random.Random(arguments.seed), small_model()
     with tempfile.TemporaryDirectory() as folder:
-        gallery = gallery_of(Path(folder), 40 * arguments.kills)
+        gallery = gallery_of(Path(folder), 80 * arguments.kills)
         expected = described(gallery, made)
         log, place = Path(folder) / "log", Path(folder) / "shop.lance"
         log.touch()
