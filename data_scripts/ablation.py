@@ -41,6 +41,7 @@ def cases(config: Config, resized: bool) -> list[tuple[str, str, dict[str, Any]]
     lines += [(f"{name} = {value}", "local", {name: value}) for name, value in PRINTED.items()]
     pool = "mean" if config.tracklet_pool == "max" else "max"
     lines += [
+        ("both of these, as printed", "local", PRINTED),
         ("all of these, as published", "local", {name: OFFICIAL[name] for name in both}),
         ("all of these, as published", "global", {n: OFFICIAL[n] for n in (*both, *HEAD)}),
         (f"tracklet_pool = {pool}", "local", {"tracklet_pool": pool}),

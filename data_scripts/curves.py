@@ -20,7 +20,7 @@ from upm_lib.config import UserError
 from upm_lib.experiments import curves, measuring
 from upm_lib.experiments.bench import open_bench
 from upm_lib.experiments.measurement import trial_numbers
-from upm_lib.paper.committed import keep
+from upm_lib.paper import committed
 
 EPOCHS = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 16.0, 20.0, 25.0, 30.0, 40.0, 50.0, 60.0]
 
@@ -30,8 +30,8 @@ def write(folder: Path) -> None:
     kept = sorted((runs.store() / "curves").glob("*.json"))
     if not kept:
         raise UserError("the run store holds no curves: run it without --write first")
-    found = pd.concat([pd.DataFrame(runs.read_json(file)["rows"]) for file in kept]).round(4)
-    keep(found, folder / "curves.csv", ["dataset", "trial", "length", "people", "method"])
+    found = pd.concat([pd.DataFrame(committed.read(file)["rows"]) for file in kept]).round(4)
+    committed.keep(found, folder / "curves.csv", ["dataset", "trial", "length", "people", "method"])
 
 
 @command
@@ -68,7 +68,8 @@ def main() -> None:
             rows = curves.curve(bench, method, trial, EPOCHS)
             about = {"dataset": arguments.dataset, "length": arguments.epochs}
             made = rows.assign(**about, people=arguments.people)
-            runs.write_json(file, {"rows": made.to_dict("records"), "key": key})
+            kept = {"rows": made.to_dict("records"), "key": key, "code": committed.code()}
+            runs.write_json(file, kept)
             print(rows.round(3).to_string(), flush=True)
 
 

@@ -36,8 +36,7 @@ from upm_lib.data import catalogue
 from upm_lib.experiments import measuring, networks
 from upm_lib.experiments.bench import Bench, open_bench
 from upm_lib.experiments.measurement import trial_numbers
-from upm_lib.paper import study
-from upm_lib.paper.committed import keep
+from upm_lib.paper import committed, study
 from upm_lib.retrieval import model_file
 from upm_lib.synthetic import world
 
@@ -146,11 +145,17 @@ def run(part: str, trials: list[int], weights: str | None, ward: str | None) -> 
             continue
         began = time.perf_counter()
         lines = [row(case, bench, trial) for case, bench in todo]
-        config = to_json(model_file.nameless(todo[-1][1].config))
+        config = to_json(model_file.nameless(todo[-1][1].config.replace(**_common(todo))))
         versions = runs.versions() | {"cpu": torch.backends.cpu.get_cpu_capability()}
-        kept = {"rows": lines, "config": config, "versions": versions, "key": key}
-        runs.write_json(file, kept)
+        kept = {"rows": lines, "config": config, "versions": versions}
+        runs.write_json(file, kept | {"key": key, "code": committed.code()})
         print(f"{part} trial {trial}: {time.perf_counter() - began:.0f} s", flush=True)
+
+
+def _common(todo: list[tuple[Case, Bench]]) -> dict[str, Any]:
+    """Return the changes that all cases of a part share."""
+    first, *others = (case.changes for case, _ in todo)
+    return {n: value for n, value in first.items() if all(o.get(n) == value for o in others)}
 
 
 def _variant(changes: dict[str, Any]) -> str:
@@ -166,7 +171,7 @@ def write(folder: Path) -> None:
     about = json.loads((folder / "study.json").read_text(encoding="utf-8"))
     rows = []
     for file in sorted((runs.store() / "study").glob("*/trial*.json")):
-        kept, part = runs.read_json(file), file.parent.name
+        kept, part = committed.read(file), file.parent.name
         before = about.get(part, kept)["config"]
         if other := [n for n, value in kept["config"].items() if before.get(n, value) != value]:
             raise UserError(f"{file}: other trials of {part} had another {', '.join(other)}")
@@ -177,7 +182,9 @@ def write(folder: Path) -> None:
         raise UserError("the run store holds nothing of the study: run it without --write first")
     lines = pd.DataFrame(rows)
     lines["variant"] = [_variant(changes) for changes in lines["changes"]]
-    table = keep(lines.drop(columns=["changes", *COLUMNS]), folder / "study.csv", ["part", "trial"])
+    table = committed.keep(
+        lines.drop(columns=["changes", *COLUMNS]), folder / "study.csv", ["part", "trial"]
+    )
     with runs.replacing(folder / "study.json") as temporary:
         temporary.write_text(json.dumps(about, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     print(json.dumps(table.groupby("part")["trial"].nunique().to_dict(), indent=1))
@@ -191,7 +198,7 @@ def write_pairs(folder: Path, trials: list[int], weights: str | None, ward: str)
         for trial in trials
         for method in ("untrained", "baseline", *BRANCHES, "fusion")
     ]
-    keep(pd.concat(tables).round(3), folder / "camera_pairs.csv", ["trial"])
+    committed.keep(pd.concat(tables).round(3), folder / "camera_pairs.csv", ["trial"])
 
 
 @command

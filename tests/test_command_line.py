@@ -267,6 +267,28 @@ def test_options_that_do_not_fit_are_refused_before_any_work(
     assert not run_store.exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ([2, "-p", "branch", "local"], "-p branch is not for this command: a table has both"),
+        ([2, "-p", "trial", "3"], "it is the option --trials"),
+        ([2, "-p", "k", "4", "--k", "2"], "--k and -p k are the same: give one of them"),
+        ([2, "-p", "objective", "x"], "unknown objective 'x'"),
+        ([5, "-p", "eta", "0.1"], "table 5 is counted and needs no data: leave out -p"),
+    ],
+    ids=lambda value: "-".join(map(str, value))[:40] if isinstance(value, list) else "",
+)
+def test_a_table_takes_fields_as_training_does(said, words: list, sentence: str) -> None:
+    code, out, err = said("table", *words)
+    assert (code, out) == (2, "") and sentence in err and err.count("\n") == 1
+
+
+def test_a_field_of_a_table_is_that_of_its_networks(said, tiny_root: Path) -> None:
+    words = ("table", 2, "--root", tiny_root, "--k", 2, "--dry-run", *FAST)
+    code, out, _ = said(*words, "-p", "objective", "cluster")
+    assert code == 0 and "k = 2, objective = cluster, trial 1" in out.splitlines()[1]
+
+
 def test_two_numbers_can_be_typed() -> None:
     assert preset("prid2011", **typed([("lr_factors", "[1, 0.1]")])).lr_factors == (1, 0.1)
 

@@ -19,10 +19,7 @@ if TYPE_CHECKING:
     from upm_lib.experiments.bench import Bench
 
 # Fields of the config that are asked for otherwise on the command line.
-ASKED = {
-    "branch": "it is METHOD, the first word",
-    **{name: f"it is the option --{name}" for name in ("dataset", "root", "splits", "trial")},
-}
+ASKED = {name: f"it is the option --{name}" for name in ("dataset", "root", "splits", "trial")}
 NETWORKS = ("backbone", "weights", "k", "pool", "steps", "epochs", "seed", "min_frames")
 
 
@@ -94,6 +91,8 @@ def _add_networks(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, help="default: 0")
     add("--min-frames", type=int, metavar="N", help="leave out shorter tracklets")
     add("--device", help="cpu or cuda; default: a GPU if there is one")
+    how = {"nargs": 2, "action": "append", "default": [], "metavar": ("FIELD", "VALUE")}
+    add("-p", dest="fields", help="set any field of the config, as in -p batch 32", **how)
 
 
 def _networks(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -110,7 +109,7 @@ def _open(arguments: argparse.Namespace, **more: Any) -> "Bench":
     where = {"root": arguments.root, "splits": arguments.splits}
     where["progress"] = not arguments.quiet
     where["trial"] = getattr(arguments, "trial", None)
-    options = where | _networks(arguments) | more
+    options = where | _networks(arguments) | _fields(arguments) | more
     return open_bench(arguments.dataset, _scale(arguments), **options)
 
 
@@ -127,10 +126,6 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     _add_data(parser)
     parser.add_argument("--trial", type=int, default=1, metavar="N", help="default: %(default)s")
     _add_networks(parser)
-    parser.add_argument(
-        "-p", nargs=2, action="append", default=[], metavar=("FIELD", "VALUE"), dest="fields",
-        help="set any field of the config, as in -p batch 32",
-    )  # fmt: skip
     parser.set_defaults(run=_train)
 
 
@@ -139,12 +134,14 @@ def _train(arguments: argparse.Namespace) -> None:
     from upm_lib.experiments import measuring, networks
     from upm_lib.retrieval import model_file
 
-    fields = _fields(arguments)
+    k = _fields(arguments).get("k", arguments.k)
+    if arguments.method == "baseline" and k not in (None, 1):
+        raise UserError(f"the baseline has one part, not k = {k}: leave k out, or train local")
     if arguments.save is not None:
         model_file.check_name(arguments.save)  # before anything is trained
     with distributed.processes():
         first = distributed.rank() == 0
-        bench = _open(arguments, progress=first and not arguments.quiet, **fields)
+        bench = _open(arguments, progress=first and not arguments.quiet)
         method = "fusion" if arguments.method == "both" else arguments.method
         measurement = bench.measurement(method, arguments.trial)
         made = networks.as_model(bench, measurement)
@@ -163,15 +160,16 @@ def _train(arguments: argparse.Namespace) -> None:
 def _fields(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the fields set by -p; what is asked for otherwise, or contradicts, is refused."""
     fields = typed(arguments.fields)
+    first = "it is METHOD, the first word" if "method" in arguments else "a table has both"
+    asked = ASKED | {"branch": first}
+    if "trials" in arguments:
+        asked["trial"] = "it is the option --trials"
     for name in fields:
-        if name in ASKED:
-            raise UserError(f"-p {name} is not for this command: {ASKED[name]}")
+        if name in asked:
+            raise UserError(f"-p {name} is not for this command: {asked[name]}")
         if getattr(arguments, name, None) is not None:
             option = f"--{name.replace('_', '-')}"
             raise UserError(f"{option} and -p {name} are the same: give one of them")
-    k = fields.get("k", arguments.k)
-    if arguments.method == "baseline" and k not in (None, 1):
-        raise UserError(f"the baseline has one part, not k = {k}: leave k out, or train local")
     return fields
 
 
@@ -198,14 +196,17 @@ def _add_table(commands: argparse._SubParsersAction) -> None:
 
 def _table(arguments: argparse.Namespace) -> None:
     table = known(TABLES, arguments.table, "table")
-    _scale(arguments)  # refuses an unknown name before anything is said
+    _scale(arguments), _fields(arguments)  # refuse what is wrong before anything is said
     if (arguments.model is None) == (table == "transfer"):
         raise UserError("a model file has a table of its own: `table transfer --model FILE`")
     if table == "transfer":
         _refuse(arguments, ["dry_run"], "a model from a file is measured at once")
     if table in ("5", "6"):
         options = ("dataset", "root", "scale", "splits", "trials", *NETWORKS, "device", "dry_run")
-        _refuse(arguments, options, f"table {table} is counted and needs no data")
+        why = f"table {table} is counted and needs no data"
+        _refuse(arguments, options, why)
+        if arguments.fields:
+            raise UserError(f"{why}: leave out -p")
     from upm_lib.experiments.measurement import trial_numbers
     from upm_lib.paper import tables
 

@@ -30,7 +30,7 @@ from tqdm.auto import tqdm
 from upm_lib import files
 from upm_lib.config import Caution, Config, UserError, training_fields
 
-# What decides a training's result, by its place in the package.
+# What decides the result of a training and of a measurement, by its place in the package.
 TRAINING_CODE = (
     "data/splits",
     "data/packing",
@@ -41,6 +41,7 @@ TRAINING_CODE = (
     "learning/clusters",
     "learning/training",
 )
+MEASURING_CODE = ("retrieval/features", "retrieval/evaluation")
 PART = ".upm-part"  # the ending of a file that is being written
 BEGUN = f".begun{PART}"  # of one that the next process goes on with
 WEEK = 7 * 86400.0  # seconds that such a file waits for it

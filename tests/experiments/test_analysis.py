@@ -16,7 +16,8 @@ from upm_lib.learning import model
 from upm_lib.retrieval import activation
 from upm_lib.synthetic import world
 
-TINY = dict(progress=False, device="cpu", k=4, steps=2, batch=8)
+# Statistics of the last batch: a moving average of two steps would make all features the same.
+TINY = dict(progress=False, device="cpu", k=4, steps=2, batch=8, bn_momentum=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +104,12 @@ def test_lookalikes_are_different_people_each_shown_once_and_the_nearest_pair_is
     rivals = bench.people(halves.probe)[:, None] != bench.people(halves.gallery)
     nearest = torch.cdist(probe, gallery)[:, torch.from_numpy(rivals)].min()
     assert table["distance"].min() == pytest.approx(float(nearest), abs=1e-3)
+
+
+def test_one_person_has_no_lookalike(bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(bench), "people", lambda bench, tracklets: np.zeros(len(tracklets)))
+    table = analysis.lookalikes(bench, "global")
+    assert table.empty and table["part"].tolist() == []
 
 
 def test_toy_people_pair_rightly_as_wholes_and_often_wrongly_as_single_rows() -> None:

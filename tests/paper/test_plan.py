@@ -11,7 +11,7 @@ from upm_lib import runs
 from upm_lib.config import PAPER, Caution, Config, UserError, preset, to_json
 from upm_lib.experiments import networks
 from upm_lib.experiments.bench import Bench, open_bench
-from upm_lib.learning import training
+from upm_lib.learning import model, training
 from upm_lib.paper import plan, tables
 
 
@@ -152,6 +152,27 @@ def test_time_is_taken_from_finished_runs_of_the_same_cost_on_the_same_device(
 
 def test_a_step_of_a_training_of_one_step_is_timed(bench: Bench) -> None:
     assert plan.timed_step(bench, bench.network("local", steps=1)) > 0
+
+
+@pytest.mark.parametrize(("changes", "channels"), [({}, 512), ({"flip": True}, 3)])
+def test_a_timed_step_begins_where_a_step_of_the_training_does(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, changes: dict, channels: int
+) -> None:
+    seen: list[int] = []
+    learn: Callable = training.Trainer.learn
+
+    def look(trainer: training.Trainer, frames: torch.Tensor, tracklet: torch.Tensor) -> None:
+        seen.append(frames.shape[1])
+        learn(trainer, frames, tracklet)
+
+    monkeypatch.setattr(training.Trainer, "learn", look)
+    backbone = model.build(Config(k=1)).backbone.state_dict()
+    names = model._mobilenet_names([*backbone])
+    file = tmp_path / "weights.pth"
+    torch.save({names[name]: tensor for name, tensor in backbone.items() if name in names}, file)
+    frozen = {"backbone": "mobilenet_v1", "weights": str(file), "freeze": 11}
+    plan.timed_step(bench, bench.network("local", **frozen, **changes))
+    assert set(seen) == {channels}
 
 
 @pytest.mark.parametrize(

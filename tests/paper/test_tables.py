@@ -7,11 +7,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from upm_lib.config import UserError
+from upm_lib.command import typed
+from upm_lib.config import UserError, preset
 from upm_lib.data.tracklets import Dataset, Tracklet
 from upm_lib.experiments import analysis, measuring
 from upm_lib.experiments.bench import Bench, open_bench
 from upm_lib.paper import published, tables
+from upm_lib.retrieval import model_file
 
 
 @pytest.fixture
@@ -38,7 +40,8 @@ def test_what_nobody_has_run_is_never_filled(bench: Bench, table: str) -> None:
 def test_a_command_carries_the_parameters_of_the_bench(bench: Bench, tiny_root: Path) -> None:
     words = shlex.split(tables.command("3", bench, "1,3"))
     assert words[:5] == ["python", "-m", "upm_lib", "table", "3"]
-    given = dict(zip(words[5::2], words[6::2], strict=True))
+    given = dict(zip(words[5::2], words[6::2], strict=False))
+    assert words[-3:] == ["-p", "batch", "8"]
     assert given == {
         "--dataset": "synthetic_clean",
         "--scale": "demo",
@@ -46,7 +49,36 @@ def test_a_command_carries_the_parameters_of_the_bench(bench: Bench, tiny_root: 
         "--k": "2",
         "--steps": "2",
         "--trials": "1,3",
+        "-p": "batch",
     }
+
+
+def test_a_command_carries_every_other_field_and_the_heading_names_it(tiny_root: Path) -> None:
+    fields = {"objective": "cluster", "tracklet_pool": "mean", "flip": True, "lr_factors": [1, 0.5]}
+    bench = open_bench("synthetic_clean", progress=False, root=str(tiny_root), **fields)
+    words = shlex.split(tables.command("2", bench))
+    at = [place for place, word in enumerate(words) if word == "-p"]
+    assert typed([words[place + 1 : place + 3] for place in at]) == fields
+    heading = tables.heading("2", bench, 1)[1]
+    assert "k = 8, flip = True, objective = cluster, lr_factors = (1, 0.5)" in heading
+    assert "root" not in heading
+
+
+def test_a_model_tells_its_length_as_it_was_given(bench: Bench) -> None:
+    origin = model_file.Origin("WARD", 1, 3, 105, 2400, "", (256, 128))
+    config = preset("ward", "frozen")
+    opened = dataclasses.replace(bench, config=config, model=model_file.Model((), (), origin, {}))
+    assert "mobilenet_v1, 8 epochs, k = 8" in tables.transfer_heading(opened, 1)[1]
+
+
+def test_both_rules_of_mean_average_precision_stand_in_a_table(bench: Bench) -> None:
+    cameras = {"cameras": (*bench.dataset.cameras, "third")}
+    three = dataclasses.replace(bench.dataset, **cameras)
+    row = next(row for row in tables.rows("2") if row.is_of(bench))
+    records = pd.DataFrame([dict.fromkeys(measuring.METRICS, 50.0) | {"mAP_mean_precision": 60.0}])
+    cells = tables._measured(dataclasses.replace(bench, dataset=three), row, records)
+    assert [*cells.values()][-2:] == ["50.0", "60.0"]
+    assert [name for _, name in cells][-2:] == ["mAP", "mAP, mean precision"]
 
 
 def test_a_measured_row_shows_its_mean_and_the_published_value_beside_it(bench: Bench) -> None:

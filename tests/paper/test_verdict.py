@@ -27,12 +27,21 @@ def test_a_measured_difference_is_paired_by_trial(dataset: str) -> None:
     all_rows = study.rows(dataset=dataset, scale="frozen", knob="", variant="")
     by_method = all_rows[all_rows["k"] == 8].set_index("trial").groupby("method")["rank1"]
     gaps = by_method.get_group("fusion") - by_method.get_group("local")
-    cell = verdict.table([dataset]).loc["fusion beats local-aware parts alone", dataset]
+    cell = verdict.table().loc["fusion beats local-aware parts alone", dataset]
     assert cell.startswith(f"{gaps.mean():+.1f} [")
     assert cell.endswith(("confirmed", "contradicted"))
 
 
+def test_the_maximum_over_the_frames_has_verdicts_of_its_own() -> None:
+    rows = study.rows(dataset="ward", k=8, variant="tracklet_pool=max")
+    by_method = rows.set_index("trial").groupby("method")["rank1"]
+    gaps = by_method.get_group("fusion") - by_method.get_group("local")
+    cells = verdict.table()["ward, maximum"]
+    assert cells["fusion beats local-aware parts alone"].startswith(f"{gaps.mean():+.1f} [")
+    assert cells["average pooling beats maximum pooling (fusion, k = 2)"] == "not measured"
+
+
 def test_what_the_study_lacks_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(study, "found", lambda **_: pd.Series([1.0], [1]))
-    cells = verdict.table(("ward",))["ward"]
-    assert set(cells) == {"not measured"}
+    cells = verdict.table()[[*verdict.COLUMNS]]
+    assert (cells == "not measured").all(axis=None)

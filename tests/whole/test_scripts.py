@@ -13,7 +13,7 @@ from pandas.testing import assert_frame_equal
 
 from upm_lib import runs
 from upm_lib.config import UserError
-from upm_lib.paper import study
+from upm_lib.paper import committed, study
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "data_scripts"
 
@@ -68,11 +68,15 @@ def test_curves_are_written_from_checked_records(run_store: Path, tmp_path: Path
     pd.DataFrame(kept).to_csv(tmp_path / "curves.csv", index=False)
     for name, trial in (("a", 1), ("b", 2)):
         rows = [about | {"dataset": "here", "trial": trial, "rank1": 50.0}]
-        runs.write_json(run_store / "curves" / f"{name}.json", {"rows": rows})
+        kept = {"rows": rows, "code": committed.code()}
+        runs.write_json(run_store / "curves" / f"{name}.json", kept)
     curves.write(tmp_path)
     written = pd.read_csv(tmp_path / "curves.csv")
     assert written["dataset"].tolist() == ["elsewhere", "here", "here"]
     assert written["rank1"].tolist() == [10.0, 50.0, 50.0]
+    runs.write_json(run_store / "curves" / "a.json", kept | {"code": "of before"})
+    with pytest.raises(UserError, match=r"a\.json was measured by other code: measure it again"):
+        curves.write(tmp_path)
     (run_store / "curves" / "a.json").write_text("garbage")
     with pytest.raises(UserError, match=r"a\.json is damaged"):
         curves.write(tmp_path)
@@ -90,6 +94,7 @@ def test_measured_trials_take_their_place_in_the_study(run_store: Path, tmp_path
     for trial in (2, 99):
         measured = {"rows": [line | {"trial": trial}], "config": about["config"]}
         measured["versions"] = about["versions"] | {"cpu": "abacus"}
+        measured["code"] = committed.code()
         runs.write_json(run_store / "study" / "ward-head" / f"trial{trial}.json", measured)
     script.write(tmp_path)
     after = pd.read_csv(tmp_path / "study.csv")
@@ -103,3 +108,11 @@ def test_measured_trials_take_their_place_in_the_study(run_store: Path, tmp_path
     runs.write_json(run_store / "study" / "ward-head" / "trial99.json", measured)
     with pytest.raises(UserError, match="other trials of ward-head had another epochs"):
         script.write(tmp_path)
+
+
+def test_the_settings_of_a_part_are_those_that_its_cases_share() -> None:
+    script, about = load("study"), json.loads(Path(study.__file__).with_suffix(".json").read_text())
+    for part, kept in about.items():
+        shared = script._common([(case, None) for case in script.cases() if case.part == part])
+        assert {name: kept["config"].get(name) for name in shared} == shared, part
+    assert about["ward-cluster-camera"]["config"]["objective"] == "cluster"

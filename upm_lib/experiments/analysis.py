@@ -114,7 +114,8 @@ def lookalikes(bench: Bench, method: str, trial: int = 1) -> pd.DataFrame:
         left[part] = np.inf
         shown = (first[p], second[g])
         left[:, np.isin(first, shown)] = left[:, :, np.isin(second, shown)] = np.inf
-    return pd.DataFrame(table).sort_values("part", ignore_index=True)
+    columns = ["part", "probe", "gallery", "distance", "whole"]
+    return pd.DataFrame(table, columns=columns).sort_values("part", ignore_index=True)
 
 
 def body_regions(bench: Bench, tracklet: int) -> np.ndarray:

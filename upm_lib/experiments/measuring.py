@@ -207,7 +207,7 @@ def key(bench: Bench, measurement: Measurement) -> str:
     made_of = {
         "runs": [networks.folder_of(bench, config).name for config in behind],
         "fields": [getattr(measurement.config, name) for name in EVALUATION_FIELDS],
-        "code": runs.code_digest("retrieval/features", "retrieval/evaluation"),
+        "code": runs.code_digest(*runs.MEASURING_CODE),
     }
     return runs.digest(made_of)
 

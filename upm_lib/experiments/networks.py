@@ -118,13 +118,18 @@ def folder_of(bench: Bench, config: Config) -> Path:
 
 
 def source_of(bench: Bench, config: Config) -> Source:
-    """Return what a network of a config reads: the frames, or the maps of its frozen blocks.
+    """Return what a network of a config reads: the frames, or the maps of its frozen blocks."""
+    if not reads_maps(bench, config):
+        return bench.frames
+    return FrozenMaps(bench.frames, config, bench.device, bench.progress)
+
+
+def reads_maps(bench: Bench, config: Config) -> bool:
+    """Return whether a network of a config reads kept maps of its frozen blocks.
 
     Maps of mirrored or moved frames are others, so such a training computes them at each step.
     """
-    if not config.freeze or bench.model or config.flip or config.crop:
-        return bench.frames
-    return FrozenMaps(bench.frames, config, bench.device, bench.progress)
+    return bool(config.freeze) and not (bench.model or config.flip or config.crop)
 
 
 def steps_done(bench: Bench, config: Config) -> int:

@@ -1,10 +1,28 @@
-"""Tables that are committed: what is measured anew takes its place, and all other lines stay."""
+"""Tables that are committed: what is measured anew takes its place, and all other lines stay.
+
+What is written must have been measured by the code as it is: a store may hold older results.
+"""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from upm_lib import runs
+from upm_lib.config import UserError
+
+
+def code() -> str:
+    """Return a digest of the code that trains and measures."""
+    return runs.code_digest(*runs.TRAINING_CODE, *runs.MEASURING_CODE)
+
+
+def read(file: Path) -> dict[str, Any]:
+    """Return what a study kept in the run store; raise UserError if other code measured it."""
+    kept = runs.read_json(file)
+    if kept.get("code") != code():
+        raise UserError(f"{file} was measured by other code: measure it again, or remove it")
+    return kept
 
 
 def keep(lines: pd.DataFrame, path: Path, name: list[str]) -> pd.DataFrame:

@@ -33,7 +33,9 @@ from upm_lib.retrieval import model_file
 logger = logging.getLogger(__name__)
 
 # What a step's time depends on, beside the device; the parts and the data cost next to nothing.
-cost = attrgetter("backbone", "branch", "freeze", "height", "width", "batch")
+cost = attrgetter(
+    *("backbone", "branch", "freeze", "height", "width", "batch"), *("flip", "crop", "objective")
+)
 Speeds = dict[tuple[object, ...], tuple[float, str]]  # cost -> seconds a step, where they come from
 # Forward and backward of a frame cost about three times the forward alone.
 PASSES = 3
@@ -130,14 +132,14 @@ def speeds(plan: Plan) -> Speeds:
 def timed_step(bench: Bench, config: Config) -> float:
     """Return the seconds that a training step takes on the bench's data; nothing is kept.
 
-    Where blocks are frozen, one batch is put through them first, so that no maps of all frames
-    are made for an estimate.
+    Where the maps of frozen blocks will be read, one batch is put through them first, so that no
+    maps of all frames are made for an estimate.
     """
     logger.warning("timing a training step (%s)", name_of(config))
     half = batches.TrainingSet(bench.dataset, bench.frames, config)
     trainer = training.Trainer(config.replace(steps=max(config.steps, TIMED)), half, bench.device)
     batch = half.batch(0, bench.device)
-    if config.freeze:
+    if networks.reads_maps(bench, config):
         with torch.no_grad():
             batch = batch._replace(frames=trainer.network.frozen(batch.frames))
     seconds = []

@@ -27,7 +27,9 @@ TRAINED: dict[str, Where] = {m: {"method": m} for m in ("local", "global", "fusi
 TRAINED["fusion, scaled first"] = {"method": "fusion", "variant": "normalise_branches=True"}
 METHODS: dict[str, Where] = {"colour histogram": {"method": "histogram"}}
 METHODS |= {m: {"method": m} for m in ("untrained", "baseline")} | TRAINED
-METRICS = {"Rank-1": "rank1", "Rank-5": "rank5", "Rank-20": "rank20", "mAP": "mAP"}
+RANKS = {"Rank-1": "rank1", "Rank-5": "rank5", "Rank-20": "rank20"}
+METRICS = RANKS | {"mAP": "mAP", "mAP, mean precision": "mAP_mean_precision"}
+MAXIMUM = "tracklet_pool=max"  # the variant: the maximum over the frames in place of their mean
 NOT_MEASURED = "not measured"
 
 
@@ -50,8 +52,10 @@ def rows(**wanted: Any) -> pd.DataFrame:
     found = _rows()
     for name, value in wanted.items():
         known(found.columns, name, "column of the study")
-        known(found[name].unique(), str(value), f"{name} beside what else is asked of the study")
-        found = found[found[name] == value]
+        if not (same := found[name] == value).any():
+            what = f"{name} beside what else is asked of the study"
+            known(found[name].unique(), str(value), what)
+        found = found[same]
     return found.copy()
 
 
@@ -105,6 +109,12 @@ def told(gap: Mapping[str, float] | None) -> str:
     return "{mean:+.1f} [{low:+.1f}, {high:+.1f}]".format(**gap) if gap else NOT_MEASURED
 
 
+def varied(setting: Where, variant: str) -> Where:
+    """Return a setting of the study with one more variant; "" adds none."""
+    both = [name for name in (setting.get("variant", ""), variant) if name]
+    return {**setting, "variant": ", ".join(both)}
+
+
 def _cell(values: pd.Series, digits: int = 1) -> str:
     return spread(values, digits) if len(values) else NOT_MEASURED
 
@@ -132,15 +142,15 @@ def comparison(metric: str = "rank1", sets: Iterable[str] = SETS) -> pd.DataFram
 def measured(dataset: str, variant: str = "") -> pd.DataFrame:
     """Return the main comparison on one data set: mean ± standard deviation over the trials.
 
-    Columns Rank-1, Rank-5, Rank-20 and mAP in percent, and the paired difference of Rank-1 to the
-    baseline in points with its 95 % interval. The variant "tracklet_pool=max" has the maximum over
+    Columns Rank-1, Rank-5, Rank-20, mAP by the paper's trapezoid and by the mean of precisions, as
+    toolboxes have it, all in percent; and the paired difference of Rank-1 to the baseline in points
+    with its 95 % interval. The variant "tracklet_pool=max" has the maximum over
     a tracklet's frames in place of the mean.
     """
     lines: dict[str, dict[str, str]] = {}
     base: Where = {"dataset": dataset, "method": "baseline", "variant": variant}
     for name, where in METHODS.items():
-        variants = ", ".join(v for v in (where.get("variant", ""), variant) if v)
-        setting = {"dataset": dataset, **where, "variant": variants}
+        setting = varied({"dataset": dataset, **where}, variant)
         lines[name] = {title: _cell(found(m, **setting)) for title, m in METRICS.items()}
         apart = "" if name == "baseline" else told(paired(setting, base))
         lines[name]["over the baseline"] = apart
@@ -217,19 +227,20 @@ def gains() -> pd.DataFrame:
     return pd.DataFrame(made).rename(columns={"mean": "gain"})
 
 
-def camera_pairs(metric: str = "rank1") -> pd.DataFrame:
-    """Return what the literature of WARD reports: a metric by method (rows) and pair of cameras.
+def camera_pairs() -> pd.DataFrame:
+    """Return what the literature of WARD reports, by method (rows) and pair of cameras (columns).
 
-    In percent, mean ± standard deviation over the trials. The queries of the first camera are
-    searched in the gallery of the second; each trial has 35 of them. ``data_scripts/study.py
-    --pairs`` measured it, with the networks of WARD's main comparison.
+    Rank-1, Rank-5 and Rank-20 in percent, mean ± standard deviation over the trials. The queries of
+    the first camera are searched in the gallery of the second; each trial has 35 of them.
+    ``data_scripts/study.py --pairs`` measured it, with the networks of WARD's main comparison.
     """
     with resources.files("upm_lib.paper").joinpath("camera_pairs.csv").open() as lines:
         found = pd.read_csv(lines)
     found = found[found["probe"] < found["gallery"]]
     made = found.assign(pair=found["probe"] + " in " + found["gallery"])
-    cells = made.pivot_table(metric, "method", "pair", aggfunc=spread, sort=False)
-    return cells.rename_axis(columns="query in gallery")
+    made = made.rename(columns={metric: name for name, metric in RANKS.items()})
+    cells = made.pivot_table([*RANKS], "method", "pair", aggfunc=spread, sort=False)
+    return cells.swaplevel(axis=1)[list(product(made["pair"].unique(), RANKS))]
 
 
 def _kind(dataset: str) -> str:

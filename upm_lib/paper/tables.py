@@ -4,14 +4,15 @@ A published number comes from ``published``, a measured one from a record in the
 is ever put in the other's place. Columns say which is which.
 """
 
+import json
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from typing import Any
 
 import pandas as pd
 
-from upm_lib.config import PARTS, Config, known, preset
+from upm_lib.config import DATA_FIELDS, PARTS, Config, known, preset
 from upm_lib.experiments import analysis, measuring, networks
 from upm_lib.experiments.bench import Bench
 from upm_lib.experiments.measurement import Measurement, trial_numbers, trials_text
@@ -37,8 +38,12 @@ COUNTERPART = dict(zip(_OURS, 2 * published.DATASETS, strict=True))
 BACKBONE_NAMES = {"mobilenet_v1": "MobileNet", "resnet50": "ResNet50"}
 METRIC_NAMES = {"flops_G": "FLOPs (G)", "params_M": "params (M)"}
 METRIC_NAMES |= {"rank1": "Rank-1", "rank5": "Rank-5", "rank20": "Rank-20", "mAP": "mAP"}
+METRIC_NAMES |= {"mAP_mean_precision": "mAP, mean precision"}  # as toolboxes count it
 PAPER_K = 8  # of Tables 1 and 2
 NOT_RUN = "not run"
+# Fields for which `python -m upm_lib table` has an option; the others are set by -p.
+OPTIONS = ("root", "backbone", "weights", "k", "pool", "steps", "epochs", "seed", "min_frames")
+OPTIONS += ("splits",)
 UNREAD = (
     "published only: DukeMTMC was withdrawn by its owners; give --root if you have the right to "
     "use a copy"
@@ -129,8 +134,8 @@ def accuracy(table: str, bench: Bench, trials: int | str = 1) -> pd.DataFrame:
 
     Only records found in the run store count; nothing is trained here. Index: the rows. Columns,
     in two levels: published Rank-1/5/20 (and mAP) of the data set's counterpart, or Rank-1 of the
-    paper's three where it has none; measured Rank-1/5/20 (and mAP where the protocol has it) as
-    mean ± standard deviation over the trials found; on the paper's own data alone
+    paper's three where it has none; measured Rank-1/5/20 (and both mAPs where the protocol has
+    them) as mean ± standard deviation over the trials found; on the paper's own data alone
     (:func:`incomparable`) measured minus published Rank-1, and whether that lies within two
     standard errors of the measured mean; the number of trials.
     """
@@ -174,7 +179,7 @@ def transfer_heading(bench: Bench, trials: int | str) -> list[str]:
     assert bench.model, "the command line asks for one"
     origin, config = bench.model.origin, bench.config
     people = f"{origin.tracklets} tracklets of {origin.cameras} cameras, {origin.frames} frames"
-    how = f"{config.backbone}, {config.steps} steps, k = {config.k}"
+    how = f"{config.backbone}, {config.length}, k = {config.k}"
     numbers = trials_text(trial_numbers(trials))
     return [
         "Transfer: a model from a file on other data",
@@ -215,7 +220,7 @@ def _published(table: str, dataset: str) -> dict[tuple[str, str], dict[tuple[str
 
 def _measured(bench: Bench, row: Row, records: pd.DataFrame) -> dict[tuple[str, str], str]:
     two = bench.dataset.protocol == "two cameras"
-    metrics = ("rank1", "rank5", "rank20", *["mAP"] * (not two))
+    metrics = ["rank1", "rank5", "rank20"] + ["mAP", "mAP_mean_precision"] * (not two)
     if records.empty:
         cells = [NOT_RUN if row.is_of(bench) else "", *[""] * (len(metrics) - 1)]
     else:
@@ -264,6 +269,8 @@ def heading(table: str, bench: Bench, trials: int | str) -> list[str]:
     people = len(set(bench.people(bench.split(numbers[0]).probe)))
     how = [f"scale {bench.scale}", config.backbone, config.length]
     how += [f"k = {config.k}"] if table in ("1", "2") else []
+    said = (*DATA_FIELDS, "backbone", "weights", "steps", "epochs", "k")
+    how += [f"{name} = {value}" for name, value in changed(bench).items() if name not in said]
     how += [f"trial {numbers[0]}" if len(numbers) == 1 else f"trials {trials_text(numbers)}"]
     what = f"{config.dataset} ({kind}, {people} test people)"
     title = TITLES.get(table, "Tables 1 to 4 and beyond")
@@ -291,13 +298,22 @@ def notes(table: str, bench: Bench, trials: int | str = 1) -> list[str]:
 
 def command(table: str, bench: Bench, trials: int | str = 1) -> str:
     """Return the command that runs a table to the end, with the bench's parameters."""
-    usual = preset(bench.config.dataset, bench.scale)
-    names = "root backbone weights k pool steps epochs seed min_frames splits"
-    own = {n: getattr(bench.config, n) for n in names.split()}
-    own = {n: value for n, value in own.items() if value not in (None, getattr(usual, n))}
-    options = {"dataset": bench.config.dataset, "scale": bench.scale, **own, "trials": trials}
+    own = changed(bench)
+    options = {"dataset": bench.config.dataset, "scale": bench.scale}
+    options |= {name: own.pop(name) for name in OPTIONS if name in own}
+    options["trials"] = trials
     words = [f"--{name.replace('_', '-')} {shlex.quote(str(v))}" for name, v in options.items()]
+    for name, value in own.items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        words.append(f"-p {name} {shlex.quote(text)}")
     return f"python -m upm_lib table {table} {' '.join(words)}"
+
+
+def changed(bench: Bench) -> dict[str, Any]:
+    """Return the fields whose value is not that of the bench's preset, in the config's order."""
+    usual = preset(bench.config.dataset, bench.scale)
+    own = {f.name: getattr(bench.config, f.name) for f in fields(Config) if f.name != "trial"}
+    return {n: value for n, value in own.items() if value not in (None, getattr(usual, n))}
 
 
 def published_gains() -> pd.DataFrame:
