@@ -34,6 +34,11 @@ def gains() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["value", "method", "mean", "low", "high"])
 
 
+def long_curves() -> pd.DataFrame:
+    rows = [(d, m, e, 90 - e / 10) for d in ("a", "b") for m in METHODS for e in (1.0, 8.0, 60.0)]
+    return pd.DataFrame(rows, columns=["dataset", "method", "epoch", "mAP"])
+
+
 def moved() -> pd.DataFrame:
     rows = [(s, m, 90 + 150 * s + t) for s in (-0.1, 0.0) for m in METHODS for t in (-1, 1)]
     return pd.DataFrame(rows, columns=["share", "method", "rank1"])
@@ -55,6 +60,7 @@ DRAW = {
     "stripes": lambda: photos.stripes(frames(1)[0]),
     "histories": lambda: charts.histories(history()),
     "histories with Rank-1": lambda: charts.histories(followed()),
+    "long_training": lambda: charts.long_training(long_curves()),
     "misalignment": lambda: charts.misalignment(gains(), moved()),
     "cmc_curves": lambda: charts.cmc_curves({m: RNG.random((10, 30)) for m in METHODS}),
     "gain": lambda: charts.gain(pd.DataFrame(ONE | {"kind": "published", "gain": -1.0})),

@@ -204,11 +204,55 @@ def test_what_is_said_of_long_training_is_what_the_curves_show() -> None:
     text = (ROOT / "EXPERIMENTS.md").read_text(encoding="utf-8")
     for epoch, line in mean.iterrows():
         assert f"| {epoch:g} | {rows.loc[epoch, 'baseline']:.1f} / {line['baseline']:.1f} |" in text
-    clean, cluttered = (curves(f"synthetic_{name}") for name in drawn)
+    worlds = [curves(f"synthetic_{name}") for name in (*drawn, "eight")]
     for epoch in (2, 4, 6, 8, 10, 12, 16, 20, 30, 60):
         names = ("baseline", "local", "global", "fusion", "fusion, scaled first")
-        both = [f"{clean.loc[epoch, m]:.1f} / {cluttered.loc[epoch, m]:.1f}" for m in names]
-        assert f"| {epoch} | {' | '.join(both)} |" in text
+        line = [" / ".join(f"{world.loc[epoch, m]:.1f}" for world in worlds) for m in names]
+        assert f"| {epoch} | {' | '.join(line)} |" in text
+
+
+def of_stopping() -> Iterator[tuple[str, str]]:
+    """What notebook 2 and EXPERIMENTS.md say of signals without labels, from the curves."""
+    cost: dict[str, dict[str, float]] = {}
+    epoch: dict[str, list[float]] = {}
+    follows: dict[str, list[float]] = {}
+    found = study.curves()
+    for (name, method), rows in found[found["epoch"] >= 3].groupby(["dataset", "method"]):
+        if method in ("baseline", "local", "global"):
+            rows = rows.set_index("epoch")
+            least = rows["loss"].idxmin()
+            epoch.setdefault(name, []).append(least)
+            cost.setdefault(name, {})[method] = rows["mAP"].max() - rows["mAP"][least]
+            follows.setdefault(name, []).append(rows["mutual"].corr(rows["mAP"]))
+    spans = {name: f"{min(values):.2f} to {max(values):.2f}" for name, values in follows.items()}
+    ward, most = max(cost.pop("ward").values()), max(max(c.values()) for c in cost.values())
+    days = sorted(epoch.pop("ward"))
+    yield "02_local", f"lowest at epochs {days[0]:.0f} to {days[-1]:.0f} on WARD"
+    yield "02_local", f"would cost at most {ward:.1f} points of the best mAP"
+    every = [e for epochs in epoch.values() for e in epochs]
+    yield "02_local", f"it is lowest at epochs {min(every):.0f} to {max(every):.0f}"
+    yield "02_local", f"would cost up to {most:.1f} points"
+    names = ("ward", "synthetic_clean", "synthetic_cluttered", "synthetic_eight")
+    clean, cluttered, eight = (spans[name] for name in names[1:])
+    yield "02_local", f"(correlation {spans['ward']} on WARD, {clean} in the clean world)"
+    yield "02_local", f"({cluttered} in the cluttered one, {eight} with eight cameras)"
+    methods = ("baseline", "local", "global")
+    three = ["{:.1f}, {:.1f} and {:.1f}".format(*(cost[n][m] for m in methods)) for n in names[1:]]
+    yield "EXPERIMENTS", f"would cost {three[0]}, then {three[1]}, then {three[2]} points"
+
+
+def test_what_is_said_of_stopping_is_what_the_curves_show() -> None:
+    text = {"EXPERIMENTS": (ROOT / "EXPERIMENTS.md").read_text(encoding="utf-8")}
+    text["02_local"] = "\n".join(cell.source for cell in cells("02_local"))
+    for name, words in of_stopping():
+        assert words in text[name], words
+    base, drawn = curves("ward")["baseline"], curves("synthetic_cluttered")["baseline"]
+    assert f"from {base[12]} % (epoch 12) to {base[60]}" in text["02_local"]
+    assert f"({drawn[6]} at epoch 6, {drawn[60]} at epoch 60)" in text["02_local"]
+    eight = curves("synthetic_eight")
+    assert (eight.max() - eight.loc[8]).max() <= 3
+    assert (eight.max() - eight.loc[60]).min() >= 2.9 and (eight.max() - eight.loc[60]).max() <= 6
+    assert (eight["fusion"] > eight["baseline"]).all()
 
 
 def test_what_is_said_of_the_demos_length_is_what_was_measured() -> None:
@@ -344,7 +388,9 @@ def test_what_is_said_of_ward_is_what_was_measured() -> None:
     assert round((pooled[0] - pooled[1]).mean()) == 5
     for name, words in of_ward(gaps):
         assert any(words in cell.source for cell in cells(name)), words
-    (said,) = (c.source for c in cells("06_tables") if c.source.startswith("**What this says.** W"))
+    (said,) = (
+        c.source for c in cells("06_tables") if c.source.startswith("**What this says.** With")
+    )
     assert "both fusions are about three points above" in said
     assert "local-aware parts lose five points" in said
 
@@ -471,6 +517,33 @@ def test_what_the_fusion_and_the_pooling_are_worth_on_ward() -> None:
             assert any(words in cell.source for cell in cells(name)), words
 
 
+def test_what_else_is_said_of_ward_is_what_was_measured() -> None:
+    most, text = {"variant": "tracklet_pool=max"}, "{mean:.1f} points, {low:.1f} to {high:.1f}"
+    sides = [study.trials("mAP", **WARD, method=method) for method in ("global", "baseline")]
+    both = over({"method": "fusion", **most}, {"method": "local", **most})
+    gmp = {"k": 2, "variant": "pool=gmp"}
+    gains = [over({"method": m, **gmp}, {"method": "baseline", **gmp}) for m in ("local", "fusion")]
+    said = [
+        f"({text.format(**study.difference(*sides))})",
+        "by {mean:.1f} points ({low:.1f} to {high:.1f})".format(**both),
+        "local-aware parts {mean:.1f} points ({low:.1f} to {high:.1f})".format(**gains[0]),
+        "the fusion {mean:.1f} ({low:.1f} to {high:.1f})".format(**gains[1]),
+    ]
+    for words in said:
+        assert any(words in cell.source for cell in cells("06_tables")), words
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "{mean:.1f} points better than local-aware parts alone ({low:.1f}".format(**both) in page
+
+
+def test_the_slope_rests_on_the_worst_aligned_queries(monkeypatch: pytest.MonkeyPatch) -> None:
+    every = misalignment.by_query()
+    fewer = every[every["misaligned"] <= every["misaligned"].quantile(0.95)]
+    monkeypatch.setattr(misalignment, "by_query", lambda: fewer)
+    mean, low, high = (-misalignment.slopes().loc["local", n] for n in ("mean", "high", "low"))
+    words = f"it is {mean:.1f} points for each percent, and its interval contains zero ({low:.1f}"
+    assert any(f"{words} to {high:.1f})" in cell.source for cell in cells("04_fusion")), words
+
+
 def test_what_misaligned_boxes_cost_on_ward() -> None:
     gains, slopes = misalignment.binned(), misalignment.slopes()
     half, worst = misalignment.by_query()["misaligned"].quantile([0.5, 1]).round(2)
@@ -481,7 +554,7 @@ def test_what_misaligned_boxes_cost_on_ward() -> None:
         ("04_fusion", f"by {mean} points of AP for each percent of the height"),
         ("04_fusion", f"(95 % interval {low} to {high})"),
         ("06_tables", f"fell by {mean} points for each percent of the height"),
-        ("06_tables", f"({low} to {high}; they were at most {worst:.1f} % apart)"),
+        ("06_tables", f"({low} to {high}; they were at most {worst:.1f} % apart;"),
     ]
     for name, words in said:
         assert any(words in cell.source for cell in cells(name)), words

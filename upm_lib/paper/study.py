@@ -243,6 +243,17 @@ def camera_pairs() -> pd.DataFrame:
     return cells.swaplevel(axis=1)[list(product(made["pair"].unique(), RANKS))]
 
 
+def curves() -> pd.DataFrame:
+    """Return what networks of 60 epochs knew on the way, by data set, method and epoch.
+
+    Columns dataset, method, trial, epoch, rank1, mAP (in percent, of people held out of the
+    training half), mutual, loss, shares of pairs (0..1). ``data_scripts/curves.py`` measured it.
+    """
+    with resources.files("upm_lib.paper").joinpath("curves.csv").open() as lines:
+        found = pd.read_csv(lines)
+    return found.sort_values("dataset", key=lambda names: names.map(SETS.index), kind="stable")
+
+
 def _kind(dataset: str) -> str:
     return f"measured ({'synthetic' if dataset in WORLDS else 'real'})"
 

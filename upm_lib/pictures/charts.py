@@ -46,6 +46,32 @@ def histories(history: pd.DataFrame) -> Picture:
     return fig
 
 
+def long_training(curves: pd.DataFrame) -> Picture:
+    """Draw mAP by epoch, a panel for each data set; columns dataset, method, epoch, mAP (%)."""
+    looks = canvas.methods_in(curves["method"])
+    sets = curves.groupby("dataset", sort=False)
+    with panels(canvas.WIDTH, 2.7, len(sets)) as (fig, axes):
+        for ax, (name, found) in zip(axes, sets, strict=True):
+            told = []
+            for method, look in looks.items():
+                rows = found[found["method"] == method].set_index("epoch")["mAP"]
+                ax.plot(rows, marker=".", ms=4, lw=1.2, **look)
+                best, end = rows.idxmax(), rows.index[-1]
+                told.append(
+                    f"{look['label']} {rows[best]:.0f} at epoch {best:.0f}, "
+                    f"{rows[end]:.0f} at {end:.0f}"
+                )
+            fig.alt += f"{name}, mAP in %: {'; '.join(told)}. "
+            ax.set_xscale("log", base=2)
+            ax.minorticks_off()
+            ax.set_xticks([1, 4, 16, 60], "1 4 16 60".split())
+            ax.set(xlabel="epoch", title=name)
+        axes[0].set_ylabel("mAP (%) of people held out")
+        fig.suptitle("")  # keeps room above the panels
+        canvas.legend_below(fig)
+    return fig
+
+
 def _gains(ax: Axes, gains: pd.DataFrame) -> str:
     """Draw means and intervals side by side at each value, in order; return them in words."""
     told, looks = "", canvas.methods_in(gains["method"])
