@@ -6,7 +6,8 @@ from pathlib import Path
 
 from benchmarks import timing
 
-ALL = ("step", "backbone", "extraction", "evaluation", "growth", "deploy", "index", "startup")
+ALL = ("step", "anchors", "backbone", "extraction", "evaluation", "growth", "deploy", "index")
+ALL += ("startup",)  # benchmarks.exchange needs torchrun
 
 
 def main() -> None:

@@ -64,7 +64,7 @@ def long_training(curves: pd.DataFrame) -> Picture:
             fig.alt += f"{name}, mAP in %: {'; '.join(told)}. "
             ax.set_xscale("log", base=2)
             ax.minorticks_off()
-            ax.set_xticks([1, 4, 16, 60], "1 4 16 60".split())
+            ax.set_xticks([1, 4, 16, 60], ["1", "4", "16", "60"])
             ax.set(xlabel="epoch", title=name)
         axes[0].set_ylabel("mAP (%) of people held out")
         fig.suptitle("")  # keeps room above the panels
@@ -144,7 +144,7 @@ def gain(values: pd.DataFrame) -> Picture:
             x = np.arange(len(groups)) + (j - (len(looks) - 1) / 2) * width
             mean = cells["gain"][method]
             half = (cells["high"][method] - mean).fillna(0)
-            whisker = {"yerr": half, "error_kw": {"lw": 1, "ecolor": "0.3"}}
+            whisker = {"yerr": half, "error_kw": {"lw": 1.3, "ecolor": "black"}}
             bars = ax.bar(x, mean.fillna(0), 0.92 * width, **whisker, **look)
             for bar, (kind, _) in zip(bars, cells.index, strict=True):
                 if kind != "published":
@@ -178,8 +178,10 @@ def part_models(changes: pd.DataFrame) -> Picture:
         for n, ((kind, name), rows) in enumerate(changes.groupby(["kind", "dataset"], sort=False)):
             label = f"{name}, {kind}"
             look = {"color": canvas.CYCLE[n % 8], "marker": "osD^v"[n % 5], "label": label}
-            hollow = {"ls": "", "mfc": "white", "mew": 1.6} if kind == "published" else {}
-            ax.plot(rows["k"], rows["change"], **look, **hollow)
+            edge: Style = {"mec": "0.2", "mew": 0.6}
+            if kind == "published":
+                edge = {"ls": "", "mfc": "white", "mew": 1.6}
+            ax.plot(rows["k"], rows["change"], **look, **edge)
             texts = rows["change"].map(lambda change: _said(change, "{:+.1f} %"))
             told = [f"k = {k}: {text}" for k, text in zip(rows["k"], texts, strict=True)]
             fig.alt += f"{label}: {', '.join(told)}. "
