@@ -6,8 +6,10 @@ from pathlib import Path
 
 from benchmarks import timing
 
-ALL = ("step", "anchors", "backbone", "extraction", "evaluation", "growth", "deploy", "index")
-ALL += ("startup",)  # benchmarks.exchange needs torchrun
+ALL = (  # all but exchange, which needs torchrun
+    *("step", "anchors", "backbone", "extraction", "evaluation", "growth", "deploy", "index"),
+    "startup",
+)
 
 
 def main() -> None:

@@ -91,8 +91,10 @@ def _add_networks(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, help="default: 0")
     add("--min-frames", type=int, metavar="N", help="leave out shorter tracklets")
     add("--device", help="cpu or cuda; default: a GPU if there is one")
-    how = {"nargs": 2, "action": "append", "default": [], "metavar": ("FIELD", "VALUE")}
-    add("-p", dest="fields", help="set any field of the config, as in -p batch 32", **how)
+    add(
+        "-p", nargs=2, action="append", default=[], metavar=("FIELD", "VALUE"), dest="fields",
+        help="set any field of the config, as in -p batch 32",
+    )  # fmt: skip
 
 
 def _networks(arguments: argparse.Namespace) -> dict[str, Any]:

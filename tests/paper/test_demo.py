@@ -66,6 +66,18 @@ def test_what_papermill_cannot_read_is_named(tmp_path: Path, bar: tqdm) -> None:
         demo.execute([tmp_path / "empty.ipynb"], tmp_path / "out", {}, bar)
 
 
+def test_a_command_runs_beside_the_first_notebook(tmp_path: Path, bar: tqdm) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    with pytest.raises(UserError, match=r"`python -m upm_lib train nobody` stopped: run it by"):
+        demo.execute(
+            write(tmp_path, a=SLOW, b=SLOW), out, {"dataset": "x"}, bar, ["train", "nobody"]
+        )
+    assert not (out / "b.ipynb").exists(), "the second is not begun"
+    demo.execute(write(tmp_path, a=THREADS), out, {"dataset": "x"}, bar, ["runs", "--help"])
+    assert printed(out / "a.ipynb").endswith(" x\n")
+
+
 def assert_ends(number: int) -> None:
     """A kernel that was told to end does so within some seconds."""
     wait = f"import os, time\nfor _ in range(200):\n    os.kill({number}, 0); time.sleep(0.1)"

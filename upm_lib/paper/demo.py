@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from typing import NamedTuple
 
 import nbformat
 import torch
@@ -23,9 +24,11 @@ from upm_lib.experiments.bench import Bench, open_bench
 from upm_lib.pictures import canvas
 from upm_lib.synthetic import world
 
-# In groups: the first draws the people, the second trains the networks that the last one needs.
-GROUPS = ("01_data",), ("02_local", "03_global"), ("04_fusion", "05_cam", "06_tables")
-NOTEBOOKS = sum(GROUPS, ())
+NOTEBOOKS = ("01_data", "02_local", "03_global", "04_fusion", "05_cam", "06_tables")
+# In groups, begun in this order: the first trains the networks that the second needs.
+GROUPS = ("02_local", "01_data", "03_global"), ("04_fusion", "05_cam", "06_tables")
+# Beside notebook 2, which trains the others; notebook 3 needs theirs before it comes to this one.
+AHEAD = ("train", "global", "--quiet")
 # At once, each with its share of the threads: a step of the small network does not fill two cores,
 # so two networks that train side by side are ready sooner than one after the other.
 AT_ONCE = 2
@@ -51,7 +54,9 @@ def run(dataset: str = "synthetic_clean", progress: bool = True) -> Path:
     bar = tqdm(total=len(NOTEBOOKS), desc="notebooks", unit="notebook", disable=not progress)
     with bar:
         for group in GROUPS:
-            execute([root / "notebooks" / f"{name}.ipynb" for name in group], out, parameters, bar)
+            ahead = (*AHEAD, "--dataset", dataset) if "02_local" in group else ()
+            paths = [root / "notebooks" / f"{name}.ipynb" for name in group]
+            execute(paths, out, parameters, bar, ahead)
             for name in group:
                 body = page(nbformat.read(out / f"{name}.ipynb", as_version=4), name)
                 with runs.replacing(out / f"{name}.html") as temporary:
@@ -65,33 +70,47 @@ def run(dataset: str = "synthetic_clean", progress: bool = True) -> Path:
     return out
 
 
-def execute(notebooks: Sequence[Path], out: Path, parameters: dict[str, str], bar: tqdm) -> None:
+class Job(NamedTuple):
+    """A process: what follows ``python -m``, and the notebook it makes, if it makes one."""
+
+    words: tuple[str, ...]
+    made: Path | None = None
+
+
+def execute(
+    notebooks: Sequence[Path], out: Path, parameters: dict[str, str], bar: tqdm,
+    ahead: Sequence[str] = (),
+) -> None:  # fmt: skip
     """Execute notebooks in their folders, begun in this order; the results go to the folder out.
 
+    ``ahead`` is a command of ``python -m upm_lib`` that is begun beside the first notebook.
     Whatever stops this function also stops them. Raises UserError where one of them stops.
     """
+    options = [word for pair in parameters.items() for word in ("-r", *pair)]
+    jobs = []
+    for path in notebooks:
+        (made := out / path.name).unlink(missing_ok=True)
+        words = ("papermill", str(path), str(made), "--cwd", str(path.parent), *options)
+        jobs.append(Job((*words, "--no-progress-bar"), made))
+    jobs[1:1] = [Job(("upm_lib", *ahead))] if ahead else []
     # A result depends on the number of threads: sums are rounded in another order.
     threads = {"OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // AT_ONCE))}
-    options = [word for pair in parameters.items() for word in ("-r", *pair)]
-    waiting, at_work = list(notebooks), dict[Path, subprocess.Popen]()
+    at_work: dict[Job, subprocess.Popen] = {}
     try:
-        while waiting or at_work:
-            for path in waiting[: AT_ONCE - len(at_work)]:
-                waiting.remove(path)
-                made = out / path.name
-                made.unlink(missing_ok=True)
-                command = ["-m", "papermill", *map(str, (path, made, "--cwd", path.parent))]
-                at_work[made] = subprocess.Popen(
-                    [sys.executable, *command, "--no-progress-bar", *options],
+        while jobs or at_work:
+            while jobs and len(at_work) < AT_ONCE:
+                job = jobs.pop(0)
+                at_work[job] = subprocess.Popen(
+                    [sys.executable, "-m", *job.words],
                     env=os.environ | threads,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
                 )
             time.sleep(0.1)
-            for made in [made for made, process in at_work.items() if process.poll() is not None]:
-                if at_work.pop(made).returncode:
-                    raise UserError(_stopped(made))
-                bar.update()
+            for job in [job for job, process in at_work.items() if process.poll() is not None]:
+                if at_work.pop(job).returncode:
+                    raise UserError(_stopped(job))
+                bar.update(job.made is not None)
     finally:
         for process in at_work.values():
             process.terminate()
@@ -99,8 +118,10 @@ def execute(notebooks: Sequence[Path], out: Path, parameters: dict[str, str], ba
             process.wait()
 
 
-def _stopped(made: Path) -> str:
-    """Return why an executed notebook is not whole."""
+def _stopped(job: Job) -> str:
+    """Return why a job has failed, or where to see why."""
+    if (made := job.made) is None:
+        return f"`python -m {' '.join(job.words)}` stopped: run it by hand to see why"
     cells = nbformat.read(made, as_version=4).cells if made.exists() else []
     for output in (output for cell in cells for output in cell.get("outputs", [])):
         if output.output_type == "error":

@@ -42,8 +42,10 @@ METRIC_NAMES |= {"mAP_mean_precision": "mAP, mean precision"}  # as toolboxes co
 PAPER_K = 8  # of Tables 1 and 2
 NOT_RUN = "not run"
 # Fields for which `python -m upm_lib table` has an option; the others are set by -p.
-OPTIONS = ("root", "backbone", "weights", "k", "pool", "steps", "epochs", "seed", "min_frames")
-OPTIONS += ("splits",)
+OPTIONS = (
+    *("root", "backbone", "weights", "k", "pool", "steps", "epochs", "seed", "min_frames"),
+    "splits",
+)
 UNREAD = (
     "published only: DukeMTMC was withdrawn by its owners; give --root if you have the right to "
     "use a copy"
@@ -299,7 +301,7 @@ def notes(table: str, bench: Bench, trials: int | str = 1) -> list[str]:
 def command(table: str, bench: Bench, trials: int | str = 1) -> str:
     """Return the command that runs a table to the end, with the bench's parameters."""
     own = changed(bench)
-    options = {"dataset": bench.config.dataset, "scale": bench.scale}
+    options: dict[str, Any] = {"dataset": bench.config.dataset, "scale": bench.scale}
     options |= {name: own.pop(name) for name in OPTIONS if name in own}
     options["trials"] = trials
     words = [f"--{name.replace('_', '-')} {shlex.quote(str(v))}" for name, v in options.items()]
