@@ -10,6 +10,7 @@ left in the outputs.
 
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -30,11 +31,12 @@ README_FIGURES = ("01_people", "02_training", "03_architecture", "04_ranked_list
 
 def refresh(paths: list[Path]) -> None:
     """Execute notebooks and put the outputs, and nothing else, into their cells."""
-    with TemporaryDirectory() as out, tqdm(total=len(paths), desc="refreshing") as bar:
-        demo.execute(paths, Path(out), {}, bar)
-        for path in paths:
+    place = {path.name: path for path in paths}
+    with TemporaryDirectory() as out, closing(demo.execute(paths, Path(out), {})) as finished:
+        for ready in tqdm(finished, "refreshing", len(paths)):
+            path = place[ready.name]
             notebook = nbformat.read(path, as_version=4)
-            made = demo.drop_widgets(nbformat.read(Path(out) / path.name, as_version=4))
+            made = demo.drop_widgets(nbformat.read(ready, as_version=4))
             for cell, executed in zip(notebook.cells, made.cells, strict=True):
                 if cell.cell_type == "code":
                     cell.outputs, cell.execution_count = executed.outputs, executed.execution_count

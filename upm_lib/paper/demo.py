@@ -5,7 +5,8 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
@@ -25,13 +26,13 @@ from upm_lib.pictures import canvas
 from upm_lib.synthetic import world
 
 NOTEBOOKS = ("01_data", "02_local", "03_global", "04_fusion", "05_cam", "06_tables")
-# In groups, begun in this order: the first trains the networks that the second needs.
-GROUPS = ("02_local", "01_data", "03_global"), ("04_fusion", "05_cam", "06_tables")
-# Beside notebook 2, which trains the others; notebook 3 needs theirs before it comes to this one.
-AHEAD = ("train", "global", "--quiet")
 # At once, each with its share of the threads: a step of the small network does not fill two cores,
 # so two networks that train side by side are ready sooner than one after the other.
 AT_ONCE = 2
+# Begun in this order, so that none has to wait long for what another one trains. Notebook 2 trains
+# two networks; the third one, which notebook 3 needs, is trained beside it.
+ORDER = ("02_local", "01_data", "03_global", "05_cam", "04_fusion", "06_tables")
+AHEAD = ("train", "global", "--quiet")
 MATHML = LatexToMathML()
 
 
@@ -51,16 +52,15 @@ def run(dataset: str = "synthetic_clean", progress: bool = True) -> Path:
     out, figures = runs.store() / "demo", root / "figures" / "demo"
     out.mkdir(parents=True, exist_ok=True)
     parameters = {"dataset": dataset, "figures_dir": str(figures)}
-    bar = tqdm(total=len(NOTEBOOKS), desc="notebooks", unit="notebook", disable=not progress)
-    with bar:
-        for group in GROUPS:
-            ahead = (*AHEAD, "--dataset", dataset) if "02_local" in group else ()
-            paths = [root / "notebooks" / f"{name}.ipynb" for name in group]
-            execute(paths, out, parameters, bar, ahead)
-            for name in group:
-                body = page(nbformat.read(out / f"{name}.ipynb", as_version=4), name)
-                with runs.replacing(out / f"{name}.html") as temporary:
-                    temporary.write_text(body, encoding="utf-8")
+    paths = [root / "notebooks" / f"{name}.ipynb" for name in ORDER]
+    ahead = (*AHEAD, "--dataset", dataset)
+    bar = tqdm(total=len(paths), desc="notebooks", unit="notebook", disable=not progress)
+    with bar, closing(execute(paths, out, parameters, ahead)) as finished:
+        for made in finished:
+            body = page(nbformat.read(made, as_version=4), made.stem)
+            with runs.replacing(made.with_suffix(".html")) as temporary:
+                temporary.write_text(body, encoding="utf-8")
+            bar.update()
     print("", *summary(open_bench(dataset, progress=False)), "", sep="\n")
     print(f"Six notebooks in {time.perf_counter() - began:.0f} s. Look next at:")
     pages, pictures = os.path.relpath(out), os.path.relpath(figures)
@@ -78,13 +78,12 @@ class Job(NamedTuple):
 
 
 def execute(
-    notebooks: Sequence[Path], out: Path, parameters: dict[str, str], bar: tqdm,
-    ahead: Sequence[str] = (),
-) -> None:  # fmt: skip
-    """Execute notebooks in their folders, begun in this order; the results go to the folder out.
+    notebooks: Sequence[Path], out: Path, parameters: dict[str, str], ahead: Sequence[str] = ()
+) -> Generator[Path, None, None]:
+    """Execute notebooks in their folders, begun in this order; yield each as it is ready in out.
 
-    ``ahead`` is a command of ``python -m upm_lib`` that is begun beside the first notebook.
-    Whatever stops this function also stops them. Raises UserError where one of them stops.
+    ``ahead`` is a command of ``python -m upm_lib`` that is begun beside the first notebook. Closing
+    the iterator stops what is still at work. Raises UserError where one of them stops.
     """
     options = [word for pair in parameters.items() for word in ("-r", *pair)]
     jobs = []
@@ -95,9 +94,9 @@ def execute(
     jobs[1:1] = [Job(("upm_lib", *ahead))] if ahead else []
     # A result depends on the number of threads: sums are rounded in another order.
     threads = {"OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // AT_ONCE))}
-    at_work: dict[Job, subprocess.Popen] = {}
+    at_work, ready = dict[Job, subprocess.Popen](), list[Path]()
     try:
-        while jobs or at_work:
+        while jobs or at_work or ready:
             while jobs and len(at_work) < AT_ONCE:
                 job = jobs.pop(0)
                 at_work[job] = subprocess.Popen(
@@ -106,11 +105,12 @@ def execute(
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
                 )
+            yield from ready  # while the next ones are at work
             time.sleep(0.1)
-            for job in [job for job, process in at_work.items() if process.poll() is not None]:
-                if at_work.pop(job).returncode:
-                    raise UserError(_stopped(job))
-                bar.update(job.made is not None)
+            ended = [job for job, process in at_work.items() if process.poll() is not None]
+            if failed := [job for job in ended if at_work.pop(job).returncode]:
+                raise UserError(_stopped(failed[0]))
+            ready = [job.made for job in ended if job.made]
     finally:
         for process in at_work.values():
             process.terminate()
