@@ -528,6 +528,7 @@ def test_what_else_is_said_of_ward_is_what_was_measured() -> None:
         "by {mean:.1f} points ({low:.1f} to {high:.1f})".format(**both),
         "local-aware parts {mean:.1f} points ({low:.1f} to {high:.1f})".format(**gains[0]),
         "the fusion {mean:.1f} ({low:.1f} to {high:.1f})".format(**gains[1]),
+        "**More**: {mean:.1f} points ({low:.1f} to {high:.1f}) in place of".format(**gains[0]),
     ]
     for words in said:
         assert any(words in cell.source for cell in cells("06_tables")), words
