@@ -198,7 +198,8 @@ def _add_table(commands: argparse._SubParsersAction) -> None:
 
 def _table(arguments: argparse.Namespace) -> None:
     table = known(TABLES, arguments.table, "table")
-    _scale(arguments), _fields(arguments)  # refuse what is wrong before anything is said
+    _scale(arguments)  # this and the next refuse what is wrong before anything is said
+    _fields(arguments)
     if (arguments.model is None) == (table == "transfer"):
         raise UserError("a model file has a table of its own: `table transfer --model FILE`")
     if table == "transfer":
