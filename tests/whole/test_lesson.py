@@ -617,20 +617,30 @@ def of_clutter() -> Iterator[str]:
         most = rank1(method, knob, 0.8)
         return study.difference(rank1(method)[most.index], most)
 
-    text = "baseline loses {mean:.1f} points ({low:.1f} to {high:.1f}) and"
-    yield text.format(**lost("baseline"))
-    yield "parts lose {mean:.1f} ({low:.1f} to {high:.1f})".format(**lost("local"))
-    rises = {}
-    for knob in ("clutter", "occlusion"):
-        most = rank1("local", knob, 0.8) - rank1("baseline", knob, 0.8)
-        usual = (rank1("local") - rank1("baseline"))[most.index]
-        rises[knob] = study.difference(most, usual)
-    yield "rises by {mean:.1f} points ({low:.1f} to {high:.1f})".format(**rises["clutter"])
-    yield "leave it open ({mean:.1f} points, {low:.1f} to {high:.1f})".format(**rises["occlusion"])
-    gap = study.difference(rank1("fusion", "clutter", 0.8), rank1("baseline", "clutter", 0.8))
-    yield "{mean:.1f} points ahead of it ({low:.1f} to {high:.1f})".format(**gap)
-    behind, front = (lost("global", knob)["mean"] for knob in ("clutter", "occlusion"))
-    yield f"{behind:.1f} points with walkers behind, {front:.1f} with something in front"
+    def rise(method: str, knob: str, value: float) -> dict[str, float]:
+        turned = rank1(method, knob, value) - rank1("baseline", knob, value)
+        return study.difference(turned, (rank1(method) - rank1("baseline"))[turned.index])
+
+    def ahead(value: float) -> dict[str, float]:
+        return study.difference(*(rank1(m, "occlusion", value) for m in ("fusion", "baseline")))
+
+    interval = "{mean:.1f} points ({low:.1f} to {high:.1f})"
+    short = interval.replace(" points", "")
+    yield f"baseline loses {interval.format(**lost('baseline', 'occlusion'))} and"
+    yield f"parts lose {short.format(**lost('local', 'occlusion'))}"
+    most, half = (rise("local", "occlusion", value) for value in (0.8, 0.4))
+    yield f"rises by {interval.format(**most)}, and by {short.format(**half)} with"
+    assert half["low"] > 0 < most["low"], "clear of zero"
+    yield f"by {interval.format(**ahead(0.8))} and {short.format(**ahead(0.4))}, while"
+    most, half = (rise("local", "clutter", value) for value in (0.8, 0.4))
+    yield f"leave it open: {interval.format(**most)} at 80 %, {short.format(**half)} at 40 %"
+    assert half["low"] < 0 > most["low"], "open"
+    less = [rise("global", k, v)["mean"] for k in ("clutter", "occlusion") for v in (0.4, 0.8)]
+    yield f"loses {min(less):.1f} to {max(less):.1f} points less than the baseline in these four"
+    half, whole = (rise("global", "vertical_sd", value) for value in (0.06, 0.12))
+    yield "with 0.06 ({mean:.1f} points less, {low:.1f} to {high:.1f})".format(**half)
+    more = {name: -whole[name] for name in ("mean", "high", "low")}
+    yield "{mean:.1f} points more with 0.12 ({high:.1f} to {low:.1f})".format(**more)
 
 
 def test_what_is_said_of_the_processors_is_what_the_study_has() -> None:
