@@ -286,7 +286,9 @@ def test_a_table_takes_fields_as_training_does(said, words: list, sentence: str)
 def test_a_field_of_a_table_is_that_of_its_networks(said, tiny_root: Path) -> None:
     words = ("table", 2, "--root", tiny_root, "--k", 2, "--dry-run", *FAST)
     code, out, _ = said(*words, "-p", "objective", "cluster")
-    assert code == 0 and "k = 2, objective = cluster, trial 1" in out.splitlines()[1]
+    assert (
+        code == 0 and "k = 2, objective = cluster, centres = camera, trial 1" in out.splitlines()[1]
+    )
 
 
 def test_two_numbers_can_be_typed() -> None:

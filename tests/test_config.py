@@ -317,3 +317,9 @@ def test_json_goes_both_ways(config: Config, tmp_path: Path) -> None:
 def test_json_of_another_version_is_refused_by_name() -> None:
     with pytest.raises(UserError, match="unknown option 'parts'"):
         from_json(to_json(Config()) | {"parts": 8})
+
+
+def test_cluster_contrast_has_centres_by_camera_unless_others_are_asked_for() -> None:
+    assert preset("ward", "frozen", objective="cluster").centres == "camera"
+    assert preset("ward", "frozen", objective="cluster", centres="cluster").centres == "cluster"
+    assert preset("ward", "frozen").centres == Config().centres

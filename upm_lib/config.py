@@ -296,8 +296,9 @@ def preset(dataset: str, scale: str = "demo", **changes: Any) -> Config:
     """Return the config of a data set at a scale ("demo", "frozen" or "paper"), with changes.
 
     A change of None means "as the preset has it", so that notebook parameters pass through.
-    Raises UserError for an unknown data set, scale or field, naming the nearest valid one, and for
-    a length in both steps and epochs.
+    The objective "cluster" has centres by camera unless others are asked for: without cameras it
+    does harm (EXPERIMENTS.md). Raises UserError for an unknown data set, scale or field, naming the
+    nearest valid one, and for a length in both steps and epochs.
     """
     known(SCALES, scale, "scale")
     known(SCALES[scale], dataset, "data set")
@@ -307,7 +308,8 @@ def preset(dataset: str, scale: str = "demo", **changes: Any) -> Config:
     given = {name: value for name, value in changes.items() if value is not None}
     if {"steps", "epochs"} <= given.keys():
         raise UserError("give the length of the training in steps or in epochs, not in both")
-    return config.replace(**given)
+    usual = {"centres": "camera"} if given.get("objective") == "cluster" else {}
+    return config.replace(**usual | given)
 
 
 def official(config: Config) -> Config:

@@ -58,9 +58,11 @@ def test_a_command_carries_every_other_field_and_the_heading_names_it(tiny_root:
     bench = open_bench("synthetic_clean", progress=False, root=str(tiny_root), **fields)
     words = shlex.split(tables.command("2", bench))
     at = [place for place, word in enumerate(words) if word == "-p"]
-    assert typed([words[place + 1 : place + 3] for place in at]) == fields
+    given = typed([words[place + 1 : place + 3] for place in at])
+    assert given == fields | {"centres": "camera"}, "what the objective brings is said as well"
     heading = tables.heading("2", bench, 1)[1]
-    assert "k = 8, flip = True, objective = cluster, lr_factors = (1, 0.5)" in heading
+    own = "objective = cluster, centres = camera, lr_factors = (1, 0.5)"
+    assert f"k = 8, flip = True, {own}" in heading
     assert "root" not in heading
 
 

@@ -321,6 +321,17 @@ def of_objectives() -> Iterator[str]:
     )
     yield f"is {ward} on WARD, {clean} in the clean world and {cluttered} in"
     yield f"than that of association learning ({ward.replace(' (', ', ').rstrip(')')})"
+    plain = {
+        m: rank1(m, "ward", "objective=cluster") for m in ("baseline", "local", "global", "fusion")
+    }
+    cells = [f"{values.mean():.1f} ± {values.std():.1f}" for values in plain.values()]
+    untrained = rank1("untrained", "ward", "")[plain["baseline"].index]
+    yield f"is {cells[0]} for the baseline, {cells[1]} for local-aware parts, {cells[2]} for"
+    yield f"ones and {cells[3]} for the fusion (five trials, a processor with AVX-512)"
+    yield f"the untrained network has {untrained.mean():.1f} ± {untrained.std():.1f}."
+    gap = study.difference(plain.pop("global"), untrained)
+    assert gap["low"] < 0 < gap["mean"], "above, and not clearly"
+    assert all(values.mean() < untrained.mean() for values in plain.values())
     for name in sets:
         means = {m: rank1(m, name).mean() for m in ("baseline", "local", "global", "fusion")}
         assert min(means, key=means.__getitem__) == "baseline", "every module is above it"
@@ -645,7 +656,7 @@ def of_clutter() -> Iterator[str]:
 
 def test_what_is_said_of_the_processors_is_what_the_study_has() -> None:
     found = study.rows().groupby("part")["cpu"].unique().map(sorted)
-    new = {"ward-parts", "ward-pooling", "synthetic_eight", "synthetic_clean-demo"}
+    new = {"ward-cluster", "ward-parts", "ward-pooling", "synthetic_eight", "synthetic_clean-demo"}
     new |= {part for part in found.index if part.startswith("knob-")}
     assert all(found[part] == ["AVX512"] for part in new)
     assert all(found[part] == ["AVX2"] for part in found.index.difference([*new, "ward-head"]))
