@@ -681,13 +681,15 @@ def test_what_the_published_code_changes_is_what_fidelity_says() -> None:
         "partner_anchor = after": "From which step is the partner's anchor?",
         "rank_unvisited = True": "May a tracklet not seen yet be nearest?",
         "resize = legacy": "How are frames resized?",
+        "cross_case = cross": "Which distance decides the case of Eq. (6)?",
+        "anchor_length = stored": "Are anchors scaled to length 1?",
     }
     for switch, question in switches.items():
         (line,) = (line for line in told.splitlines() if question in line)
         measured = next(line for line in text.splitlines() if f"`{switch}`" in line)
         cells_of = [cell.strip() for cell in measured.split("|")]
         assert any(len(cell) > 5 and cell in line for cell in cells_of), (switch, cells_of)
-    (line,) = (line for line in told.splitlines() if "association learning together" in line)
+    (line,) = (line for line in told.splitlines() if "unseen tracklets together" in line)
     for start in ("| all of these, as published | local", "| all of these, as published | global"):
         measured = next(line for line in text.splitlines() if line.startswith(start))
         assert measured.split("|")[5].strip() in line
