@@ -71,8 +71,10 @@ def test_local() -> None:
     loss, _ = fresh(on_circle(*ANGLES)[:, None], torch.arange(6))
     assert answer("02_local", 3) == [f"{loss.item():.2f}"]
     places = on_circle(*ANGLES)
-    one_way = (places[2] @ places[3:].T).argmax().item() + 3
-    assert answer("02_local", 4) == [str(one_way)]
+    there = [*(3 + (places[:3] @ places[3:].T).argmax(1)), *(places[3:] @ places[:3].T).argmax(1)]
+    one_way = {n: int(m) for n, m in enumerate(there) if there[m] != n}
+    assert one_way == {2: 5, 5: 1} and there[1] == 4
+    assert answer("02_local", 4) == [str(m) for m in one_way.values()]
     assert toy(*ANGLES).cyclic_match(torch.tensor([2])).item() == -1
 
 
