@@ -288,14 +288,17 @@ async def take_shots(page: Page, folder: Path, name: str, height: int) -> None:
 async def walk(page: Page, url: str, name: str, folder: Path, seconds: float) -> list[str]:
     """Open, run and look at one notebook; return what is wrong with it."""
     began = time.monotonic()
-    await page.call("Page.navigate", url=url.replace("NAME", f"{name}.ipynb"))
-    await page.until("Boolean(window.jupyterapp)", 90)
-    await page.ask(WALKER)
-    try:
-        await page.until("walker.ready()", 90)
-    except TimeoutError:
-        await page.shoot(folder / f"{name}-not-ready.png")
-        raise
+    for last in (False, True):  # now and then a kernel's first status never arrives: open again
+        await page.call("Page.navigate", url=url.replace("NAME", f"{name}.ipynb"))
+        await page.until("Boolean(window.jupyterapp)", 90)
+        await page.ask(WALKER)
+        try:
+            await page.until("walker.ready()", 60)
+            break
+        except TimeoutError:
+            await page.shoot(folder / f"{name}-not-ready.png")
+            if last:
+                raise
     bars = await run_all(page, seconds)
     found = await page.ask("walker.look()")
     wrong = [f"error output: {error}" for error in found["errors"]]
