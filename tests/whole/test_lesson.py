@@ -182,7 +182,7 @@ def test_what_is_said_of_the_number_of_parts_and_their_pooling_is_what_was_measu
 
 def curves(dataset: str, metric: str = "mAP") -> pd.DataFrame:
     """A metric of held-out people: a line an epoch, a column a method."""
-    found = pd.read_csv(ROOT / "upm_lib" / "paper" / "curves.csv")
+    found = study.curves()
     return found[found["dataset"] == dataset].pivot_table(metric, "epoch", "method").round(1)
 
 
