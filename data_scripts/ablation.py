@@ -6,29 +6,34 @@
 Trains networks with one switch after the other set to the published code's behaviour, with all of
 them, and with the equations as printed where the default is another reading. All run on the same
 trials as the default; prints a table of paired differences in Rank-1 with the 95 % interval of
-their mean. With --write the table replaces the one of that data set in FIDELITY.md. Finished runs
-are found in the run store, so an interrupted ablation goes on where it stopped.
+their mean. With --write the measurements go to upm_lib/paper/switches.csv, where those of other
+switches and trials stay, and the table of all that the file holds of the data set to FIDELITY.md.
+Finished runs are found in the run store, so an interrupted ablation goes on where it stopped.
 """
 
 import argparse
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 
 from upm_lib import runs
 from upm_lib.command import command, typed
 from upm_lib.config import OFFICIAL, Config, UserError, known
 from upm_lib.experiments import measuring
 from upm_lib.experiments.bench import Bench, open_bench
-from upm_lib.paper import study
+from upm_lib.experiments.measurement import trial_numbers, trials_text
+from upm_lib.paper import committed, study
 
 # The switches and the network that shows each. Not here: restore_bn_statistics (the demo's network
 # starts random, and frozen blocks are nothing without their statistics).
 ASSOCIATION = ("distance", "anchor_difference", "repeats", "partner_anchor", "rank_unvisited")
 PRINTED = {"cross_case": "cross", "anchor_length": "stored"}  # Eqs. (4)-(6) to the letter
 PAGE = Path(__file__).resolve().parents[1] / "FIDELITY.md"
+DATA = Path(study.__file__).with_name("switches.csv")
 HEAD = ("head_activation", "train_global_head")
 
 
@@ -50,42 +55,74 @@ def cases(config: Config, resized: bool) -> list[tuple[str, str, dict[str, Any]]
     return lines
 
 
-def scores(bench: Bench, method: str, trials: int, changes: dict[str, Any]) -> pd.DataFrame:
-    """Return rank1 and mAP in percent by trial."""
-    return measuring.compare(bench, [method], trials, **changes).set_index("trial")
+def measured(bench: Bench, trials: list[int], switches: list[str]) -> pd.DataFrame:
+    """Measure the default and every line, or the lines of some switches, trial by trial.
+
+    Columns dataset, method, switch ("" is the default), trial, rank1 and mAP (in percent), cpu.
+    """
+    resized = bench.frames.pixels.shape[1:3] != (bench.config.height, bench.config.width)
+    lines = [
+        line
+        for line in cases(bench.config, resized)
+        if not switches or line[0].split()[0] in switches
+    ]
+    lines = [("", method, {}) for method in dict.fromkeys(line[1] for line in lines)] + lines
+    cpu, rows = torch.backends.cpu.get_cpu_capability(), []
+    for trial, (name, method, changes) in product(trials, lines):
+        found = measuring.measure(bench, bench.measurement(method, trial, **changes))
+        row = {"dataset": bench.config.dataset, "method": method, "switch": name, "trial": trial}
+        rows.append(row | {m: round(found[m], 3) for m in ("rank1", "mAP")} | {"cpu": cpu})
+        print(f"trial {trial}, {method}, {name or 'default'}: {rows[-1]['rank1']}", file=sys.stderr)
+    return pd.DataFrame(rows)
 
 
-def table(bench: Bench, trials: int, switches: list[str]) -> str:
-    """Return the table as Markdown; of some switches only, if any are named."""
-    config = bench.config
+def table(rows: pd.DataFrame) -> str:
+    """Return measurements of one data set as a Markdown table, a line for each switch."""
     text = [
-        f"Rank-1 in %, {bench.label} `{config.dataset}`, scale {bench.scale}, {config.backbone} at "
-        f"{config.height}x{config.width}, {config.length}, k = {config.k}, frames pooled by their "
-        f"{config.tracklet_pool}, {trials} trials of {len(bench.dataset.people) // 2} test people; "
-        "mean ± standard deviation over the trials, differences in points, paired by trial, with "
-        "the 95 % interval of their mean.",
-        "",
         "| switch | network | default | switched | difference | difference in mAP |",
         "|---|---|---|---|---|---|",
     ]
-    resized = bench.frames.pixels.shape[1:3] != (config.height, config.width)
-    for name, method, changes in cases(config, resized):
-        if switches and name.split()[0] not in switches:
+    by = rows.set_index(["method", "switch", "trial"]).sort_index()
+    for method, name in rows[["method", "switch"]].drop_duplicates().itertuples(index=False):
+        if not name:
             continue
-        base, other = (scores(bench, method, trials, which) for which in ({}, changes))
+        other, default = by.loc[method, name], by.loc[method, ""]
+        base = default.loc[other.index]
         rank1 = (measuring.spread(side["rank1"]) for side in (base, other))
         apart = (study.told(study.difference(other[m], base[m])) for m in ("rank1", "mAP"))
         cells = (f"`{name}`" if "=" in name else name, method, *rank1, *apart)
         text.append(f"| {' | '.join(cells)} |")
-        print(text[-1], file=sys.stderr)
     return "\n".join(text) + "\n"
 
 
-def write(dataset: str, found: str) -> None:
-    """Put the table of a data set between its markers in FIDELITY.md."""
+def about(bench: Bench, rows: pd.DataFrame) -> str:
+    """Return the sentence above a table."""
+    config = bench.config
+    numbers = trials_text(sorted(rows["trial"].unique().tolist()))
+    return (
+        f"Rank-1 in %, {bench.label} `{config.dataset}`, scale {bench.scale}, {config.backbone} at "
+        f"{config.height}x{config.width}, {config.length}, k = {config.k}, frames pooled by their "
+        f"{config.tracklet_pool}, trials {numbers} of {len(bench.dataset.people) // 2} test "
+        f"people, {' and '.join(sorted(rows['cpu'].unique()))}; mean ± standard deviation over the "
+        "trials, differences in points, paired by trial, with the 95 % interval of their mean.\n\n"
+    )
+
+
+def kept(dataset: str) -> pd.DataFrame:
+    """Return what switches.csv holds of a data set."""
+    every = pd.read_csv(DATA, keep_default_na=False)
+    return every[every["dataset"] == dataset]
+
+
+def write(bench: Bench, rows: pd.DataFrame) -> None:
+    """Keep measurements in switches.csv, and put the table of their data set into FIDELITY.md."""
+    dataset = bench.config.dataset
     before, after = _page(dataset)
+    committed.keep(rows, DATA, ["dataset", "method", "switch", "trial"])
+    every = kept(dataset)
     with runs.replacing(PAGE) as temporary:
-        temporary.write_text(before + found + after, encoding="utf-8")
+        text = before + about(bench, every) + table(every) + after
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _page(dataset: str) -> tuple[str, str]:
@@ -101,7 +138,7 @@ def _page(dataset: str) -> tuple[str, str]:
 def main() -> None:
     """Run the ablation and print or write its table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--trials", type=int, default=3, help="at least 2 (default: %(default)s)")
+    parser.add_argument("--trials", default="3", help="at least 2, as 3 or 5-10 (default: 3)")
     parser.add_argument("--dataset", default="synthetic_clean", help="default: %(default)s")
     parser.add_argument("--root", help="folder of the data set")
     parser.add_argument("--scale", default="demo", help="default: %(default)s")
@@ -112,7 +149,8 @@ def main() -> None:
     parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("FIELD", "VALUE"))
     parser.add_argument("--write", action="store_true", help="put the table into FIDELITY.md")
     arguments = parser.parse_args()
-    if arguments.trials < 2:
+    trials = trial_numbers(arguments.trials)
+    if len(trials) < 2:
         raise UserError("a standard deviation needs at least 2 trials")
     switches = dict.fromkeys(name.split()[0] for name, _, _ in cases(Config(), resized=True))
     for switch in arguments.switch:
@@ -122,10 +160,10 @@ def main() -> None:
     where = {"root": arguments.root, "weights": arguments.weights}
     fields = typed(arguments.p)
     bench = open_bench(arguments.dataset, arguments.scale, progress=False, **where, **fields)
-    found = table(bench, arguments.trials, arguments.switch)
-    print(found)
+    rows = measured(bench, trials, arguments.switch)
+    print(about(bench, rows) + table(rows))
     if arguments.write:
-        write(arguments.dataset, found)
+        write(bench, rows)
 
 
 if __name__ == "__main__":

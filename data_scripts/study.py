@@ -10,10 +10,10 @@ the global-aware head left as it was drawn ("ward-head"), and cluster contrast i
 association learning, with one centre a cluster ("ward-cluster") or one for each of its cameras
 ("ward-cluster-camera"). All have the ImageNet MobileNetV1 of which the last two blocks are trained.
 Beside them the worlds have the small backbone that starts at random, also at twice and four times
-its steps ("-demo"), and single knobs of the clean world turned step by step ("knob-"). A finished
-measurement is found in the run store, so an interrupted study goes on; several processes may share
-the work by --part. With --write the parts that have been measured go to study.csv and study.json in
-upm_lib/paper.
+its steps ("-demo"), and single knobs of the clean world turned step by step ("knob-"); WARD's
+boxes are cut tighter as well ("ward-tighter"). A finished measurement is found in the run store, so
+an interrupted study goes on; several processes may share the work by --part. With --write the parts
+that have been measured go to study.csv and study.json in upm_lib/paper.
 """
 
 import argparse
@@ -28,8 +28,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
+from PIL import Image
 
-from upm_lib import runs
+from upm_lib import files, runs
 from upm_lib.command import command, refuse
 from upm_lib.config import UserError, to_json
 from upm_lib.data import catalogue
@@ -82,6 +83,9 @@ def cases() -> Iterator[Case]:
         for value in values:
             for method in ("baseline", *BRANCHES, "fusion"):
                 yield Case(f"knob-{knob}", "synthetic_clean", "frozen", method, {}, knob, value)
+    for value in (0.0, 0.1):  # the share of the picture that is cut off at each side
+        for method in ("baseline", *BRANCHES, "fusion"):
+            yield Case("ward-tighter", "ward", "frozen", method, {}, "tighter", value)
 
 
 def _methods() -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -108,14 +112,30 @@ def _methods() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def bench_of(case: Case, weights: str | None, ward: str | None) -> Bench:
-    """Open the bench of a case; a turned knob has its world drawn first."""
+    """Open the bench of a case; a turned knob has its world drawn, or its pictures cut, first."""
     root = ward if case.dataset == "ward" else None
-    if case.knob:
+    if case.knob == "tighter":
+        root = tighter(root, case.value) if root and case.value else root
+    elif case.knob:
         knobs: dict[str, Any] = {case.knob: case.value}
         turned = replace(world.WORLDS[case.dataset], **knobs)
         root = str(catalogue.drawn(case.dataset, turned))
     given: dict[str, Any] = {"weights": weights} if case.scale == "frozen" else {}
     return open_bench(case.dataset, case.scale, root=root, progress=False, **given)
+
+
+def tighter(ward: str, share: float) -> str:
+    """Return a copy of WARD with a share of every picture cut off at each of its four sides."""
+    folder = runs.store() / "data" / f"ward-tighter-{share:g}"
+    with runs.lock(folder.with_name(f"{folder.name}.lock")):
+        if not folder.exists():
+            with runs.replacing(folder, folder=True) as made:
+                for path in files.place(ward).glob("*.png"):
+                    with Image.open(path) as image:
+                        x, y = (round(share * size) for size in image.size)
+                        cut = image.crop((x, y, image.width - x, image.height - y))
+                    cut.save(made / path.name)
+    return str(folder)
 
 
 def row(case: Case, bench: Bench, trial: int) -> dict[str, Any]:

@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
+from PIL import Image
 
 from upm_lib import runs
 from upm_lib.config import UserError
@@ -59,6 +61,34 @@ def test_every_switch_and_every_page_is_known(monkeypatch: pytest.MonkeyPatch) -
     whole = ablation.PAGE.read_text("utf-8")
     assert whole.startswith(before) and whole.endswith(after)
     assert before.endswith("<!-- ablation synthetic_clean -->\n") and after.startswith("<!-- end")
+
+
+def test_tighter_boxes_lack_a_share_at_each_side(run_store: Path, tmp_path: Path) -> None:
+    picture = np.arange(48 * 20 * 3, dtype=np.uint8).reshape(48, 20, 3)
+    Image.fromarray(picture).save(tmp_path / "000100010001.png")
+    study_script = load("study")
+    folder = study_script.tighter(str(tmp_path), 0.1)
+    (made,) = Path(folder).iterdir()
+    assert made.name == "000100010001.png" and Path(folder).is_relative_to(run_store)
+    assert np.array_equal(np.asarray(Image.open(made)), picture[5:43, 2:18])
+    (tmp_path / "000100010001.png").unlink()
+    assert study_script.tighter(str(tmp_path), 0.1) == folder, "cut once"
+
+
+def test_the_table_of_the_switches_pairs_each_with_the_default_of_its_trials() -> None:
+    rows = pd.DataFrame(
+        {
+            "method": "local",
+            "switch": ["", "", "", "a = 1", "a = 1"],
+            "trial": [1, 2, 3, 1, 2],
+            "rank1": [90.0, 92.0, 50.0, 80.0, 84.0],
+        }
+    )
+    lines = load("ablation").table(rows.assign(mAP=rows["rank1"] / 2)).splitlines()
+    low, high = -9 - 12.706205 * 1, -9 + 12.706205 * 1
+    told = f"-9.0 [{low:+.1f}, {high:+.1f}]"
+    half = f"-4.5 [{low / 2:+.1f}, {high / 2:+.1f}]"
+    assert lines[2:] == [f"| `a = 1` | local | 91.0 ± 1.4 | 82.0 ± 2.8 | {told} | {half} |"]
 
 
 def test_curves_are_written_from_checked_records(run_store: Path, tmp_path: Path) -> None:

@@ -294,17 +294,21 @@ def heads() -> pd.DataFrame:
 
 
 def turned(knob: str) -> pd.DataFrame:
-    """Return Rank-1 in the clean world by the value of a knob that was turned, and by method.
+    """Return Rank-1 by the value of a knob that was turned, and by method.
 
-    The world's own value is among them; all numbers are of the trials that every value has. The
+    Knobs of the clean world, whose own value is among them, and "tighter": the share of WARD's
+    pictures that was cut off at each side. All numbers are of the trials that every value has. The
     last columns are what local-aware parts and the fusion gain over the baseline, with the 95 %
     interval of the mean, in points.
     """
-    own = getattr(WORLDS["synthetic_clean"], knob)
-    measured = rows(dataset="synthetic_clean", knob=knob)["value"].unique()
+    measured = rows(knob=knob)
+    (dataset,) = measured["dataset"].unique()
+    where: dict[float, Where] = {v: {"knob": knob, "value": v} for v in measured["value"].unique()}
+    if dataset in WORLDS:
+        where[getattr(WORLDS[dataset], knob)] = {}
     cells = {
-        (value, method): found(dataset="synthetic_clean", method=method, **where)
-        for value, where in {own: {}, **{v: {"knob": knob, "value": v} for v in measured}}.items()
+        (value, method): found(dataset=dataset, method=method, **how)
+        for value, how in where.items()
         for method in ("baseline", "local", "global", "fusion")
     }
     rank1 = pd.concat(cells, axis=1).dropna()
