@@ -34,6 +34,7 @@ ASSOCIATION = ("distance", "anchor_difference", "repeats", "partner_anchor", "ra
 PRINTED = {"cross_case": "cross", "anchor_length": "stored"}  # Eqs. (4)-(6) to the letter
 PAGE = Path(__file__).resolve().parents[1] / "FIDELITY.md"
 DATA = Path(study.__file__).with_name("switches.csv")
+DEFAULT = "default"
 HEAD = ("head_activation", "train_global_head")
 
 
@@ -58,7 +59,8 @@ def cases(config: Config, resized: bool) -> list[tuple[str, str, dict[str, Any]]
 def measured(bench: Bench, trials: list[int], switches: list[str]) -> pd.DataFrame:
     """Measure the default and every line, or the lines of some switches, trial by trial.
 
-    Columns dataset, method, switch ("" is the default), trial, rank1 and mAP (in percent), cpu.
+    Columns dataset, method, switch ("default" or a line's name), trial, rank1 and mAP (both in
+    percent), cpu.
     """
     resized = bench.frames.pixels.shape[1:3] != (bench.config.height, bench.config.width)
     lines = [
@@ -66,27 +68,26 @@ def measured(bench: Bench, trials: list[int], switches: list[str]) -> pd.DataFra
         for line in cases(bench.config, resized)
         if not switches or line[0].split()[0] in switches
     ]
-    lines = [("", method, {}) for method in dict.fromkeys(line[1] for line in lines)] + lines
+    lines = [(DEFAULT, method, {}) for method in dict.fromkeys(line[1] for line in lines)] + lines
     cpu, rows = torch.backends.cpu.get_cpu_capability(), []
     for trial, (name, method, changes) in product(trials, lines):
         found = measuring.measure(bench, bench.measurement(method, trial, **changes))
         row = {"dataset": bench.config.dataset, "method": method, "switch": name, "trial": trial}
         rows.append(row | {m: round(found[m], 3) for m in ("rank1", "mAP")} | {"cpu": cpu})
-        print(f"trial {trial}, {method}, {name or 'default'}: {rows[-1]['rank1']}", file=sys.stderr)
+        print(f"trial {trial}, {method}, {name}: {rows[-1]['rank1']}", file=sys.stderr)
     return pd.DataFrame(rows)
 
 
 def table(rows: pd.DataFrame) -> str:
-    """Return measurements of one data set as a Markdown table, a line for each switch."""
+    """Return measurements of one data set as a Markdown table: switches first, then groups."""
     text = [
         "| switch | network | default | switched | difference | difference in mAP |",
         "|---|---|---|---|---|---|",
     ]
     by = rows.set_index(["method", "switch", "trial"]).sort_index()
-    for method, name in rows[["method", "switch"]].drop_duplicates().itertuples(index=False):
-        if not name:
-            continue
-        other, default = by.loc[method, name], by.loc[method, ""]
+    names = dict.fromkeys((method, name) for method, name, _ in by.index if name != DEFAULT)
+    for method, name in sorted(names, key=lambda line: ("=" not in line[1], line[0] != "local")):
+        other, default = by.loc[method, name], by.loc[method, DEFAULT]
         base = default.loc[other.index]
         rank1 = (measuring.spread(side["rank1"]) for side in (base, other))
         apart = (study.told(study.difference(other[m], base[m])) for m in ("rank1", "mAP"))
@@ -110,7 +111,7 @@ def about(bench: Bench, rows: pd.DataFrame) -> str:
 
 def kept(dataset: str) -> pd.DataFrame:
     """Return what switches.csv holds of a data set."""
-    every = pd.read_csv(DATA, keep_default_na=False)
+    every = pd.read_csv(DATA)
     return every[every["dataset"] == dataset]
 
 

@@ -3,14 +3,15 @@
     python data_scripts/curves.py ward --root DIR --weights FILE --trials 11-11 --people 12
 
 Trains baseline, local-aware and global-aware networks on two thirds or so of a trial's training
-half and searches the rest of it; the test half is not touched. Finished trials are kept in the run
-store; with --write all that it holds goes to upm_lib/paper/curves.csv, where what was measured
-elsewhere stays.
+half and searches the rest of it; the test half is not touched. With --cross-until the cross-camera
+term of the loss is left out from that epoch on. Finished trials are kept in the run store; with
+--write all that it holds goes to upm_lib/paper/curves.csv, where what was measured elsewhere stays.
 """
 
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -18,11 +19,13 @@ from upm_lib import paper, runs
 from upm_lib.command import command, refuse
 from upm_lib.config import UserError
 from upm_lib.experiments import curves, measuring
-from upm_lib.experiments.bench import open_bench
+from upm_lib.experiments.bench import Bench, open_bench
 from upm_lib.experiments.measurement import trial_numbers
 from upm_lib.paper import committed
 
 EPOCHS = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 16.0, 20.0, 25.0, 30.0, 40.0, 50.0, 60.0]
+
+METHODS = ("fusion", "baseline")
 
 
 def write(folder: Path) -> None:
@@ -31,7 +34,21 @@ def write(folder: Path) -> None:
     if not kept:
         raise UserError("the run store holds no curves: run it without --write first")
     found = pd.concat([pd.DataFrame(committed.read(file)["rows"]) for file in kept]).round(4)
-    committed.keep(found, folder / "curves.csv", ["dataset", "trial", "length", "people", "method"])
+    name = ["dataset", "trial", "length", "people", "cross_until", "method"]
+    committed.keep(found, folder / "curves.csv", name)
+
+
+def run(bench: Bench, method: str, trial: int, about: dict[str, Any]) -> None:
+    """Measure one curve, unless the run store holds it; ``about`` goes into each of its rows."""
+    name = "-".join([*map(str, about.values()), str(trial), method])
+    file = runs.store() / "curves" / f"{name}.json"
+    key = measuring.key(bench, bench.measurement(method, trial))
+    if (runs.find_json(file) or {}).get("key") == key:
+        return
+    rows = curves.curve(bench, method, trial, EPOCHS, about["cross_until"])
+    made = rows.assign(**about).to_dict("records")
+    runs.write_json(file, {"rows": made, "key": key, "code": committed.code()})
+    print(rows.round(3).to_string(), flush=True)
 
 
 @command
@@ -44,10 +61,16 @@ def main() -> None:
     parser.add_argument("--trials", default="11-11", help="default: %(default)s")
     parser.add_argument("--people", type=int, default=12, help="held out (default: %(default)s)")
     parser.add_argument("--epochs", type=float, default=60.0, help="default: %(default)s")
+    parser.add_argument(
+        "--method", action="append", choices=METHODS, help="default: both; fusion has its branches"
+    )
+    parser.add_argument(
+        "--cross-until", type=float, metavar="EPOCH", help="default: to the end of the training"
+    )
     parser.add_argument("--write", action="store_true", help="write the data, measure nothing")
     arguments = parser.parse_args()
     if arguments.write:
-        others = ["root", "weights", "trials", "people", "epochs"]
+        others = ["root", "weights", "trials", "people", "epochs", "method", "cross_until"]
         refuse(parser, arguments, others, "--write measures nothing")
         if arguments.dataset:
             raise UserError(f"--write takes whatever was measured: leave out {arguments.dataset!r}")
@@ -58,19 +81,15 @@ def main() -> None:
     given = {name: getattr(arguments, name) for name in ("root", "weights", "epochs")}
     bench = open_bench(arguments.dataset, "frozen", progress=False, **given)
     bench = curves.held_out(bench, arguments.people)
+    about = {
+        "dataset": arguments.dataset,
+        "length": arguments.epochs,
+        "people": arguments.people,
+        "cross_until": arguments.cross_until or arguments.epochs,
+    }
     for trial in trial_numbers(arguments.trials):
-        for method in ("fusion", "baseline"):
-            name = f"{arguments.dataset}-{arguments.epochs:g}-{arguments.people}-{trial}-{method}"
-            file = runs.store() / "curves" / f"{name}.json"
-            key = measuring.key(bench, bench.measurement(method, trial))
-            if (runs.find_json(file) or {}).get("key") == key:
-                continue
-            rows = curves.curve(bench, method, trial, EPOCHS)
-            about = {"dataset": arguments.dataset, "length": arguments.epochs}
-            made = rows.assign(**about, people=arguments.people)
-            kept = {"rows": made.to_dict("records"), "key": key, "code": committed.code()}
-            runs.write_json(file, kept)
-            print(rows.round(3).to_string(), flush=True)
+        for method in arguments.method or METHODS:
+            run(bench, method, trial, about)
 
 
 if __name__ == "__main__":

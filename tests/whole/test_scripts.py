@@ -79,7 +79,7 @@ def test_the_table_of_the_switches_pairs_each_with_the_default_of_its_trials() -
     rows = pd.DataFrame(
         {
             "method": "local",
-            "switch": ["", "", "", "a = 1", "a = 1"],
+            "switch": ["default"] * 3 + ["a = 1"] * 2,
             "trial": [1, 2, 3, 1, 2],
             "rank1": [90.0, 92.0, 50.0, 80.0, 84.0],
         }
@@ -93,7 +93,8 @@ def test_the_table_of_the_switches_pairs_each_with_the_default_of_its_trials() -
 
 def test_curves_are_written_from_checked_records(run_store: Path, tmp_path: Path) -> None:
     curves = load("curves")
-    about = {"length": 60.0, "people": 12, "method": "local", "epoch": 1.0, "loss": float("nan")}
+    about = {"length": 60.0, "people": 12, "cross_until": 60.0, "method": "local", "epoch": 1.0}
+    about["loss"] = float("nan")
     kept = [about | {"dataset": name, "trial": 1, "rank1": 10.0} for name in ("here", "elsewhere")]
     pd.DataFrame(kept).to_csv(tmp_path / "curves.csv", index=False)
     for name, trial in (("a", 1), ("b", 2)):

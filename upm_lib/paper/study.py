@@ -246,12 +246,18 @@ def camera_pairs() -> pd.DataFrame:
 def curves() -> pd.DataFrame:
     """Return what networks of 60 epochs knew on the way, by data set, method and epoch.
 
-    Columns dataset, method, trial, epoch, rank1, mAP (in percent, of people held out of the
-    training half), mutual, loss, shares of pairs (0..1). ``data_scripts/curves.py`` measured it.
+    Columns dataset, method, epoch, rank1, mAP (in percent, of people held out of the training
+    half), mutual, loss, shares of pairs (0..1); all of trial 1. ``data_scripts/curves.py`` measured
+    it.
     """
-    with resources.files("upm_lib.paper").joinpath("curves.csv").open() as lines:
-        found = pd.read_csv(lines)
+    found = _curves()
+    found = found[(found["trial"] == 1) & (found["cross_until"] == found["length"])]
     return found.sort_values("dataset", key=lambda names: names.map(SETS.index), kind="stable")
+
+
+def _curves() -> pd.DataFrame:
+    with resources.files("upm_lib.paper").joinpath("curves.csv").open() as lines:
+        return pd.read_csv(lines)
 
 
 def _kind(dataset: str) -> str:
