@@ -32,7 +32,7 @@ def untrained() -> Model:
     """Both networks of the paper's size, as they start: 10,240 numbers a tracklet."""
     settings = tuple(Config(branch=branch) for branch in ("local", "global"))
     built = tuple(model.channels_last(model.build(config)).eval() for config in settings)
-    return Model(built, settings, Origin("none", 1, 2, 0, 0, "", (128, 64)), {})
+    return Model(built, settings, Origin("none", 1, 2, 0, 0, "", "", (128, 64)), {})
 
 
 def people(count: int, dim: int, seed: int) -> Iterator[np.ndarray]:

@@ -22,11 +22,12 @@ import torch
 
 from upm_lib import runs
 from upm_lib.command import command, typed
-from upm_lib.config import OFFICIAL, Config, UserError, known
+from upm_lib.config import OFFICIAL, Config, UserError, known, to_json
 from upm_lib.experiments import measuring
 from upm_lib.experiments.bench import Bench, open_bench
 from upm_lib.experiments.measurement import trial_numbers, trials_text
 from upm_lib.paper import committed, study
+from upm_lib.retrieval import model_file
 
 # The switches and the network that shows each. Not here: restore_bn_statistics (the demo's network
 # starts random, and frozen blocks are nothing without their statistics).
@@ -60,7 +61,7 @@ def measured(bench: Bench, trials: list[int], switches: list[str]) -> pd.DataFra
     """Measure the default and every line, or the lines of some switches, trial by trial.
 
     Columns dataset, method, switch ("default" or a line's name), trial, rank1 and mAP (both in
-    percent), cpu.
+    percent), cpu, settings (a digest of what all lines share, config and data).
     """
     resized = bench.frames.pixels.shape[1:3] != (bench.config.height, bench.config.width)
     lines = [
@@ -69,11 +70,14 @@ def measured(bench: Bench, trials: list[int], switches: list[str]) -> pd.DataFra
         if not switches or line[0].split()[0] in switches
     ]
     lines = [(DEFAULT, method, {}) for method in dict.fromkeys(line[1] for line in lines)] + lines
-    cpu, rows = torch.backends.cpu.get_cpu_capability(), []
+    config = to_json(model_file.nameless(bench.config))
+    settings = runs.digest([config, bench.frames.digest])
+    shared = {"cpu": torch.backends.cpu.get_cpu_capability(), "settings": settings}
+    rows = []
     for trial, (name, method, changes) in product(trials, lines):
         found = measuring.measure(bench, bench.measurement(method, trial, **changes))
         row = {"dataset": bench.config.dataset, "method": method, "switch": name, "trial": trial}
-        rows.append(row | {m: round(found[m], 3) for m in ("rank1", "mAP")} | {"cpu": cpu})
+        rows.append(row | {m: round(found[m], 3) for m in ("rank1", "mAP")} | shared)
         print(f"trial {trial}, {method}, {name}: {rows[-1]['rank1']}", file=sys.stderr)
     return pd.DataFrame(rows)
 
@@ -81,8 +85,8 @@ def measured(bench: Bench, trials: list[int], switches: list[str]) -> pd.DataFra
 def table(rows: pd.DataFrame) -> str:
     """Return measurements of one data set as a Markdown table: switches first, then groups."""
     text = [
-        "| switch | network | default | switched | difference | difference in mAP |",
-        "|---|---|---|---|---|---|",
+        "| switch | network | trials | default | switched | difference | difference in mAP |",
+        "|---|---|---|---|---|---|---|",
     ]
     by = rows.set_index(["method", "switch", "trial"]).sort_index()
     names = dict.fromkeys((method, name) for method, name, _ in by.index if name != DEFAULT)
@@ -91,7 +95,7 @@ def table(rows: pd.DataFrame) -> str:
         base = default.loc[other.index]
         rank1 = (measuring.spread(side["rank1"]) for side in (base, other))
         apart = (study.told(study.difference(other[m], base[m])) for m in ("rank1", "mAP"))
-        cells = (f"`{name}`" if "=" in name else name, method, *rank1, *apart)
+        cells = (f"`{name}`" if "=" in name else name, method, str(len(other)), *rank1, *apart)
         text.append(f"| {' | '.join(cells)} |")
     return "\n".join(text) + "\n"
 
@@ -101,7 +105,7 @@ def about(bench: Bench, rows: pd.DataFrame) -> str:
     config = bench.config
     numbers = trials_text(sorted(rows["trial"].unique().tolist()))
     return (
-        f"Rank-1 in %, {bench.label} `{config.dataset}`, scale {bench.scale}, {config.backbone} at "
+        f"Rank-1 in %, {bench.label}, scale {bench.scale}, {config.backbone} at "
         f"{config.height}x{config.width}, {config.length}, k = {config.k}, frames pooled by their "
         f"{config.tracklet_pool}, trials {numbers} of {len(bench.dataset.people) // 2} test "
         f"people, {' and '.join(sorted(rows['cpu'].unique()))}; mean ± standard deviation over the "
@@ -116,9 +120,15 @@ def kept(dataset: str) -> pd.DataFrame:
 
 
 def write(bench: Bench, rows: pd.DataFrame) -> None:
-    """Keep measurements in switches.csv, and put the table of their data set into FIDELITY.md."""
+    """Keep measurements in switches.csv, and put the table of their data set into FIDELITY.md.
+
+    Raises UserError if the file holds measurements of that data set under other settings.
+    """
     dataset = bench.config.dataset
     before, after = _page(dataset)
+    if {*kept(dataset)["settings"]} - {*rows["settings"]}:
+        what = f"{DATA.name} holds {dataset} of other settings or data"
+        raise UserError(f"{what}: leave out --write, or remove its lines there")
     committed.keep(rows, DATA, ["dataset", "method", "switch", "trial"])
     every = kept(dataset)
     with runs.replacing(PAGE) as temporary:
@@ -160,6 +170,9 @@ def main() -> None:
         _page(arguments.dataset)  # before anything is trained
     where = {"root": arguments.root, "weights": arguments.weights}
     fields = typed(arguments.p)
+    for name in ("dataset", "root", "weights"):
+        if name in fields:
+            raise UserError(f"-p {name} is not for this script: it is the option --{name}")
     bench = open_bench(arguments.dataset, arguments.scale, progress=False, **where, **fields)
     rows = measured(bench, trials, arguments.switch)
     print(about(bench, rows) + table(rows))

@@ -76,6 +76,9 @@ def main() -> None:
             raise UserError(f"--write takes whatever was measured: leave out {arguments.dataset!r}")
         write(Path(paper.__file__).parent)
         return
+    if arguments.cross_until is not None and not 0 < arguments.cross_until <= arguments.epochs:
+        what = f"--cross-until must be above 0 and at most {arguments.epochs:g}"
+        raise UserError(f"{what}, not {arguments.cross_until:g}")
     if not arguments.dataset:
         raise UserError("name a data set, or --write what has been measured")
     given = {name: getattr(arguments, name) for name in ("root", "weights", "epochs")}

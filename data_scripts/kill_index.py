@@ -38,7 +38,7 @@ def small_model() -> Model:
     """An untrained network: what it says of a tracklet is always the same."""
     config = Config(backbone="small", height=128, width=64, k=2)
     network = model.channels_last(model.build(config)).eval()
-    return Model((network,), (config,), Origin("none", 1, 2, 0, 0, "", (128, 64)), {})
+    return Model((network,), (config,), Origin("none", 1, 2, 0, 0, "", "", (128, 64)), {})
 
 
 def gallery_of(folder: Path, tracklets: int) -> Path:

@@ -165,8 +165,9 @@ def list_of(dataset: Dataset, people: list[int]) -> str:
 
 def export(dataset: Dataset, folder: Path) -> None:
     """Write the drawn splits of a two-camera data set as ``splitN/{train,test}data.txt``."""
-    if dataset.subset or len(dataset.cameras) != 2:
-        raise UserError(f"{dataset.name} is not halved into trials of two cameras")
+    if dataset.subset or len(dataset.cameras) != 2 or dataset.name == "folder":
+        what = "is not halved into trials of two cameras, or its folders have names of their own"
+        raise UserError(f"{dataset.name} {what}")
     if not dataset.identified:
         raise UserError(f"{dataset.root} has no identities, which splits divide: identify people")
     for trial in range(1, TRIALS + 1):

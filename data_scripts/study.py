@@ -49,7 +49,6 @@ KNOBS = {
     "occlusion": (0.4, 0.8),
     "vertical_sd": (0.0, 0.06, 0.12),
 }
-COLUMNS = ("pool", "train_global_head", "head_lr_factor", "normalise_branches")
 
 
 class Case(NamedTuple):
@@ -143,7 +142,7 @@ def row(case: Case, bench: Bench, trial: int) -> dict[str, Any]:
     record = measuring.measure(bench, bench.measurement(case.method, trial, **case.changes))
     config = record["config"]
     line = case._asdict() | {"trial": trial, "backbone": config["backbone"]}
-    line |= {name: config[name] for name in ("k", *COLUMNS)}
+    line["k"] = config["k"]
     line |= {name: round(record[name], 3) for name in measuring.METRICS}
     line |= {"seconds": round(record["seconds"], 1), "correct_pairs": None}
     if case.method in ("baseline", *BRANCHES):
@@ -202,9 +201,8 @@ def write(folder: Path) -> None:
         raise UserError("the run store holds nothing of the study: run it without --write first")
     lines = pd.DataFrame(rows)
     lines["variant"] = [_variant(changes) for changes in lines["changes"]]
-    table = committed.keep(
-        lines.drop(columns=["changes", *COLUMNS]), folder / "study.csv", ["part", "trial"]
-    )
+    lines = lines.drop(columns="changes")
+    table = committed.keep(lines, folder / "study.csv", ["part", "trial"])
     with runs.replacing(folder / "study.json") as temporary:
         temporary.write_text(json.dumps(about, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     print(json.dumps(table.groupby("part")["trial"].nunique().to_dict(), indent=1))

@@ -125,8 +125,8 @@ def detector(name: str, weights: str, device: str) -> Detect:
     loading()
     import torch
 
+    from upm_lib.distributed import pick_device
     from upm_lib.learning import _torchvision  # noqa: F401  (before torchvision)
-    from upm_lib.learning.training import pick_device
 
     import torchvision  # isort: skip
 

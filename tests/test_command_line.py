@@ -12,12 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from safetensors.torch import save_file
 
 from upm_lib import runs
 from upm_lib.__main__ import main
 from upm_lib.command import loading, typed
-from upm_lib.config import Caution, UserError, preset
+from upm_lib.config import Caution, Config, UserError, preset
 from upm_lib.data import catalogue
+from upm_lib.learning import model
 from upm_lib.paper import plan, tables
 
 FAST = ["--steps", "2", "--device", "cpu"]
@@ -239,6 +241,11 @@ def test_a_warning_is_one_line_without_code(said, tiny_root: Path, tmp_path: Pat
         (["local", "-p", "k", "4", "-p", "k", "2"], "-p k is given twice"),
         (["baseline", "-p", "k", "4"], "the baseline has one part, not k = 4"),
         (["baseline", "--k", "4"], "the baseline has one part, not k = 4"),
+        (["local", "-p", "weights", "null"], "-p weights null would change nothing: leave it out"),
+        (
+            ["local", "--scale", "paper", "--backbone", "resnet50_slim"],
+            "no public source of weights for resnet50_slim: give a local file",
+        ),
         (["local", "-p", "batch", "10000000"], "batch must be from 1 to 8,192, not 10000000"),
         (["local", "--steps", "10000000000"], "steps must be from 1 to 10,000,000"),
         (["local", "--trial", "0"], "trial must be from 1 to 9,999, not 0"),
@@ -270,7 +277,7 @@ def test_options_that_do_not_fit_are_refused_before_any_work(
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ([2, "-p", "branch", "local"], "-p branch is not for this command: a table has both"),
+        ([2, "-p", "branch", "local"], "-p branch is not for this command: both are used"),
         ([2, "-p", "trial", "3"], "it is the option --trials"),
         ([2, "-p", "k", "4", "--k", "2"], "--k and -p k are the same: give one of them"),
         ([2, "-p", "objective", "x"], "unknown objective 'x'"),
@@ -289,6 +296,18 @@ def test_a_field_of_a_table_is_that_of_its_networks(said, tiny_root: Path) -> No
     assert (
         code == 0 and "k = 2, objective = cluster, centres = camera, trial 1" in out.splitlines()[1]
     )
+
+
+def test_a_backbone_of_unknown_speed_gets_no_estimate(
+    said, tiny_root: Path, tmp_path: Path
+) -> None:
+    weights = tmp_path / "small.safetensors"
+    drawn = model.build(Config(backbone="small", height=128, width=64))
+    save_file(drawn.backbone.state_dict(), weights)
+    small = ("--scale", "paper", "--backbone", "small", "-p", "height", 128, "-p", "width", 64)
+    words = ("table", 2, "--root", tiny_root, "--dry-run", "--device", "cpu", *small)
+    code, out, _ = said(*words, "--weights", weights)
+    assert code == 0 and "large GPU" not in out
 
 
 def test_two_numbers_can_be_typed() -> None:
@@ -344,6 +363,19 @@ def test_from_training_to_a_search(said, tiny_root: Path, tmp_path: Path) -> Non
     assert len(said(*many, "--csv")[1].splitlines()) == 7
 
 
+def test_a_model_is_saved_although_nobody_can_be_searched(
+    said, tiny_root: Path, tmp_path: Path
+) -> None:
+    root = shutil.copytree(tiny_root / "multi_shot", tmp_path / "own")
+    (root / "identities.csv").write_text(
+        "camera,tracklet,person\ncam_a,person_0001,Al\ncam_a,person_0002,Bo\n"
+    )
+    model = tmp_path / "own.safetensors"
+    words = ("train", "both", "--dataset", "folder", "--root", root, "--save", model)
+    code, _, err = said(*words, *SMALL)
+    assert code == 2 and "so nothing can be evaluated" in err and model.is_file()
+
+
 def test_a_search_in_a_gallery_trains_where_there_is_no_model(
     said, tiny_root: Path, tmp_path: Path
 ) -> None:
@@ -390,6 +422,10 @@ def test_a_model_of_some_data_is_measured_on_others(said, tiny_root: Path, tmp_p
         ("search --index i --query a --min-frames 3", "its model: leave out --min-frames"),
         ("search --gallery . --model m --query a --scale x", "networks: leave out --scale"),
         ("search --gallery . --model m --query a --seed 0", "networks: leave out --seed"),
+        ("search --index i --query a -p k 2", "an index holds its model: leave out -p"),
+        ("search --gallery . --model m --query a -p k 2", "trained networks: leave out -p"),
+        ("search --gallery . --query a -p nonsense 2", "unknown option 'nonsense'"),
+        ("search --gallery . --query a -p root x", "not for this command: the data are --gallery"),
         ("search --gallery . --query a --scale nonsense", "unknown scale 'nonsense'"),
         ("search --index i --queries q --out a.png", "gets a picture: leave out --out"),
         ("index --to i --device cpu", "nothing is described without DIR: leave out --device"),

@@ -212,3 +212,26 @@ def test_variables_that_torchrun_has_left_behind_get_a_sentence(
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(UserError, match=r"torchrun's LOCAL_RANK, MASTER_ADDR, .*start it with"):
         distributed.processes().__enter__()
+
+
+# ---------------------------------------------------------------- the device
+
+
+def test_a_missing_device_is_named() -> None:
+    assert distributed.pick_device("cpu") == torch.device("cpu")
+    if not torch.cuda.is_available():
+        assert distributed.pick_device() == torch.device("cpu")
+        with pytest.raises(UserError, match="'cuda' is not available"):
+            distributed.pick_device("cuda")
+
+
+def test_a_gpu_is_that_of_the_process_unless_it_is_numbered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(distributed, "local_device", lambda: "cuda:1")
+    assert distributed.pick_device() == distributed.pick_device("cuda") == torch.device("cuda:1")
+    assert distributed.pick_device("cuda:0") == torch.device("cuda:0")
+    with pytest.raises(UserError, match="'cuda:2' is not available here: GPUs are 0 to 1"):
+        distributed.pick_device("cuda:2")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import upm_lib
 from upm_lib import files
-from upm_lib.command import add_quiet, command, loading, refuse, typed
+from upm_lib.command import NETWORKS, add_quiet, command, loading, refuse, typed
 from upm_lib.config import PAPER, PARTS, SCALES, TABLES, UserError, known, preset
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 # Fields of the config that are asked for otherwise on the command line.
 ASKED = {name: f"it is the option --{name}" for name in ("dataset", "root", "splits", "trial")}
-NETWORKS = ("backbone", "weights", "k", "pool", "steps", "epochs", "seed", "min_frames")
 
 
 @command
@@ -147,23 +146,26 @@ def _train(arguments: argparse.Namespace) -> None:
         method = "fusion" if arguments.method == "both" else arguments.method
         measurement = bench.measurement(method, arguments.trial)
         made = networks.as_model(bench, measurement)
+        lines = [str(networks.folder_of(bench, config)) for config in measurement.networks]
+        if first and arguments.save is not None:  # first of all: measuring may be refused
+            lines.append(f"model: {made.save(arguments.save)}")
         if bench.dataset.identified:
             found = measuring.measure(bench, measurement)
             text = f"{bench.label}: Rank-1 {found['rank1']:.1f}, mAP {found['mAP']:.1f} %"
         else:
             text = f"{bench.dataset.name} has no identities: trained, not measured"
         if first:
-            folders = [networks.folder_of(bench, config) for config in measurement.networks]
-            print(text, *folders, sep="\n")
-            if arguments.save is not None:
-                print(f"model: {made.save(arguments.save)}")
+            print(text, *lines, sep="\n")
 
 
 def _fields(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the fields set by -p; what is asked for otherwise, or contradicts, is refused."""
     fields = typed(arguments.fields)
-    first = "it is METHOD, the first word" if "method" in arguments else "a table has both"
+    first = "it is METHOD, the first word" if "method" in arguments else "both are used"
     asked = ASKED | {"branch": first}
+    if "gallery" in arguments:
+        asked |= dict.fromkeys(("dataset", "root"), "the data are --gallery")
+        asked |= dict.fromkeys(("splits", "trial"), "a gallery is not divided")
     if "trials" in arguments:
         asked["trial"] = "it is the option --trials"
     for name in fields:
@@ -206,10 +208,7 @@ def _table(arguments: argparse.Namespace) -> None:
         _refuse(arguments, ["dry_run"], "a model from a file is measured at once")
     if table in ("5", "6"):
         options = ("dataset", "root", "scale", "splits", "trials", *NETWORKS, "device", "dry_run")
-        why = f"table {table} is counted and needs no data"
-        _refuse(arguments, options, why)
-        if arguments.fields:
-            raise UserError(f"{why}: leave out -p")
+        _refuse(arguments, [*options, "fields"], f"table {table} is counted and needs no data")
     from upm_lib.experiments.measurement import trial_numbers
     from upm_lib.paper import tables
 
@@ -272,11 +271,9 @@ def _add_index(commands: argparse._SubParsersAction) -> None:
 
 def _device(arguments: argparse.Namespace) -> Any:
     """Return the device asked for, checked; None if none is."""
-    if arguments.device is None:
-        return None
-    from upm_lib.learning import training  # brings timm, which is not needed for None
+    from upm_lib import distributed
 
-    return training.pick_device(arguments.device)
+    return None if arguments.device is None else distributed.pick_device(arguments.device)
 
 
 def _index(arguments: argparse.Namespace) -> None:
@@ -338,7 +335,7 @@ def _add_search(commands: argparse._SubParsersAction) -> None:
 
 
 def _search(arguments: argparse.Namespace) -> None:
-    trained = ("scale", *NETWORKS)
+    trained = ("scale", *NETWORKS, "fields")
     if arguments.index is not None:
         _refuse(arguments, ["model", *trained], "an index holds its model")
     if arguments.model is not None:
@@ -359,7 +356,7 @@ def _search(arguments: argparse.Namespace) -> None:
         model = None if arguments.model is None else upm_lib.load(arguments.model, device)
         scale = "frozen" if arguments.scale is None else arguments.scale
         progress = not arguments.quiet
-        options = _networks(arguments)
+        options = _networks(arguments) | _fields(arguments)
         place = search.of_gallery(arguments.gallery, model, scale, progress, **options)
     found = search.many(place, queries, arguments.top, arguments.same_camera, not arguments.quiet)
     if arguments.csv:

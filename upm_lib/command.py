@@ -27,6 +27,8 @@ from typing import Any
 from upm_lib.config import Config, UserError, known, one_line
 
 FULL = re.compile("out of memory|allocate memory|not enough memory")  # as torch says it
+# Fields of the config that are options of every command which trains.
+NETWORKS = ("backbone", "weights", "k", "pool", "steps", "epochs", "seed", "min_frames")
 STOPS = {signal.SIGINT, signal.SIGTERM}
 if sys.platform != "win32":  # which knows no closed terminal
     STOPS.add(signal.SIGHUP)
@@ -137,13 +139,15 @@ def refuse(
     """Raise UserError if one of some options, which mean nothing beside others, is given."""
     for name in names:
         if getattr(arguments, name) != parser.get_default(name):
-            raise UserError(f"{why}: leave out --{name.replace('_', '-')}")
+            option = "-p" if name == "fields" else f"--{name.replace('_', '-')}"
+            raise UserError(f"{why}: leave out {option}")
 
 
 def typed(pairs: Iterable[Sequence[str]]) -> dict[str, Any]:
     """Return fields typed as NAME VALUE: values are JSON (numbers, true, lists), or else text.
 
-    Raises UserError for a name that is no field of a config, or that is given twice.
+    Raises UserError for a name that is no field of a config, or that is given twice, and for null,
+    which would mean what the preset has.
     """
     found: dict[str, Any] = {}
     for name, text in pairs:
@@ -154,4 +158,6 @@ def typed(pairs: Iterable[Sequence[str]]) -> dict[str, Any]:
             found[name] = json.loads(text)
         except (ValueError, RecursionError):
             found[name] = text
+        if found[name] is None:
+            raise UserError(f"-p {name} null would change nothing: leave it out")
     return found

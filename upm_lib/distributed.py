@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from upm_lib.command import Terminated
-from upm_lib.config import UserError
+from upm_lib.config import UserError, known
 
 
 @contextmanager
@@ -101,6 +101,23 @@ def rank() -> int:
 def local_device() -> str:
     """Return the accelerator of this process: the one of its number on its machine."""
     return f"cuda:{os.environ['LOCAL_RANK']}" if size() > 1 else "cuda"
+
+
+def pick_device(name: torch.device | str | None = None) -> torch.device:
+    """Return the named device; None is a GPU if there is one, and "cuda" that of this process."""
+    if name is None:
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    kind = str(name).split(":")[0]
+    known(("cpu", "cuda"), kind, "device")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"device {name!r} is not available here: use 'cpu' or leave it out")
+    try:
+        device = torch.device(local_device() if name == "cuda" else name)
+    except RuntimeError as error:
+        raise UserError(f"unknown device {name!r}: use 'cpu', 'cuda' or 'cuda:1'") from error
+    if kind == "cuda" and (device.index or 0) >= (count := torch.cuda.device_count()):
+        raise UserError(f"device {str(device)!r} is not available here: GPUs are 0 to {count - 1}")
+    return device
 
 
 def wait() -> None:

@@ -89,6 +89,16 @@ def test_a_gallery_is_trained_on_and_indexed_once(
     assert again.matches.equals(first.matches)
 
 
+def test_who_is_named_changes_nothing_of_the_training(run_store: Path, gallery: Path) -> None:
+    people = [f"{p.parent.name},{p.name},{p.name}" for p in sorted(gallery.glob("cam_*/person_*"))]
+    found = []
+    for lines in ([], people):
+        (gallery / "identities.csv").write_text("\n".join(["camera,tracklet,person", *lines]))
+        found.append(search.of_gallery(gallery, None, "demo", False, device="cpu", **FEW).model)
+    assert [model.origin.tracklets for model in found] == [16, 16]
+    assert found[0].digest == found[1].digest
+
+
 def test_with_a_model_the_index_follows_the_gallery(
     run_store: Path, gallery: Path, tiny_model: Model
 ) -> None:

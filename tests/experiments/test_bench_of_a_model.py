@@ -1,5 +1,6 @@
 """A model in the place of training: the same vectors, no training, and no test on the trained."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,6 +77,19 @@ def test_people_it_has_seen_are_no_test(file: Path, tiny_root: Path) -> None:
     config = bench.config.replace(splits="official")  # the same number means other people there
     with pytest.raises(UserError, match=r"these pictures: trial 1 \(official splits\) would"):
         networks.of(replace(bench, config=config), measurement.of(config, "local"))
+
+
+def test_a_model_of_all_tracklets_is_not_tested_on_half_of_them(
+    run_store: Path, tiny_root: Path, tmp_path: Path
+) -> None:
+    root = shutil.copytree(tiny_root / "multi_shot", tmp_path / "own")
+    file = model_of(bench_of(root)).save(tmp_path / "model.safetensors")
+    people = [f"{p.parent.name},{p.name},{p.name}" for p in sorted(root.glob("cam_*/person_*"))]
+    (root / "identities.csv").write_text("\n".join(["camera,tracklet,person", *people]))
+    bench = bench_of(root, model=file)
+    assert bench.dataset.identified
+    with pytest.raises(UserError, match="said otherwise now who they show: the test could be on"):
+        measuring.measure(bench, bench.measurement("local"))
 
 
 def test_the_pooling_is_the_models_unless_another_is_asked_for(

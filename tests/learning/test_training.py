@@ -605,26 +605,6 @@ def test_the_last_checkpoint_before_a_loss_that_is_not_finite_is_kept(
         assert torch.isfinite(tensor).all(), name
 
 
-def test_a_missing_device_is_named() -> None:
-    assert training.pick_device("cpu") == CPU
-    if not torch.cuda.is_available():
-        assert training.pick_device() == CPU
-        with pytest.raises(UserError, match="'cuda' is not available"):
-            training.pick_device("cuda")
-
-
-def test_a_gpu_is_that_of_the_process_unless_it_is_numbered(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(training.distributed, "local_device", lambda: "cuda:1")
-    assert training.pick_device() == training.pick_device("cuda") == torch.device("cuda:1")
-    assert training.pick_device("cuda:0") == torch.device("cuda:0")
-    with pytest.raises(UserError, match="'cuda:2' is not available here: GPUs are 0 to 1"):
-        training.pick_device("cuda:2")
-
-
 # ---------------------------------------------------------------- the published training graph
 
 

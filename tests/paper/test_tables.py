@@ -64,10 +64,12 @@ def test_a_command_carries_every_other_field_and_the_heading_names_it(tiny_root:
     own = "objective = cluster, centres = camera, lr_factors = (1, 0.5)"
     assert f"k = 8, flip = True, {own}" in heading
     assert "root" not in heading
+    official = dataclasses.replace(bench, config=bench.config.replace(splits="official"))
+    assert "splits = official" in tables.heading("2", official, 1)[1]
 
 
 def test_a_model_tells_its_length_as_it_was_given(bench: Bench) -> None:
-    origin = model_file.Origin("WARD", 1, 3, 105, 2400, "", (256, 128))
+    origin = model_file.Origin("WARD", 1, 3, 105, 2400, "", "", (256, 128))
     config = preset("ward", "frozen")
     opened = dataclasses.replace(bench, config=config, model=model_file.Model((), (), origin, {}))
     assert "mobilenet_v1, 8 epochs, k = 8" in tables.transfer_heading(opened, 1)[1]

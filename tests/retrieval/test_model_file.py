@@ -91,7 +91,7 @@ def test_mobilenet_is_built_without_timm_and_gives_the_same_bits(
     for norm in (m for n in networks for m in n.modules() if hasattr(m, "running_var")):
         norm.running_mean.normal_(0, 0.3, generator=generator)
         norm.running_var.uniform_(0.2, 3, generator=generator)
-    origin = Origin("none", 1, 2, 0, 0, "", (128, 64))
+    origin = Origin("none", 1, 2, 0, 0, "", "", (128, 64))
     path = Model(tuple(networks), tuple(settings), origin, {}).save(tmp_path / "m.safetensors")
     loaded = model_file.load(path, "cpu").networks
     assert not [m for n in loaded for m in n.modules() if type(m).__module__.startswith("timm")]
@@ -103,6 +103,13 @@ def test_mobilenet_is_built_without_timm_and_gives_the_same_bits(
             timms = networks_code.channels_last(timms)
             wanted = timms(images), features.folded(timms)(images)
             assert all(map(torch.equal, found, wanted)) and wanted[0].std() > 0.01
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99"])
+def test_a_device_that_is_not_there_is_no_damage(bench: Bench, tmp_path: Path, device: str) -> None:
+    path = model_of(bench, "global").save(tmp_path / "model.safetensors")
+    with pytest.raises(UserError, match=r"unknown device 'gpu'|device 'cuda:99' is not available"):
+        model_file.load(path, device)
 
 
 def test_a_model_of_one_network_works_alike(bench: Bench, tmp_path: Path) -> None:
@@ -246,8 +253,8 @@ def test_a_stranger_s_settings_get_a_sentence(saved: Path, tiny_model: Model, ch
 
 
 def test_another_version_gets_its_own_sentence(saved: Path) -> None:
-    rewritten(saved, version=2)
-    with pytest.raises(UserError, match="a model file of version 2, and this program reads 1"):
+    rewritten(saved, version=model_file.VERSION + 1)
+    with pytest.raises(UserError, match="a model file of version 3, and this program reads 2"):
         model_file.load(saved)
 
 

@@ -39,6 +39,10 @@ def load(name: str) -> ModuleType:
         ("curves x --write", "--write takes whatever was measured: leave out 'x'"),
         ("curves", "name a data set, or --write what has been measured"),
         ("curves nonsense", "unknown data set 'nonsense'"),
+        ("curves ward --cross-until 0", "--cross-until must be above 0 and at most 60, not 0"),
+        ("curves ward --cross-until 61", "--cross-until must be above 0 and at most 60, not 61"),
+        ("ablation -p root x", "-p root is not for this script: it is the option --root"),
+        ("ablation --trials 2-2", "a standard deviation needs at least 2 trials"),
         ("ablation --switch nonsense", "unknown switch 'nonsense'"),
         ("ablation --switch eta", "unknown switch 'eta'"),
         ("ablation --dataset folder --write", "no place for a table of folder: leave out --write"),
@@ -88,7 +92,7 @@ def test_the_table_of_the_switches_pairs_each_with_the_default_of_its_trials() -
     low, high = -9 - 12.706205 * 1, -9 + 12.706205 * 1
     told = f"-9.0 [{low:+.1f}, {high:+.1f}]"
     half = f"-4.5 [{low / 2:+.1f}, {high / 2:+.1f}]"
-    assert lines[2:] == [f"| `a = 1` | local | 91.0 ± 1.4 | 82.0 ± 2.8 | {told} | {half} |"]
+    assert lines[2:] == [f"| `a = 1` | local | 2 | 91.0 ± 1.4 | 82.0 ± 2.8 | {told} | {half} |"]
 
 
 def test_curves_are_written_from_checked_records(run_store: Path, tmp_path: Path) -> None:
@@ -121,7 +125,6 @@ def test_measured_trials_take_their_place_in_the_study(run_store: Path, tmp_path
     part = before["part"] == "ward-head"
     about = json.loads((tmp_path / "study.json").read_text("utf-8"))["ward-head"]
     line = before[part].iloc[0].drop(["cpu", "variant"]).to_dict() | {"rank1": 1.0, "changes": {}}
-    line |= dict.fromkeys(script.COLUMNS)
     for trial in (2, 99):
         measured = {"rows": [line | {"trial": trial}], "config": about["config"]}
         measured["versions"] = about["versions"] | {"cpu": "abacus"}

@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -71,6 +71,12 @@ class Dataset:
     def identified(self) -> bool:
         """Whether anybody's identity is known; without one, nothing can be evaluated."""
         return bool(self.people)
+
+    @property
+    def anonymous(self) -> "Dataset":
+        """The same tracklets without anybody's identity: all of them train, nothing is tested."""
+        nobody = tuple(replace(tracklet, person=UNKNOWN) for tracklet in self.tracklets)
+        return replace(self, tracklets=nobody)
 
     @cached_property
     def protocol(self) -> Literal["two cameras", "query and gallery"]:

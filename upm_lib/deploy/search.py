@@ -3,6 +3,7 @@
 import difflib
 import os
 import warnings
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,13 +42,15 @@ def of_gallery(
 ) -> Index:
     """Return an index, in the run store, of the tracklets in a gallery as they are now.
 
-    Without a model both networks are found in the run store, or trained now on the gallery.
+    Without a model both networks are found in the run store, or trained now on all of the gallery;
+    identities that are known make no difference.
     """
     if model is None:
         from upm_lib.experiments import networks  # all of training, which an index does not need
         from upm_lib.experiments.bench import open_bench
 
         bench = open_bench("folder", scale, root=str(root), progress=progress, **options)
+        bench = replace(bench, dataset=bench.dataset.anonymous)
         fusion = bench.measurement("fusion", bench.config.trial)
         model = networks.as_model(bench, fusion)
     place = files.place(root).resolve()

@@ -27,7 +27,6 @@ from upm_lib.data.tracklets import Dataset
 from upm_lib.experiments import measurement
 from upm_lib.experiments.measurement import BRANCHES, METHODS, Measurement
 from upm_lib.learning import model as models
-from upm_lib.learning import training
 from upm_lib.pictures import canvas
 from upm_lib.retrieval import model_file
 from upm_lib.retrieval.model_file import Model
@@ -145,7 +144,7 @@ def open_bench(
     config = preset(dataset, scale, **changes)
     known(TABLES, str(table), "table")
     measurement.trial_numbers(trials)
-    where = training.pick_device(device)
+    where = distributed.pick_device(device)
     folder = _figures_folder(figures_dir)
     loaded = None if model is None else model_file.load(model, where)
     if loaded:

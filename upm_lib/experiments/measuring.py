@@ -1,7 +1,8 @@
 """Measuring: vectors of a trial's tracklets, their ranks, and the record that is kept of them.
 
-A record lies in the run store under a key of all that it is made from, so nothing is done twice and
-no change of config, data or code serves an old result.
+A record lies in the run store under a key of config, data and the code that trains, describes and
+ranks (``runs.TRAINING_CODE``, ``MEASURING_CODE``), so nothing is done twice and no change of these
+serves an old result.
 """
 
 import time

@@ -47,11 +47,15 @@ def _loaded(bench: Bench, loaded: model_file.Model, config: Config) -> model.UPM
     Raises UserError where the people to be searched may be among those it was trained on.
     """
     origin, halved = loaded.origin, not bench.dataset.subset and bench.dataset.identified
-    halves = (origin.trial, loaded.configs[0].splits), (config.trial, config.splits)
-    if halved and bench.frames.digest == origin.digest and halves[0] != halves[1]:
+    if halved and bench.frames.digest == origin.digest:
+        halves = (origin.trial, loaded.configs[0].splits), (config.trial, config.splits)
         trained, asked = (f"trial {number} ({kind} splits)" for number, kind in halves)
         what = f"the model was trained on {trained} of these pictures"
-        raise UserError(f"{what}: {asked} would test it on people it has seen")
+        if halves[0] != halves[1]:
+            raise UserError(f"{what}: {asked} would test it on people it has seen")
+        if origin.meaning != bench.dataset.meaning:
+            now = "it is said otherwise now who they show"
+            raise UserError(f"{what}, and {now}: the test could be on people it has seen")
     for network, own in zip(loaded.networks, loaded.configs, strict=True):
         if (own.branch, own.k, own.pool) == (config.branch, config.k, config.pool):
             return network
@@ -71,6 +75,7 @@ def as_model(bench: Bench, measurement: Measurement) -> model_file.Model:
         tracklets=len(train),
         frames=len(bench.frames.of(train)),
         digest=bench.frames.digest,
+        meaning=bench.dataset.meaning,
         size=tuple(bench.frames.pixels.shape[1:3]),
     )
     own = {name: getattr(measurement.config, name) for name in EVALUATION_FIELDS}

@@ -226,6 +226,8 @@ def build(config: Config) -> UPMNet:
 
 def check(config: Config) -> None:
     """Raise UserError for what :func:`build` would refuse; nothing is downloaded for it."""
+    if config.weights == "imagenet":
+        _check_public(config.backbone)
     local = config.weights if config.weights != "imagenet" else None
     network = build(config.replace(weights=local, freeze=0))
     if config.freeze:
@@ -357,9 +359,13 @@ def pinned(state: dict[str, Tensor], digest: str, source: str) -> dict[str, Tens
 MOBILENET = "https://huggingface.co/google/mobilenet_v1_1.0_224/resolve/main/model.safetensors"
 
 
-def _imagenet(backbone: str) -> dict[str, Tensor]:
+def _check_public(backbone: str) -> None:
     if backbone not in ("mobilenet_v1", "resnet50"):
         raise UserError(f"there is no public source of weights for {backbone}: give a local file")
+
+
+def _imagenet(backbone: str) -> dict[str, Tensor]:
+    _check_public(backbone)
     from torchvision.models import ResNet50_Weights
 
     # The file's name holds its digest; a file in the cache is not checked again, hence nothing but

@@ -1,9 +1,9 @@
 """Training: one visible step, the schedules, checkpoints, and the loop that resumes.
 
 Training knows the objective only as a module with ``step(features, tracklet, warm)``, which gives
-the loss, a share and the move of the memory as a call that gives another share, and with
-``renew()``, called once an epoch, so another unsupervised method fits in its place. There are two:
-association learning and cluster contrast.
+the loss, a share and the move of the memory as a call that gives another share, with ``renew()``,
+called once an epoch, and with a buffer ``camera_of``, so another unsupervised method fits in its
+place. There are two: association learning and cluster contrast.
 """
 
 import hashlib
@@ -48,23 +48,6 @@ OBJECTIVES: dict[str, type[Association] | type[Clusters]]
 OBJECTIVES = {"association": Association, "cluster": Clusters}
 KEEP = 2  # checkpoints on disk
 SECONDS = 60.0  # between checkpoints: no more work than this is lost
-
-
-def pick_device(name: str | None = None) -> torch.device:
-    """Return the named device; None is a GPU if there is one, and "cuda" that of this process."""
-    if name is None:
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    kind = str(name).split(":")[0]
-    configs.known(("cpu", "cuda"), kind, "device")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"device {name!r} is not available here: use 'cpu' or leave it out")
-    try:
-        device = torch.device(distributed.local_device() if name == "cuda" else name)
-    except RuntimeError as error:
-        raise UserError(f"unknown device {name!r}: use 'cpu', 'cuda' or 'cuda:1'") from error
-    if kind == "cuda" and (device.index or 0) >= (count := torch.cuda.device_count()):
-        raise UserError(f"device {str(device)!r} is not available here: GPUs are 0 to {count - 1}")
-    return device
 
 
 def learning_rate(config: Config, step: int, frames: int) -> float:

@@ -276,9 +276,9 @@ def expectation(bench: Bench) -> list[str]:
     The time is an estimate from the network's multiply-adds and an assumed sustained speed. The
     values are given at the paper's scale and for real data only.
     """
-    if bench.scale != "paper":
-        return []
     config = bench.measurement("fusion", bench.config.trial).config
+    if bench.scale != "paper" or config.backbone not in SUSTAINED:
+        return []
     network = model.build(config.replace(weights=None, freeze=0))
     flops = complexity.honest_count(network, config.height, config.width).flops
     rate = SUSTAINED[config.backbone]

@@ -12,7 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from upm_lib.config import DATA_FIELDS, PARTS, Config, known, preset
+from upm_lib.command import NETWORKS
+from upm_lib.config import PARTS, Config, known, preset
 from upm_lib.experiments import analysis, measuring, networks
 from upm_lib.experiments.bench import Bench
 from upm_lib.experiments.measurement import Measurement, trial_numbers, trials_text
@@ -42,10 +43,7 @@ METRIC_NAMES |= {"mAP_mean_precision": "mAP, mean precision"}  # as toolboxes co
 PAPER_K = 8  # of Tables 1 and 2
 NOT_RUN = "not run"
 # Fields for which `python -m upm_lib table` has an option; the others are set by -p.
-OPTIONS = (
-    *("root", "backbone", "weights", "k", "pool", "steps", "epochs", "seed", "min_frames"),
-    "splits",
-)
+OPTIONS = ("root", *NETWORKS, "splits")
 UNREAD = (
     "published only: DukeMTMC was withdrawn by its owners; give --root if you have the right to "
     "use a copy"
@@ -271,7 +269,7 @@ def heading(table: str, bench: Bench, trials: int | str) -> list[str]:
     people = len(set(bench.people(bench.split(numbers[0]).probe)))
     how = [f"scale {bench.scale}", config.backbone, config.length]
     how += [f"k = {config.k}"] if table in ("1", "2") else []
-    said = (*DATA_FIELDS, "backbone", "weights", "steps", "epochs", "k")
+    said = ("dataset", "root", "backbone", "weights", "steps", "epochs", "k")
     how += [f"{name} = {value}" for name, value in changed(bench).items() if name not in said]
     how += [f"trial {numbers[0]}" if len(numbers) == 1 else f"trials {trials_text(numbers)}"]
     what = f"{config.dataset} ({kind}, {people} test people)"

@@ -16,14 +16,14 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from upm_lib import config as configs
-from upm_lib import files, runs
+from upm_lib import distributed, files, runs
 from upm_lib.config import MAP_ROWS, Config, UserError
 from upm_lib.data.packing import Pixels, resized
 from upm_lib.learning import mobilenet, model
 from upm_lib.learning.model import UPMNet
 from upm_lib.retrieval import features
 
-VERSION = 1  # of the file's format
+VERSION = 2  # of the file's format
 KEY = "upmnet"  # of the file's metadata
 SUFFIX = ".safetensors"
 LARGEST = 4096  # pixels of a side of the packed frames
@@ -42,6 +42,7 @@ class Origin:
     tracklets: int  # that trained
     frames: int  # of these tracklets
     digest: str  # of all frames of the data set
+    meaning: str  # and of what was said of them: whose, whence
     size: tuple[int, int]  # height and width of its packed frames; others are brought to it first
 
 
@@ -164,9 +165,10 @@ def load(path: str | Path, device: torch.device | str | None = None) -> Model:
 
     Device None is a GPU if there is one. Every byte is checked.
 
-    Raises UserError for a file that is missing, damaged, of another kind or another version.
+    Raises UserError for a file that is missing, damaged, of another kind or another version, and
+    for a device that is not there.
     """
-    place = files.place(path)
+    where, place = distributed.pick_device(device), files.place(path)
     if not place.is_file():
         advice = "make one with `python -m upm_lib train both --save FILE`"
         raise UserError(f"there is no model file {path}: {advice}")
@@ -181,17 +183,13 @@ def load(path: str | Path, device: torch.device | str | None = None) -> Model:
             raise UserError(f"{what}, and this program reads {VERSION}: update it")
         if _digest(tensors, about) != about["sha256"]:
             raise ValueError("another checksum")
-        return _built(about, tensors, torch.device(device or _usual_device()))
+        return _built(about, tensors, where)
     except UserError:
         raise
     except (SafetensorError, OSError, LookupError, TypeError, ValueError, RuntimeError,
             AttributeError, RecursionError) as error:  # fmt: skip
         what = f"{path} is damaged, or no model file ({type(error).__name__})"
         raise UserError(f"{what}: get it anew from where it came") from error
-
-
-def _usual_device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _built(about: dict[str, Any], tensors: dict[str, Tensor], device: torch.device) -> Model:
