@@ -20,7 +20,7 @@ from upm_lib.command import command, refuse
 from upm_lib.config import UserError
 from upm_lib.experiments import curves, measuring
 from upm_lib.experiments.bench import Bench, open_bench
-from upm_lib.experiments.measurement import trial_numbers
+from upm_lib.experiments.measurement import BRANCHES, trial_numbers
 from upm_lib.paper import committed
 
 EPOCHS = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 16.0, 20.0, 25.0, 30.0, 40.0, 50.0, 60.0]
@@ -62,7 +62,10 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=12, help="held out (default: %(default)s)")
     parser.add_argument("--epochs", type=float, default=60.0, help="default: %(default)s")
     parser.add_argument(
-        "--method", action="append", choices=METHODS, help="default: both; fusion has its branches"
+        "--method",
+        action="append",
+        choices=BRANCHES,
+        help="default: fusion, which has its two branches, and baseline",
     )
     parser.add_argument(
         "--cross-until", type=float, metavar="EPOCH", help="default: to the end of the training"
