@@ -689,6 +689,9 @@ def test_what_the_published_code_changes_is_what_fidelity_says() -> None:
         measured = next(line for line in text.splitlines() if f"`{switch}`" in line)
         cells_of = [cell.strip() for cell in measured.split("|")]
         assert any(len(cell) > 5 and cell in line for cell in cells_of), (switch, cells_of)
+        if switch.split()[0] not in ("train_global_head", "resize"):  # ten trials; another size
+            again = [row for row in text.splitlines() if f"`{switch}` |" in row and "| 3 |" in row]
+            assert f"3 others: {again[0].split('|')[6].strip()}" in line
     (line,) = (line for line in told.splitlines() if "unseen tracklets together" in line)
     for start in ("| all of these, as published | local", "| all of these, as published | global"):
         measured = next(line for line in text.splitlines() if line.startswith(start))

@@ -95,6 +95,19 @@ def test_the_table_of_the_switches_pairs_each_with_the_default_of_its_trials() -
     assert lines[2:] == [f"| `a = 1` | local | 2 | 91.0 ± 1.4 | 82.0 ± 2.8 | {told} | {half} |"]
 
 
+def test_the_table_of_wards_switches_is_that_of_the_rows_that_are_kept() -> None:
+    ablation = load("ablation")
+    before, after = ablation._page("ward")
+    shown = ablation.PAGE.read_text("utf-8")[len(before) : -len(after)]
+    rows = ablation.kept("ward")
+    assert shown.endswith("\n\n" + ablation.table(rows))
+    assert "trials 5,6,8 of" in shown and set(rows["trial"]) == {5, 6, 8}
+    assert (
+        rows["settings"].nunique() == 1
+        and not rows.duplicated(["dataset", "method", "switch", "trial"]).any()
+    )
+
+
 def test_curves_are_written_from_checked_records(run_store: Path, tmp_path: Path) -> None:
     curves = load("curves")
     about = {"length": 60.0, "people": 12, "cross_until": 60.0, "method": "local", "epoch": 1.0}

@@ -255,6 +255,27 @@ def curves() -> pd.DataFrame:
     return found.sort_values("dataset", key=lambda names: names.map(SETS.index), kind="stable")
 
 
+def without_cross() -> pd.DataFrame:
+    """Return what a long training does to the baseline, with and without the cross-camera term.
+
+    One line a trial of WARD in which the term was left out from epoch 12 on: mAP of held-out people
+    (in percent) at epoch 12 and at epoch 60 of both trainings, and how hard the intra-camera and
+    the cross-camera term pull at the end of the whole one (:func:`curves.pulls`).
+    """
+    found = _curves().set_index(["dataset", "method", "trial", "cross_until", "epoch"]).sort_index()
+    ward, lines = found.loc["ward", "baseline"], {}
+    for trial in ward.xs(12.0, level="cross_until").index.unique("trial"):
+        whole, cut = ward.loc[trial, 60.0], ward.loc[trial, 12.0]
+        lines[trial] = {
+            "epoch 12": whole["mAP"][12],
+            "epoch 60": whole["mAP"][60],
+            "epoch 60, without": cut["mAP"][60],
+            "intra pull": whole["pull_intra"][60],
+            "cross pull": whole["pull_cross"][60],
+        }
+    return pd.DataFrame.from_dict(lines, orient="index").rename_axis("trial")
+
+
 def _curves() -> pd.DataFrame:
     with resources.files("upm_lib.paper").joinpath("curves.csv").open() as lines:
         return pd.read_csv(lines)
