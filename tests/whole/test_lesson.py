@@ -255,6 +255,24 @@ def test_what_is_said_of_stopping_is_what_the_curves_show() -> None:
     assert (eight["fusion"] > eight["baseline"]).all()
 
 
+def test_what_is_said_of_training_without_the_cross_camera_term_is_what_was_measured() -> None:
+    found = study.without_cross()
+    text = (ROOT / "EXPERIMENTS.md").read_text(encoding="utf-8")
+    for trial, line in found.iterrows():
+        shown = [f"{line[name]:.1f}" for name in ("epoch 12", "epoch 60", "epoch 60, without")]
+        assert f"| {trial} | {' | '.join(shown)} |" in text
+    lost = found["epoch 12"] - found["epoch 60"]
+    assert lost[lost > 1].index.tolist() == [2, 4] and lost[[2, 4]].between(6, 10).all()
+    told = [cell.source for cell in cells("02_local")]
+    last = found["epoch 60, without"]
+    for words in (f"in trial 2 ({last[2]:.1f})", f"further in trial 4 ({last[4]:.1f})"):
+        assert any(words in cell for cell in told)
+    pulls = study._curves().dropna(subset="pull_intra").query("cross_until == 60 and epoch >= 8")
+    pulls = pulls[pulls["method"] == "baseline"]
+    assert (pulls["pull_intra"] <= pulls["pull_cross"] / 10).all()
+    assert pulls["pull_intra"].median() == 0 and pulls["pull_cross"].min() > 0.04
+
+
 def test_what_is_said_of_the_demos_length_is_what_was_measured() -> None:
     rows = study.rows(part="synthetic_clean-demo").set_index(["method", "variant"])["rank1"]
     text = (ROOT / "EXPERIMENTS.md").read_text(encoding="utf-8")
