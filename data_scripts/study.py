@@ -6,9 +6,10 @@
 
 WARD (real people) and each synthetic world have the same parts: the methods and both fusions at
 k = 8 ("ward"), every other k ("ward-parts"), maximum pooling at k = 2 (Table 3; "ward-pooling"),
-the global-aware head left as it was drawn ("ward-head"), and cluster contrast in the place of
-association learning, with one centre a cluster ("ward-cluster") or one for each of its cameras
-("ward-cluster-camera"). All have the ImageNet MobileNetV1 of which the last two blocks are trained.
+the global-aware head left as it was drawn ("ward-head"), four trained blocks in place of two
+("ward-deeper"), and cluster contrast in the place of association learning, with one centre a
+cluster ("ward-cluster") or one for each of its cameras ("ward-cluster-camera"). All have the
+ImageNet MobileNetV1 of which, but for "-deeper", the last two blocks are trained.
 Beside them the worlds have the small backbone that starts at random, also at twice and four times
 its steps ("-demo"), and single knobs of the clean world turned step by step ("knob-"); WARD's
 boxes are cut tighter as well ("ward-tighter"). A finished measurement is found in the run store, so
@@ -102,6 +103,8 @@ def _methods() -> Iterator[tuple[str, str, dict[str, Any]]]:
         yield "-pooling", method, {"k": 2, "pool": "gmp"}
     for method in ("global", "fusion"):
         yield "-head", method, {"train_global_head": False}
+    for method in ("baseline", *BRANCHES, "fusion"):
+        yield "-deeper", method, {"freeze": 9}
     for part, centres in (("-cluster", {}), ("-cluster-camera", {"centres": "camera"})):
         for method in ("baseline", *BRANCHES, "fusion"):
             yield part, method, {"objective": "cluster"} | centres

@@ -635,6 +635,29 @@ def test_what_is_said_of_the_turned_knob_is_what_was_measured() -> None:
     assert any(f"parts are {points} points behind the base" in c.source for c in cells("04_fusion"))
 
 
+def test_what_is_said_of_tighter_boxes_is_what_was_measured() -> None:
+    (shown,) = following("04_fusion", 'study.turned("tighter")')
+    assert [row[1:] for row in shown[2:]] == study.turned("tighter").to_numpy().tolist()
+    rank1 = {
+        value: pd.DataFrame(
+            {
+                method: study.trials(dataset="ward", method=method, knob="tighter", value=value)
+                for method in ("baseline", "local", "global", "fusion")
+            }
+        )
+        for value in (0.0, 0.1)
+    }
+    assert [*rank1[0.1].index] == [5, 6, 8]
+    lost = (rank1[0.0] - rank1[0.1]).mean()
+    said = "baseline {:.1f} points, local-aware parts {:.1f}, global-aware ones {:.1f}, the fusion"
+    moved = rank1[0.1].sub(rank1[0.1]["baseline"], axis=0)["local"]
+    gap = study.difference(moved, (rank1[0.0]["local"] - rank1[0.0]["baseline"]))
+    words = [said.format(*lost) + f" {lost['fusion']:.1f}."]
+    words += ["moves by {mean:+.1f} points ({low:.1f} to {high:.1f})".format(**gap)]
+    for sentence in words:
+        assert any(sentence in cell.source for cell in cells("04_fusion")), sentence
+
+
 def of_clutter() -> Iterator[str]:
     """What notebook 4 says of clutter turned up alone, with the numbers of the study."""
 
@@ -675,7 +698,7 @@ def of_clutter() -> Iterator[str]:
 def test_what_is_said_of_the_processors_is_what_the_study_has() -> None:
     found = study.rows().groupby("part")["cpu"].unique().map(sorted)
     new = {"ward-cluster", "ward-parts", "ward-pooling", "synthetic_eight", "synthetic_clean-demo"}
-    new |= {part for part in found.index if part.startswith("knob-")}
+    new |= {part for part in found.index if part.startswith("knob-")} | {"ward-tighter"}
     assert all(found[part] == ["AVX512"] for part in new)
     assert all(found[part] == ["AVX2"] for part in found.index.difference([*new, "ward-head"]))
     random = study.rows(part="ward-head").groupby("trial")["cpu"].first()
