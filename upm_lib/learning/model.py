@@ -36,10 +36,7 @@ def part_pool(f: Tensor, k: int, pool: str = "gap") -> Tensor:
         raise UserError(f"k = {k} does not divide the {f.shape[2]} rows of the map")
     # Channels last, as the map is stored: all that follows then reads a feature in one piece.
     stripes = f.permute(0, 2, 3, 1).unflatten(1, (k, f.shape[2] // k))  # [B, k, 8/k, 4, c]
-    if pool == "gmp":
-        return stripes.amax((2, 3))
-    # A sum's gradient is a view; that of a mean would be written out, as large as the map.
-    return stripes.sum((2, 3)) / stripes.shape[2:4].numel()
+    return stripes.mean((2, 3)) if pool == "gap" else stripes.amax((2, 3))
 
 
 class LocalAware(nn.Module):
