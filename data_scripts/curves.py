@@ -4,8 +4,9 @@
 
 Trains baseline, local-aware and global-aware networks on two thirds or so of a trial's training
 half and searches the rest of it; the test half is not touched. With --cross-until the cross-camera
-term of the loss is left out from that epoch on. Finished trials are kept in the run store; with
---write all that it holds goes to upm_lib/paper/curves.csv, where what was measured elsewhere stays.
+term of the loss is left out from that epoch on, with --freeze other blocks of the backbone learn.
+Finished trials are kept in the run store; with --write all that it holds goes to
+upm_lib/paper/curves.csv, where what was measured elsewhere stays.
 """
 
 import argparse
@@ -34,7 +35,7 @@ def write(folder: Path) -> None:
     if not kept:
         raise UserError("the run store holds no curves: run it without --write first")
     found = pd.concat([pd.DataFrame(committed.read(file)["rows"]) for file in kept]).round(4)
-    name = ["dataset", "trial", "length", "people", "cross_until", "method"]
+    name = ["dataset", "trial", "length", "people", "cross_until", "freeze", "method"]
     committed.keep(found, folder / "curves.csv", name)
 
 
@@ -70,11 +71,14 @@ def main() -> None:
     parser.add_argument(
         "--cross-until", type=float, metavar="EPOCH", help="default: to the end of the training"
     )
+    parser.add_argument(
+        "--freeze", type=int, metavar="BLOCKS", help="that keep their weights; default: 11 of 13"
+    )
     parser.add_argument("--write", action="store_true", help="write the data, measure nothing")
     arguments = parser.parse_args()
     if arguments.write:
         others = ["root", "weights", "trials", "people", "epochs", "method", "cross_until"]
-        refuse(parser, arguments, others, "--write measures nothing")
+        refuse(parser, arguments, [*others, "freeze"], "--write measures nothing")
         if arguments.dataset:
             raise UserError(f"--write takes whatever was measured: leave out {arguments.dataset!r}")
         write(Path(paper.__file__).parent)
@@ -84,7 +88,7 @@ def main() -> None:
         raise UserError(f"{what}, not {arguments.cross_until:g}")
     if not arguments.dataset:
         raise UserError("name a data set, or --write what has been measured")
-    given = {name: getattr(arguments, name) for name in ("root", "weights", "epochs")}
+    given = {name: getattr(arguments, name) for name in ("root", "weights", "epochs", "freeze")}
     bench = open_bench(arguments.dataset, "frozen", progress=False, **given)
     bench = curves.held_out(bench, arguments.people)
     about = {
@@ -92,6 +96,7 @@ def main() -> None:
         "length": arguments.epochs,
         "people": arguments.people,
         "cross_until": arguments.cross_until or arguments.epochs,
+        "freeze": bench.config.freeze,
     }
     for trial in trial_numbers(arguments.trials):
         for method in arguments.method or METHODS:

@@ -276,9 +276,10 @@ def without_cross() -> pd.DataFrame:
     return pd.DataFrame.from_dict(lines, orient="index").rename_axis("trial")
 
 
-def _curves() -> pd.DataFrame:
+def _curves(freeze: int = 11) -> pd.DataFrame:
     with resources.files("upm_lib.paper").joinpath("curves.csv").open() as lines:
-        return pd.read_csv(lines)
+        found = pd.read_csv(lines)
+    return found[found["freeze"] == freeze]
 
 
 def _kind(dataset: str) -> str:
