@@ -103,8 +103,9 @@ def _methods() -> Iterator[tuple[str, str, dict[str, Any]]]:
         yield "-pooling", method, {"k": 2, "pool": "gmp"}
     for method in ("global", "fusion"):
         yield "-head", method, {"train_global_head": False}
-    for method in ("baseline", *BRANCHES, "fusion"):
-        yield "-deeper", method, {"freeze": 9}
+    for pool in POOLS:
+        yield from (("-deeper", m, {"freeze": 9} | pool) for m in ("baseline", *BRANCHES))
+        yield from (("-deeper", "fusion", fused | {"freeze": 9} | pool) for fused in FUSIONS)
     for part, centres in (("-cluster", {}), ("-cluster-camera", {"centres": "camera"})):
         for method in ("baseline", *BRANCHES, "fusion"):
             yield part, method, {"objective": "cluster"} | centres
