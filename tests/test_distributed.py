@@ -1,6 +1,7 @@
 """Two processes under torchrun equal one on the same global batch, though one is killed."""
 
 import atexit
+import contextlib
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -19,6 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from upm_lib import distributed
+from upm_lib.__main__ import main as program
 from upm_lib.command import command
 from upm_lib.config import UserError
 from upm_lib.data import packing
@@ -195,12 +198,40 @@ def test_who_is_interrupted_ends_at_once_and_the_first_speaks(
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(60)
 
-    if not (child := os.fork()):
-        main()
-        atexit._run_exitfuncs()  # as Python does at its end
-        os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 143
+    assert ended(main) == 143
     assert capfd.readouterr().err.count("stopped: what was finished before is kept") == said
+
+
+@pytest.mark.parametrize(("error", "code"), [(UserError("the disk is full"), 2), (KeyError(), 1)])
+def test_who_fails_does_not_wait_for_the_others(
+    error: Exception, code: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(distributed.dist, "is_torchelastic_launched", lambda: True)
+    monkeypatch.setattr(distributed, "_join", lambda: None)
+    monkeypatch.setattr(distributed.dist, "destroy_process_group", lambda: time.sleep(60))
+
+    @command
+    def main() -> None:
+        with distributed.processes():
+            print("what was said before")
+            raise error
+
+    began = time.monotonic()
+    assert ended(main) == code
+    assert time.monotonic() - began < 30
+    said = capfd.readouterr()
+    assert "what was said before" in said.out
+    assert ("error: the disk is full" in said.err) == (code == 2)
+
+
+def ended(main: Callable[[], int]) -> int:
+    """The exit code of a process that runs a command and ends as Python does."""
+    if not (child := os.fork()):
+        with contextlib.suppress(KeyError):
+            main()
+        atexit._run_exitfuncs()
+        os._exit(99)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def test_variables_that_torchrun_has_left_behind_get_a_sentence(
@@ -212,6 +243,14 @@ def test_variables_that_torchrun_has_left_behind_get_a_sentence(
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(UserError, match=r"torchrun's LOCAL_RANK, MASTER_ADDR, .*start it with"):
         distributed.processes().__enter__()
+
+
+def test_what_does_not_train_is_not_for_torchrun(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    assert program(["table", "2", "--dry-run"]) == 2
+    assert "torchrun is for `train`: run `table` without it" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------- the device
@@ -231,7 +270,16 @@ def test_a_gpu_is_that_of_the_process_unless_it_is_numbered(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(distributed, "local_device", lambda: "cuda:1")
+    chosen: list[str] = []
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: chosen.append(str(device)))
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)
     assert distributed.pick_device() == distributed.pick_device("cuda") == torch.device("cuda:1")
     assert distributed.pick_device("cuda:0") == torch.device("cuda:0")
+    assert chosen == ["cuda:1", "cuda:1", "cuda:0"]
+    assert torch.backends.cudnn.deterministic and not torch.backends.cudnn.allow_tf32
     with pytest.raises(UserError, match="'cuda:2' is not available here: GPUs are 0 to 1"):
         distributed.pick_device("cuda:2")
+    monkeypatch.setattr(distributed, "size", lambda: 2)
+    with pytest.raises(UserError, match="under torchrun each process has a GPU of its own"):
+        distributed.pick_device("cuda:0")

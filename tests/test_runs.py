@@ -106,12 +106,13 @@ def test_an_interrupted_write_leaves_the_old_content_and_nothing_else(
         assert path.read_text() == "old"
 
 
-def killed_while_writing(*paths: Path) -> None:
+def killed_while_writing(*paths: Path, folder: bool = False) -> None:
     """Leave behind what a process leaves that is killed within the block: nothing is tidied up."""
     pid = os.fork()
     if not pid:
         for path in paths:
-            replacing(path).__enter__().write_text("half of the n")
+            begun = replacing(path, folder).__enter__()
+            (begun / "file.txt" if folder else begun).write_text("half of the n")
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(pid, 0)
 
@@ -144,6 +145,29 @@ def test_what_killed_writes_left_in_the_store_is_swept(run_store: Path) -> None:
     assert len(left) == len(places)
     runs.sweep_store()
     assert not [p for p in run_store.rglob("*") if p.is_file()]
+
+
+def test_locks_are_asked_for_as_network_storage_allows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NFS locks only what is open for writing, which a folder cannot be (flock(2))."""
+    flock = runs.fcntl.flock
+
+    def of_nfs(handle: int, how: int) -> None:
+        if runs.fcntl.fcntl(handle, runs.fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        flock(handle, how)
+
+    monkeypatch.setattr(runs.fcntl, "flock", of_nfs)
+    write_json(tmp_path / "file.json", {})
+    with replacing(tmp_path / "folder", folder=True) as temporary:
+        (temporary / "file.txt").touch()
+        runs.sweep(tmp_path)
+    killed_while_writing(tmp_path / "a", tmp_path / "b")
+    killed_while_writing(tmp_path / "c", tmp_path / "d", folder=True)
+    runs.sweep(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file.json", "folder"]
+    assert [p.name for p in (tmp_path / "folder").iterdir()] == ["file.txt"]
 
 
 def test_a_folder_appears_when_it_is_complete(tmp_path: Path) -> None:

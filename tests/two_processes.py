@@ -79,7 +79,7 @@ def at_three(done: int, folder: Path) -> bool:
 def main(root: str, out: str) -> None:
     """Train in two halves, the second from the checkpoint of the first; keep what came out."""
     folder, resumed = Path(out), []
-    training.due = lambda step, _: step % 2 == 0
+    training.due = lambda step, *_: step % 2 == 0
     with distributed.processes():
         with distributed.first_goes_first():
             dataset = prid2011(root, min_frames=1, name="synthetic_clean")

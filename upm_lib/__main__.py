@@ -6,6 +6,7 @@ heavy is imported only there, so that ``--help`` answers at once.
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,8 @@ def main(argv: list[str] | None = None) -> int:
         add_quiet(subparser)
     arguments = parser.parse_args(argv)
     arguments.parser = commands.choices[arguments.command]
+    if arguments.command != "train" and "TORCHELASTIC_RUN_ID" in os.environ:
+        raise UserError(f"torchrun is for `train`: run `{arguments.command}` without it")
     if arguments.command != "runs":  # which does without
         loading()
     arguments.run(arguments)

@@ -32,6 +32,7 @@ def processes() -> Iterator[None]:
 
     Who is interrupted ends at once, without waiting for the others; the first says what is kept.
     Who loses another ends with an error, and ``torchrun --max-restarts`` starts all of them again.
+    Who fails ends without a farewell: NCCL's would wait for the others, who wait for this one.
     """
     if not (dist.is_available() and dist.is_torchelastic_launched()):
         yield
@@ -47,8 +48,9 @@ def processes() -> Iterator[None]:
             os._exit(code)
         atexit.register(os._exit, code)  # torch would wait for processes that are gone
         raise
-    except BaseException:
-        dist.destroy_process_group()
+    except BaseException as error:
+        sys.stdout.flush()
+        atexit.register(os._exit, 2 if isinstance(error, UserError | OSError) else 1)
         raise
     dist.destroy_process_group()
 
@@ -104,7 +106,11 @@ def local_device() -> str:
 
 
 def pick_device(name: torch.device | str | None = None) -> torch.device:
-    """Return the named device; None is a GPU if there is one, and "cuda" that of this process."""
+    """Return the named device; None is a GPU if there is one, and "cuda" that of this process.
+
+    A GPU is set to compute as a CPU does: in float32 without the short factors of TF32, and sums in
+    an order that does not change from run to run.
+    """
     if name is None:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     kind = str(name).split(":")[0]
@@ -117,6 +123,12 @@ def pick_device(name: torch.device | str | None = None) -> torch.device:
         raise UserError(f"unknown device {name!r}: use 'cpu', 'cuda' or 'cuda:1'") from error
     if kind == "cuda" and (device.index or 0) >= (count := torch.cuda.device_count()):
         raise UserError(f"device {str(device)!r} is not available here: GPUs are 0 to {count - 1}")
+    if kind == "cuda":
+        if size() > 1 and str(device) != local_device():
+            raise UserError(f"device {name!r}: under torchrun each process has a GPU of its own")
+        torch.cuda.set_device(device)
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.deterministic = True
     return device
 
 

@@ -43,6 +43,7 @@ TRAINING_CODE = (
 )
 MEASURING_CODE = ("retrieval/features", "retrieval/evaluation")
 PART = ".upm-part"  # the ending of a file that is being written
+FOLDER = ".d"  # what follows it in the name of a folder that is being written
 BEGUN = f".begun{PART}"  # of one that the next process goes on with
 WEEK = 7 * 86400.0  # seconds that such a file waits for it
 SECONDS = 60.0  # between two moments at which what is done of a long work is kept
@@ -146,12 +147,12 @@ def replacing(path: Path, folder: bool = False) -> Iterator[Path]:
         temporary, held = _temporary(path, folder)
         try:
             yield temporary
-            os.fsync(held)
+            _flush(temporary)
             os.chmod(temporary, 0o755 if folder else 0o644)
             os.replace(temporary, path)
         finally:
             os.close(held)
-            remove(temporary)
+            _remove_temporary(temporary)
 
 
 @contextmanager
@@ -169,24 +170,36 @@ def _writable(path: Path) -> Iterator[None]:
 
 
 def _temporary(path: Path, folder: bool) -> tuple[Path, int]:
-    """Make a temporary file or folder and hold a lock on it, which ends with this process."""
+    """Make a temporary file or folder and hold a lock on it, which ends with this process.
+
+    A folder's lock is on a file beside it: NFS locks nothing that cannot be opened for writing.
+    """
+    # A name may have 255 bytes, and this one is only to be recognised.
+    prefix = f".{os.fsencode(path.name)[:100].decode(errors='ignore')}."
     while True:
-        # A name may have 255 bytes, and this one is only to be recognised.
-        prefix = f".{os.fsencode(path.name)[:100].decode(errors='ignore')}."
-        if folder:
-            temporary = Path(tempfile.mkdtemp(PART, prefix, path.parent))
-        else:
-            handle, name = tempfile.mkstemp(PART, prefix, path.parent)
-            os.close(handle)
-            temporary = Path(name)
-        try:
-            held = os.open(temporary, os.O_RDONLY)
-        except FileNotFoundError:  # swept before it was locked
-            continue
+        held, name = tempfile.mkstemp(PART, prefix, path.parent)
         fcntl.flock(held, fcntl.LOCK_EX)
-        if temporary.exists():
-            return temporary, held
+        if Path(name).exists():  # not swept before it was locked
+            break
         os.close(held)
+    if folder:
+        os.mkdir(name := name + FOLDER)
+    return Path(name), held
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _remove_temporary(temporary: Path) -> None:
+    """Remove a temporary file, or a temporary folder and the file that locks it."""
+    lock = temporary.with_name(temporary.name.removesuffix(FOLDER))
+    remove(lock.with_name(lock.name + FOLDER))
+    remove(lock)
 
 
 def remove(path: Path) -> None:
@@ -207,12 +220,12 @@ def sweep(folder: Path) -> None:
         try:
             if path.name.endswith(BEGUN) and time.time() - path.stat().st_mtime < WEEK:
                 continue
-            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+            handle = os.open(path, os.O_RDWR | os.O_NONBLOCK)
         except OSError:  # gone meanwhile, or not ours
             continue
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            remove(path)
+            _remove_temporary(path)
         except OSError:  # at work, or not ours to remove
             pass
         finally:

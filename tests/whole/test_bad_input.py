@@ -820,7 +820,7 @@ def test_a_full_disk_keeps_the_checkpoint_before_and_names_the_file(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as write(2) does: without a name
 
     def train() -> None:
-        monkeypatch.setattr(training, "due", lambda step, _: step % 2 == 0)
+        monkeypatch.setattr(training, "due", lambda step, *_: step % 2 == 0)
         networks.find_or_train(bench, bench.config)
 
     save = training.save_checkpoint

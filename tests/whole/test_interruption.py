@@ -129,7 +129,7 @@ def work(job: dict) -> None:
         steps += 1
 
     training.Trainer.train_step = counted
-    training.due = lambda step, _: step % job["every"] == 0
+    training.due = lambda step, *_: step % job["every"] == 0
     if job["fault"]:
         owner, name, act, counts = FAULTS[job["fault"]]
         setattr(owner, name, at_call(job["at"], act, getattr(owner, name), counts))

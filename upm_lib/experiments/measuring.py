@@ -154,6 +154,7 @@ def measure(bench: Bench, measurement: Measurement) -> dict[str, Any]:
         "seconds": time.perf_counter() - began,
         "config": to_json(config),
         "versions": runs.versions(),
+        "device": networks.device_name(bench.device),
         "threads": torch.get_num_threads(),
         "source": "measured",
     }

@@ -132,7 +132,7 @@ class Trainer:
         warm = self.step < self.warmup_steps
         if not warm and (self.step - self.warmup_steps) % self.epoch == 0:
             self.objective.renew()
-        features, tracklet = map(distributed.gather, (self._features(images), tracklet))
+        features, tracklet = map(distributed.gather, (self.parallel(images), tracklet))
         loss, top_share, move = self.objective.step(features, tracklet, warm)
         self.optimiser.zero_grad(set_to_none=True)
         # Each process has the gradient through its own frames, and DDP takes their mean, not sum.
@@ -148,12 +148,6 @@ class Trainer:
         if self.ema:
             self.ema.decay = ema_decay(self.config, self.step)
             self.ema.update(self.network)
-
-    def _features(self, images: Tensor) -> Tensor:
-        """Part features [b, k, dim] of a share; on a GPU the network computes in bfloat16."""
-        with torch.autocast(self.device.type, torch.bfloat16, self.device.type == "cuda"):
-            features = self.parallel(images)
-        return features.to(next(self.network.parameters()).dtype)
 
     @torch.no_grad()  # else a decayed gradient keeps a graph that leads back to its parameter
     def _decay_and_clip(self) -> Tensor:
@@ -218,9 +212,13 @@ class Trainer:
         for name, module in self._modules().items():
             module.load_state_dict({n: state[f"{name}.{n}"] for n in module.state_dict()})
         slots: dict[int, dict[str, Tensor]] = {}
-        for _, number, slot in (n.split(".") for n in state if SLOT.fullmatch(n)):
-            slots.setdefault(int(number), {})[slot] = state[f"optimiser.{number}.{slot}"]
         groups = self.optimiser.state_dict()["param_groups"]
+        weights = [p for group in self.optimiser.param_groups for p in group["params"]]
+        for _, number, slot in (n.split(".") for n in state if SLOT.fullmatch(n)):
+            value = state[f"optimiser.{number}.{slot}"]
+            if value.ndim:  # in memory as its weight lies, else the optimiser takes a slower way
+                value = torch.empty_like(weights[int(number)]).copy_(value)
+            slots.setdefault(int(number), {})[slot] = value
         self.optimiser.load_state_dict({"state": slots, "param_groups": groups})
         self.history.copy_(state["history"])
         self.step = self.resumed = step
@@ -331,7 +329,7 @@ def train(
     if trainer.step == trainer.config.steps:
         return
     hidden, saved = title is None or distributed.rank() > 0, time.monotonic()
-    steps = trainer.config.steps
+    steps, cost = trainer.config.steps, 0.0
     try:
         with tqdm(total=steps, initial=trainer.step, desc=title, disable=hidden) as bar:
             while trainer.step < steps:
@@ -348,16 +346,21 @@ def train(
                     break
                 if folder is None or distributed.rank() > 0:
                     continue
-                if done == steps or due(done, time.monotonic() - saved):
+                began = time.monotonic()
+                if done == steps or due(done, began - saved, cost):
                     save_checkpoint(trainer, folder)
                     saved = time.monotonic()
+                    cost = saved - began
     except KeyboardInterrupt as interrupt:
         raise type(interrupt)(_kept(trainer, folder, title)) from None
 
 
-def due(step: int, seconds: float) -> bool:
-    """Whether a checkpoint is due after a step, so many seconds after the one before."""
-    return seconds >= SECONDS
+def due(step: int, seconds: float, cost: float = 0.0) -> bool:
+    """Whether a checkpoint is due after a step, so many seconds after the one before.
+
+    Saving takes a twentieth of the time at most; ``cost`` is what it took last.
+    """
+    return seconds >= max(SECONDS, 20 * cost)
 
 
 def _kept(trainer: Trainer, folder: Path | None, title: str | None) -> str:
