@@ -10,7 +10,7 @@ from upm_lib.data.tracklets import Dataset, Tracklet
 
 def colour(camera: int, person: int, frame: int) -> tuple[int, int, int]:
     """RGB, another one for each image of a small tree."""
-    return 10 + 60 * camera, 3 * person, 5 * frame
+    return 10 + 60 * camera, 3 * person % 256, 5 * frame
 
 
 def write_image(file: Path, rgb: tuple[int, int, int] = (1, 2, 3), size: tuple = (8, 4)) -> None:

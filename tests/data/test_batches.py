@@ -9,7 +9,7 @@ import pytest
 import torch
 from trees import both, made_of, write_image, write_prid
 
-from upm_lib.config import Config, UserError
+from upm_lib.config import Caution, Config, UserError
 from upm_lib.data.batches import Sampler, TrainBatch, TrainingSet, augmented
 from upm_lib.data.catalogue import load
 from upm_lib.data.packing import Frames
@@ -75,6 +75,7 @@ def test_people_seen_by_one_camera_only_are_left_out(tmp_path: Path) -> None:
     assert len(dataset.tracklets) == 4
 
 
+@pytest.mark.filterwarnings("ignore:.*2 of 5 people are kept")
 def test_more_than_27_frames_in_both_cameras_are_needed(tmp_path: Path) -> None:
     counts = both({1: 28, 2: 28, 3: 27}) | {("a", 4): 28, ("b", 4): 27, ("a", 5): 27, ("b", 5): 28}
     root = write_prid(tmp_path, counts)
@@ -165,8 +166,30 @@ def test_too_few_people_with_long_tracklets_get_a_sentence(
     tmp_path: Path, frames: dict[int, int]
 ) -> None:
     root = write_prid(tmp_path, both(frames))
-    with pytest.raises(UserError, match=r"[01] people have at least 28 frames .*min_frames lower"):
+    with pytest.raises(UserError, match=r"at least 28 frames in each .*: [01], .*min_frames lower"):
         prid2011(root)
+
+
+def test_of_the_real_numbers_only_the_people_of_both_views_are_pairs(tmp_path: Path) -> None:
+    """Numbers beyond 200 are different people in view A (to 385) and view B (to 749)."""
+    seen = {"a": (1, 2, 200, 201, 202, 385), "b": (1, 2, 200, 201, 202, 385, 749)}
+    root = write_prid(
+        tmp_path / "real", {(c, n): 1 for c, numbers in seen.items() for n in numbers}
+    )
+    assert prid2011(root, 1).people == (1, 2, 200)
+    other = write_prid(tmp_path / "other", both({1: 1, 201: 1, 385: 1, 1467: 1}))
+    assert prid2011(other, 1).people == (1, 201, 385, 1467)
+
+
+def test_a_set_of_which_little_is_kept_is_told(tmp_path: Path) -> None:
+    counts = both({1: 3, 2: 3, 3: 2}) | {("a", 4): 3, ("b", 5): 3}
+    root = write_prid(tmp_path, counts)
+    told = (
+        r"2 of 5 people are kept: 2 were not seen by every camera, and 1 have a tracklet of fewer"
+    )
+    with pytest.warns(Caution, match=told):
+        assert prid2011(root, 3).people == (1, 2)
+    assert prid2011(root, 1).people == (1, 2, 3)  # and nothing is said: most of them
 
 
 def test_a_data_set_that_is_not_embedded_needs_a_root() -> None:

@@ -239,8 +239,13 @@ def test_the_check_counts_what_is_there(
     assert check.main(["ward", str(root), "--out", str(tmp_path)]) == 0
     said = {" ".join(line.split()) for line in capsys.readouterr().out.splitlines()}
     assert {"identities 6 6", "frames 39 39", "pictures left out 0", "other files 1"} <= said
+    (root / "._000100010001.png").write_bytes(b"of a Mac")
+    assert check.main(["ward", str(root), "--out", str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    assert "all fine" in told and "other files                        2" in told
     (root / "000100010001.png").unlink()
     assert check.main(["ward", str(root), "--out", str(tmp_path)]) == 1
+    assert "it can be read, but is NOT the published set" in capsys.readouterr().out
 
 
 @pytest.fixture(scope="module")

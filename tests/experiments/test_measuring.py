@@ -21,7 +21,7 @@ from upm_lib.experiments.bench import Bench, open_bench
 from upm_lib.experiments.measurement import METHODS
 from upm_lib.experiments.measuring import METRICS
 from upm_lib.learning import clusters, model, training
-from upm_lib.retrieval import features
+from upm_lib.retrieval import evaluation, features
 from upm_lib.synthetic import world
 
 SMALL = dict(steps=4, batch=8, device="cpu", progress=False)
@@ -255,6 +255,15 @@ def test_a_result_is_measured_once_and_then_read(
     assert (first["method"], first["trial"], first["k"]) == ("fusion", 2, 2)
     assert first["seconds"] > 0
     assert "torch" in first["versions"]
+
+
+def test_where_nobody_has_a_match_nothing_is_measured(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nobody = evaluation.Ranking([np.array([], int)] * 3, 5)
+    monkeypatch.setattr(measuring, "rank", lambda *_: nobody)
+    with pytest.raises(UserError, match="no query of this trial has a match in another camera"):
+        measuring.measure(bench, bench.measurement("histogram", 2))
 
 
 @pytest.mark.parametrize("method", ["baseline", "local", "global"])

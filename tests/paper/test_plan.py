@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from upm_lib import runs
 from upm_lib.config import PAPER, Caution, Config, UserError, preset, to_json
 from upm_lib.experiments import networks
 from upm_lib.experiments.bench import Bench, open_bench
-from upm_lib.learning import model, training
+from upm_lib.learning import frozen, model, training
 from upm_lib.paper import plan, tables
 
 
@@ -166,13 +167,17 @@ def test_a_timed_step_begins_where_a_step_of_the_training_does(
         learn(trainer, frames, tracklet)
 
     monkeypatch.setattr(training.Trainer, "learn", look)
+    plan.timed_step(bench, bench.network("local", **partly(tmp_path), **changes))
+    assert set(seen) == {channels}
+
+
+def partly(folder: Path) -> dict[str, Any]:
+    """The fields of a network of which eleven blocks keep their weights."""
     backbone = model.build(Config(k=1)).backbone.state_dict()
     names = model._mobilenet_names([*backbone])
-    file = tmp_path / "weights.pth"
+    file = folder / "weights.pth"
     torch.save({names[name]: tensor for name, tensor in backbone.items() if name in names}, file)
-    frozen = {"backbone": "mobilenet_v1", "weights": str(file), "freeze": 11}
-    plan.timed_step(bench, bench.network("local", **frozen, **changes))
-    assert set(seen) == {channels}
+    return {"backbone": "mobilenet_v1", "weights": str(file), "freeze": 11}
 
 
 @pytest.mark.parametrize(
@@ -243,6 +248,18 @@ def test_frozen_blocks_are_on_disk_but_have_no_slots(bench: Bench) -> None:
     every = 3_206_976  # parameters of the backbone
     difference = plan.checkpoint_bytes(bench, whole) - plan.checkpoint_bytes(bench, part)
     assert difference == 2 * 4 * (every - trained)
+
+
+def test_maps_of_frozen_blocks_are_announced_until_they_are_made(
+    bench: Bench, tmp_path: Path
+) -> None:
+    config = bench.network("local", **partly(tmp_path))
+    job, known = plan.Plan(bench, (), (), {config: 0}), {plan.cost(config): (1.0, "made up")}
+    _, announced = plan._takes(job, known)
+    maps = frozen.FrozenMaps(bench.frames, config, bench.device).maps
+    kept = plan.checkpoint_bytes(bench, config)
+    assert announced == plan.size(kept + maps.nbytes) != plan.size(kept)
+    assert plan._takes(job, known)[1] == plan.size(kept)
 
 
 @pytest.mark.parametrize(

@@ -220,8 +220,11 @@ def _decoded(root: Path, frame: str, tracklet: Tracklet, size: tuple[int, int]) 
     if image is None:
         last = frame == tracklet.frames[-1]
         if last and all(decode(root / other) is None for other in tracklet.frames):
-            what = f"{root / tracklet.frames[0]} is not a readable image, nor is any other frame "
-            raise UserError(what + "of its tracklet: replace them or remove the tracklet")
+            what = f"{root / tracklet.frames[0]} is not a readable image"
+            if len(tracklet.frames) == 1:
+                raise UserError(f"{what}: replace it or remove it")
+            more = "nor is any other frame of its tracklet"
+            raise UserError(f"{what}, {more}: replace them or remove the tracklet")
         return np.empty((0, *size, 3), np.uint8)
     return resized(image, size)[None]
 

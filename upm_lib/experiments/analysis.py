@@ -20,6 +20,7 @@ from upm_lib.learning.association import Association, unit
 from upm_lib.retrieval import activation, evaluation, features
 from upm_lib.synthetic import world
 
+LOOKED_AT = 300  # probes in which people who look alike are searched
 REGIONS = ("background", "head", "torso", "legs")  # by the labels of world.regions
 
 
@@ -93,16 +94,18 @@ def part_rank1(bench: Bench, method: str, trial: int = 1) -> np.ndarray:
 def lookalikes(bench: Bench, method: str, trial: int = 1) -> pd.DataFrame:
     """Return, for each part, two different test people whose part is most alike.
 
-    A person appears once: parts are served in the order in which their nearest pair is found, and
+    Of a large test half the first ``LOOKED_AT`` probes are searched. A person appears once: parts
+    are served in the order in which their nearest pair is found, and
     some get none where there are fewer people than two a part. One row a part, top part first;
     columns part (from 1), probe and gallery (tracklets), distance (of the part) and whole (of all
     parts together), both in 0..2.
     """
     halves = bench.split(trial)
-    pairs = zip(*part_vectors(bench, method, trial), strict=True)
+    probes, galleries = part_vectors(bench, method, trial)
+    pairs = zip(probes[:, :LOOKED_AT], galleries, strict=True)
     apart = torch.stack([evaluation.distances(*pair) for pair in pairs]).numpy()  # [k, P, G]
     whole = np.sqrt((apart**2).mean(0))
-    first, second = bench.people(halves.probe), bench.people(halves.gallery)
+    first, second = bench.people(halves.probe[:LOOKED_AT]), bench.people(halves.gallery)
     left = np.where(first[:, None] == second, np.inf, apart)
     table: list[dict[str, Any]] = []
     for _ in apart:

@@ -140,6 +140,9 @@ def measure(bench: Bench, measurement: Measurement) -> dict[str, Any]:
     began = time.perf_counter()
     halves = searched(bench, config.trial)
     found = rank(bench, halves, trial_vectors(bench, measurement), config.probes)
+    if not any(map(len, found.ranks)):
+        what = "no query of this trial has a match in another camera"
+        raise UserError(f"{bench.dataset.root}: {what}, so nothing can be measured")
     cmc = found.cmc(20)
     record = {
         "dataset": config.dataset,

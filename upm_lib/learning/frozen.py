@@ -33,7 +33,7 @@ class FrozenMaps(Source):
         self, frames: Frames, config: Config, device: torch.device, progress: bool = False
     ) -> None:
         self.tracklet = frames.tracklet
-        path = _path(frames, config)
+        path = place(frames, config)
         with runs.lock(path.with_name(f"{path.name}.lock")):
             try:
                 self.maps = runs.read_array(path)
@@ -48,7 +48,8 @@ class FrozenMaps(Source):
         return on_device(self.maps[index], device).float().permute(0, 3, 1, 2)
 
 
-def _path(frames: Frames, config: Config) -> Path:
+def place(frames: Frames, config: Config) -> Path:
+    """Return the file of the maps that the networks of a config read."""
     made_of = {name: getattr(config, name) for name in FIELDS} | {
         "data": frames.digest,
         "weights": runs.weights_digest(config),

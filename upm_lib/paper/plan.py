@@ -26,7 +26,7 @@ from upm_lib.data import batches
 from upm_lib.experiments import measuring, networks
 from upm_lib.experiments.bench import Bench
 from upm_lib.experiments.measurement import Measurement, trials_text
-from upm_lib.learning import model, training
+from upm_lib.learning import frozen, model, training
 from upm_lib.paper import complexity, published, tables
 from upm_lib.retrieval import model_file
 
@@ -203,11 +203,29 @@ def size(count: float) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
+@lru_cache
+def map_cost(bench: Bench, config: Config) -> tuple[float, int]:
+    """Return the seconds and the bytes on disk of one frame's map of the frozen blocks."""
+    index = np.arange(min(frozen.BLOCK, len(bench.frames.tracklet)))
+    blocks = model.channels_last(model.build(config), bench.device).frozen
+    began = time.perf_counter()
+    with torch.inference_mode():
+        maps = blocks(bench.frames.batch(index, config, bench.device)).half().cpu()
+    return (time.perf_counter() - began) / len(index), maps[0].nbytes
+
+
 def _takes(plan: Plan, known: Speeds) -> tuple[str, str]:
-    """Say how much time a plan still takes, and how much disk its new networks."""
+    """Say how much time a plan still takes, and how much disk: new networks, and maps to make."""
+    bench, frames = plan.bench, len(plan.bench.frames.tracklet)
     new = [config for config, done in plan.networks.items() if not done]
-    seconds = seconds_left(plan.bench, plan.left, plan.missing, known)
-    return duration(seconds), size(sum(checkpoint_bytes(plan.bench, config) for config in new))
+    seconds = seconds_left(bench, plan.left, plan.missing, known)
+    disk = sum(checkpoint_bytes(bench, config) for config in new)
+    reading = [config for config in plan.left if networks.reads_maps(bench, config)]
+    for file, config in {frozen.place(bench.frames, config): config for config in reading}.items():
+        if not file.exists():
+            took, held = map_cost(bench, config)
+            seconds, disk = seconds + frames * took, disk + frames * held
+    return duration(seconds), size(disk)
 
 
 def name_of(config: Config) -> str:

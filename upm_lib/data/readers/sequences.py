@@ -3,19 +3,26 @@
 Both have one tracklet for each person and camera: ``PLACE/CAMERA/PERSON/frames``.
 """
 
+import warnings
 from pathlib import Path
 
 from upm_lib import files
-from upm_lib.config import UserError
+from upm_lib.config import Caution, UserError
 from upm_lib.data import tracklets
 from upm_lib.data.tracklets import Dataset, Found, folders
+
+# PRID2011 numbers the people of its two views up to here. By its owners' page the first 200 are the
+# same people in both; a higher number is somebody else in each view.
+LAST = [385, 749]
+SHARED = 200
 
 
 def prid2011(root: str | Path, min_frames: int = 28, name: str = "prid2011") -> Dataset:
     """Read PRID2011: ``multi_shot/cam_a/person_0001/0001.png``.
 
     Kept are the people seen by every camera whose tracklets all have at least ``min_frames``
-    frames; with the paper's "more than 27" these are 178 people of the real set.
+    frames; of a set with the real one's numbers only its ``SHARED`` people. With the paper's "more
+    than 27" these are 178. A warning tells if they are less than half of the people.
 
     Raises UserError if the folders are not there or nobody is left.
     """
@@ -48,16 +55,33 @@ def _read(
         what = f"{root / place} needs the folders {' and '.join(wanted)}"
         raise UserError(f"{what}, found {', '.join(cameras) or 'none'}")
     people = {camera: _people(root / place / camera, example) for camera in cameras}
+    if [max(numbers, default=0) for numbers in people.values()] == LAST:
+        people = {c: {n: f for n, f in found.items() if n <= SHARED} for c, found in people.items()}
+    return _both(root, min_frames, name, people)
+
+
+def _both(root: Path, min_frames: int, name: str, people: dict[str, dict[int, Path]]) -> Dataset:
+    """Return the data set of those whom every camera saw long enough."""
+    cameras = [*people]
+    every = set.union(*map(set, people.values()))
+    both = sorted(set.intersection(*map(set, people.values())))
+    if len(both) < 2:
+        what = f"people in each of {', '.join(cameras)}: {len(both)}"
+        raise UserError(f"{root}: {what}, and a trial needs two")
     frames = {f: tracklets.images(root, f) for c in cameras for f in people[c].values()}
     kept = [
         person
-        for person in sorted(set.intersection(*map(set, people.values())))
+        for person in both
         if all(len(frames[people[c][person]]) >= min_frames for c in cameras)
     ]
     if len(kept) < 2:
-        what = f"at least {min_frames} frames in each of {', '.join(cameras)}"
-        advice = "a trial needs two (set min_frames lower?)"
-        raise UserError(f"{root}: {len(kept)} people have {what}; {advice}")
+        what = f"people with at least {min_frames} frames in each of {', '.join(cameras)}"
+        advice = "and a trial needs two (set min_frames lower?)"
+        raise UserError(f"{root}: {what}: {len(kept)}, {advice}")
+    if 2 * len(kept) < len(every):
+        short = f"{len(both) - len(kept)} have a tracklet of fewer than {min_frames} frames"
+        what = f"{len(every) - len(both)} were not seen by every camera, and {short} (min_frames)"
+        warnings.warn(f"{root}: {len(kept)} of {len(every)} people are kept: {what}", Caution, 2)
     found = [Found("", c, p, frames[people[c][p]]) for c in cameras for p in kept]
     return tracklets.arranged(name, root, found, empty=[f for f in frames if not frames[f]])
 
