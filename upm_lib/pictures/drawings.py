@@ -113,7 +113,7 @@ def global_module(k: int = 2) -> Picture:
 
 def fusion_diagram() -> Picture:
     """Draw the fusion of the two networks' features into one vector of size k(c + c')."""
-    last = ("max over\n$T$ frames", 0.8), ("L2", 0.4), ("tracklet\n$k(c + c')$", 0.9)
+    last = ("max over\nthe frames", 0.8), ("L2", 0.4), ("tracklet\n$k(c + c')$", 0.9)
     with board(WIDTH, 2.5) as (fig, ax):
         fig.alt = (
             "Fusion: for each frame and each part, the local-aware and the global-aware vector "
@@ -121,7 +121,7 @@ def fusion_diagram() -> Picture:
             "the maximum over the frames and scaling to length 1 give the tracklet's vector."
         )
         ax.add_patch(Rectangle((0.05, 0.3), 3.85, 2.15, fill=False, ec="0.5", ls="--"))
-        say(ax, 0.1, 0.15, "each frame $t = 1, …, T$", ha="left")
+        say(ax, 0.1, 0.15, "each frame of a tracklet", ha="left")
         for y, i in ((0.8, "1"), (1.95, "k")):
             for at, letter, key in ((y - 0.2, "l", "local"), (y + 0.2, "g", "global")):
                 _box(ax, 0.4, at, 0.5, 0.32, f"$x_{i}^{letter}$", key)
