@@ -1,5 +1,6 @@
 """Run all benchmarks, each in a fresh process, and write RESULTS.md."""
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ ALL = (  # all but exchange, which needs torchrun
 
 def main() -> None:
     """Print the parts as they come; write the file at the end."""
+    argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__).parse_args()
     parts = [
         "# Measured speed\n",
         f"Written by `make bench` on: {timing.machine()}.\n\n"

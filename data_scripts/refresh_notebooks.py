@@ -8,6 +8,7 @@ The demo is run first: what it has trained is then found in the store, so that n
 left in the outputs.
 """
 
+import argparse
 import subprocess
 import sys
 from contextlib import closing
@@ -76,6 +77,7 @@ def write_results(page: Path) -> None:
 @command
 def main() -> None:
     """Run the demo, refresh all notebooks, and take half-size copies of figures for the README."""
+    argparse.ArgumentParser(description=main.__doc__).parse_args()
     root = Path(__file__).resolve().parents[1]
     demo.run()
     refresh([root / "notebooks" / f"{name}.ipynb" for name in demo.NOTEBOOKS])

@@ -30,6 +30,7 @@ from tqdm.auto import tqdm
 
 from upm_lib.command import command, loading, refuse
 from upm_lib.config import Caution, UserError, known
+from upm_lib.data.tracklets import folders
 from upm_lib.files import place, read, readable
 
 DETECTORS = (
@@ -162,9 +163,16 @@ def detector(name: str, weights: str, device: str) -> Detect:
     return detect
 
 
+def opened(path: Path) -> cv2.VideoCapture:
+    """Return a video at its beginning; raise UserError for one without a frame to read."""
+    if not cv2.VideoCapture(str(path)).read()[0]:
+        raise UserError(f"{path} is no video that OpenCV reads: convert it, for example to .mp4")
+    return cv2.VideoCapture(str(path))
+
+
 def frames(path: Path) -> Iterator[tuple[int, float, np.ndarray]]:
     """Yield number (from 1), time in seconds and pixels [H, W, 3], RGB, of a video's frames."""
-    video = cv2.VideoCapture(str(path))
+    video = opened(path)
     total, rate = (video.get(p) for p in (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FPS))
     number = 0
     with tqdm(total=max(int(total), 0) or None, desc=path.name, unit=" frames") as bar:
@@ -174,8 +182,6 @@ def frames(path: Path) -> Iterator[tuple[int, float, np.ndarray]]:
             yield number, seconds, read[1][..., ::-1]
             bar.update()
     video.release()
-    if not number:
-        raise UserError(f"{path} is no video that OpenCV reads: convert it, for example to .mp4")
     if number < 0.9 * total:
         print(f"{path}: {number} of {int(total)} frames could be read", file=sys.stderr)
 
@@ -188,7 +194,7 @@ def tracked(path: Path, detect: Detect) -> Iterator[Seen]:
     except ImportError as error:
         what = "following people needs more packages: pip install 'upm_lib[video]'"
         raise UserError(f"{what}, or give --boxes") from error
-    video = cv2.VideoCapture(str(path))
+    video = opened(path)
     rate = video.get(cv2.CAP_PROP_FPS)
     video.release()
     tracker = ByteTrackTracker(frame_rate=rate if rate > 0 else 25.0)
@@ -273,7 +279,7 @@ def one_camera(camera: str, seen: Iterator[Seen], out: Path, smallest: int, shor
         unfinished.rename(out / camera)
     except OSError as error:
         raise UserError(
-            f"{out} cannot be written ({error}): make room, or choose another"
+            f"{out} cannot be written ({error}): make room, or choose another --out"
         ) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -290,6 +296,16 @@ def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace, all_g
     for option in ("min_height", "min_frames"):
         if (value := getattr(arguments, option)) < 1:
             raise UserError(f"--{option.replace('_', '-')} must be at least 1, not {value}")
+
+
+def next_steps(out: Path) -> list[str]:
+    """Return the commands that follow: training takes two cameras."""
+    index = f"python -m upm_lib index {out} --to {out}.lance --model"
+    if len(folders(out)) < 2:
+        search = f"python -m upm_lib search --index {out}.lance --same-camera --query"
+        return [f"next, with a model of other data: {index} FILE", f"then: {search} TRACKLET"]
+    train = f"python -m upm_lib train both --dataset folder --root {out} --scale frozen --save"
+    return [f"next: {train} {out}.safetensors", f"then: {index} {out}.safetensors"]
 
 
 @command
@@ -313,23 +329,25 @@ def main(words: list[str] | None = None) -> int:
     out = place(arguments.out)
     for camera in boxes:
         known(videos, camera, "camera")
-    for camera in videos:
-        if (out / camera).exists():
-            raise UserError(f"{out / camera} is there already: remove it, or choose another --out")
+    for path in videos.values():  # what is wrong is told before hours are spent on the first
+        opened(path).release()
+    for path in boxes.values():
+        read_boxes(path)
     found = None
     if arguments.weights is not None:
         found = detector(arguments.detector, arguments.weights, arguments.device)
     elif boxes.keys() != videos.keys():
         print("no weights: whatever moves and stands upright counts as a person, which is weak")
     for camera, path in videos.items():
+        if (out / camera).exists():
+            print(f"{camera}: is there already and stays as it is (remove it to make it anew)")
+            continue
         if camera in boxes:
             seen = given(path, boxes[camera])
         else:
             seen = tracked(path, found or moving(arguments.min_height))
         one_camera(camera, seen, out, arguments.min_height, arguments.min_frames)
-    print(f"next: python -m upm_lib index {out} --model FILE --to INDEX")
-    if len(videos) == 1:
-        print("then, as there is one camera: search --index INDEX --query TRACKLET --same-camera")
+    print(*next_steps(out), sep="\n")
     return 0
 
 

@@ -22,6 +22,8 @@ from upm_lib.data import catalogue
 from upm_lib.learning import model
 from upm_lib.paper import plan, tables
 
+SCRIPTS = Path(__file__).resolve().parents[1] / "data_scripts"
+
 FAST = ["--steps", "2", "--device", "cpu"]
 
 
@@ -46,6 +48,12 @@ def test_every_command_explains_itself(said, command: str) -> None:
     assert code == 0
     assert out.startswith(f"usage: python -m upm_lib {command} ")
     assert command in said("--help")[1]
+
+
+@pytest.mark.parametrize("script", sorted(SCRIPTS.glob("*.py")), ids=lambda path: path.stem)
+def test_no_script_begins_before_it_has_read_its_arguments(script: Path) -> None:
+    """Without this, --help would run it; to start each one takes a minute."""
+    assert "parse_args(" in script.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("script", ["check_dataset", "pack", "video_to_tracklets"])
@@ -397,8 +405,9 @@ def test_a_model_of_some_data_is_measured_on_others(said, tiny_root: Path, tmp_p
     rows = [line for line in out.splitlines() if "±" in line]
     named = [re.split(r"  +", row)[0] for row in rows]
     assert named == ["histogram", "local", "global", "fusion", "fusion, scaled first"]
-    for wrong in (words, ("table", "2", "--model", model)):
-        assert "error: a model file has a table of its own" in said(*wrong)[2]
+    assert "error: table transfer measures a model file: give --model FILE" in said(*words)[2]
+    wrong = said("table", "2", "--model", model)[2]
+    assert "error: a model file has a table of its own" in wrong
 
 
 @pytest.mark.parametrize(
@@ -487,7 +496,7 @@ def test_the_store_is_listed_and_cleaned_after_a_plan(said, run_store: Path) -> 
     (run_store / "maps" / "ward-1.npy").write_bytes(b"x" * 2_000_000)
     assert "maps/ward-1.npy" in said("runs")[1]
     code, out, _ = said("runs", "--remove", "maps/*")
-    assert code == 0 and "1 things, 2.0 MB" in out and "nothing is removed yet: give --yes" in out
+    assert code == 0 and "1 thing, 2.0 MB" in out and "nothing is removed yet: give --yes" in out
     assert said("runs", "--remove", "maps/*", "--yes")[1].endswith("removed 1\n")
     assert list((run_store / "maps").iterdir()) == []
 

@@ -205,7 +205,9 @@ def _table(arguments: argparse.Namespace) -> None:
     table = known(TABLES, arguments.table, "table")
     _scale(arguments)  # this and the next refuse what is wrong before anything is said
     _fields(arguments)
-    if (arguments.model is None) == (table == "transfer"):
+    if table == "transfer" and arguments.model is None:
+        raise UserError("table transfer measures a model file: give --model FILE")
+    if table != "transfer" and arguments.model is not None:
         raise UserError("a model file has a table of its own: `table transfer --model FILE`")
     if table == "transfer":
         _refuse(arguments, ["dry_run"], "a model from a file is measured at once")
@@ -387,7 +389,10 @@ def _export(arguments: argparse.Namespace) -> None:
 
     model = upm_lib.load(arguments.model, "cpu")
     print(export.to_onnx(model, arguments.onnx))
-    pooled = {"max": "maximum", "mean": "mean"}[model.configs[0].tracklet_pool]
+    config = model.configs[0]
+    pooled = {"max": "maximum", "mean": "mean"}[config.tracklet_pool]
+    size = f"{config.height}x{config.width} pixels (height x width)"
+    print(f"it takes frames [B, 3, H, W] of {size}, RGB, from -1 to 1 (pixel / 127.5 - 1)")
     print(f"a tracklet's vector is the {pooled} of its frames' vectors, scaled to length 1")
 
 

@@ -90,8 +90,8 @@ def test_the_boxes_of_a_tracker_are_cut_out(
     assert first.shape == (128, 64, 3) and alike(first, people(tiny_root)[1]) < 8
     assert cv2.imread(str(out / "cam1.png")).shape[1] > 1000
     assert sorted(path.name for path in out.iterdir()) == ["cam1", "cam1.png"]
-    assert script.main([str(w) for w in [*words[:-1], 3]]) == 2, "the camera is there already"
-    assert len(folder.read(out).tracklets) == 1
+    assert script.main([str(w) for w in [*words[:-1], 3]]) == 0
+    assert len(folder.read(out).tracklets) == 1, "what is there stays as it is"
 
 
 def test_what_moves_is_followed_without_any_weights(
@@ -258,7 +258,9 @@ def test_a_file_that_is_no_video_and_a_video_of_nobody_leave_nothing(
 ) -> None:
     out = tmp_path / "shop"
     broken = shutil.copy(boxes, tmp_path / "broken.avi")
-    assert "is no video that OpenCV reads" in wrong(script, capsys, f"cam1={broken}", "--out", out)
+    both = (f"cam1={video}", f"cam2={broken}", "--boxes", f"cam1={boxes}", f"cam2={boxes}")
+    assert "is no video that OpenCV reads" in wrong(script, capsys, *both, "--out", out)
+    assert not out.exists(), "told before the first is cut"
     words = (f"cam1={video}", "--out", out, "--min-height", 200)
     assert "cam1: no tracklet of 10 frames of people of 200 pixels" in wrong(script, capsys, *words)
     assert [path.name for path in out.iterdir()] == []

@@ -114,4 +114,5 @@ def lines(found: pd.DataFrame) -> list[str]:
     for name, row in zip(names, found.to_dict("records"), strict=True):
         size, days = row["bytes"] / 1e6, row["days"]
         rows.append(f"{name:<{width}}  {size:>9.1f}  {days:>5.1f}  {_printable(row['belongs'])}")
-    return [*rows, f"{len(found)} things, {found['bytes'].sum() / 1e6:.1f} MB, in {runs.store()}"]
+    count = "1 thing" if len(found) == 1 else f"{len(found)} things"
+    return [*rows, f"{count}, {found['bytes'].sum() / 1e6:.1f} MB, in {runs.store()}"]
