@@ -66,6 +66,8 @@ def write_results(page: Path) -> None:
     text = page.read_text()
     worlds = study.comparison(sets=WORLDS).rename(columns="`{}`".format)
     tables = {"people": markdown(study.measured("ward")), "results": demo_table()}
+    deeper = study.measured("ward", study.DEEPER)
+    tables["deeper"] = markdown(deeper.drop(index=["colour histogram", "untrained"]))
     tables["study"] = markdown(worlds)
     for mark, table in tables.items():
         before, start, rest = text.partition(f"<!-- {mark} -->\n")

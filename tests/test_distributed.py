@@ -272,6 +272,10 @@ def test_a_gpu_is_that_of_the_process_unless_it_is_numbered(
     monkeypatch.setattr(distributed, "local_device", lambda: "cuda:1")
     chosen: list[str] = []
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: chosen.append(str(device)))
+    with monkeypatch.context() as alone:
+        alone.setattr(distributed, "local_device", lambda: "cuda")
+        assert distributed.pick_device("cuda") == torch.device("cuda")
+        assert not chosen, "torch wants a number here"
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)
     assert distributed.pick_device() == distributed.pick_device("cuda") == torch.device("cuda:1")

@@ -126,7 +126,8 @@ def pick_device(name: torch.device | str | None = None) -> torch.device:
     if kind == "cuda":
         if size() > 1 and str(device) != local_device():
             raise UserError(f"device {name!r}: under torchrun each process has a GPU of its own")
-        torch.cuda.set_device(device)
+        if device.index is not None:
+            torch.cuda.set_device(device)
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.deterministic = True
     return device

@@ -44,7 +44,8 @@ CLAIMS = (
 )
 # Where, and with which variant.
 COLUMNS = {"ward": ("ward", ""), "ward, maximum": ("ward", study.MAXIMUM)}
-COLUMNS |= {"ward, four blocks": ("ward", study.DEEPER)}
+COLUMNS["ward, four blocks"] = ("ward", study.DEEPER)
+COLUMNS["ward, four blocks, maximum"] = ("ward", f"{study.DEEPER}, {study.MAXIMUM}")
 COLUMNS |= {name: (name, "") for name in study.SETS if name != "ward"}
 
 
