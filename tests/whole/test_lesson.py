@@ -517,6 +517,50 @@ def over(first: dict[str, str], second: dict[str, str]) -> dict[str, float]:
     return study.paired({**WARD, **first}, {**WARD, **second})
 
 
+def of_blocks() -> Iterator[tuple[str, str]]:
+    """What notebooks 1 and 6 and the README say of four trained blocks, from the study."""
+    four, most = {"variant": study.DEEPER}, {"variant": study.MAXIMUM}
+    both = {"variant": f"{study.DEEPER}, {study.MAXIMUM}"}
+    local, fused, base, whole = ({"method": m} for m in ("local", "fusion", "baseline", "global"))
+    text = "{mean:.1f} points ({low:.1f} to {high:.1f})"
+    short, inside = text.replace(" points", ""), "{mean:.1f}, {low:.1f} to {high:.1f}"
+    better, also = over(local | four, local), over(fused | four, fused)
+    said = f"{text.format(**better).replace('points', 'points better')} and the fusion"
+    yield "06_tables", f"{said} {short.format(**also)};"
+    changed = (over(method | four, method) for method in (base, whole))
+    said = [inside.format(**gap) for gap in changed]
+    yield "06_tables", f"becomes no better ({said[0]}), the global-aware network worse ({said[1]})."
+    gap, worst = over(local | four, base | four), over(local | both, base | both)
+    mean, largest = short.format(**gap), short.format(**worst)
+    yield "06_tables", f"{gap['mean']:.1f} points above the baseline {mean[mean.index('(') :]} with"
+    yield "06_tables", f"with the mean, and {largest} with the maximum, where two"
+    yield "06_tables", f"with four {text.format(**gap)}, or"
+    ends = [f"({g['low']:.1f} to {g['high']:.1f})" for g in (gap, worst)]
+    first = f"{gap['mean']:.1f} points with the mean {ends[0]} and {worst['mean']:.1f} with the"
+    yield "01_data", f"local-aware parts add {first} maximum {ends[1]}."
+    better, best = over(local | four, base), over(local | both, base | most)
+    yield "06_tables", f"{text.format(**better)} with the mean and {short.format(**best)} with"
+    yield "06_tables", f"or {short.format(**better)} above the better baseline"
+    page = f"{gap['mean']:.1f} points above the baseline, and still {short.format(**better)} above"
+    yield "README", page
+    yield "README", f"these are {largest} and {short.format(**best)}, so"
+    said = [inside.format(**over(fused | variant, local | variant)) for variant in ({}, four)]
+    said = [f"({words.replace(', ', ' points, ', 1)})" for words in said]
+    yield "06_tables", f"alone, neither with two blocks {said[0]} nor with four {said[1]}."
+    gap = over(whole | four, base | four)
+    yield "06_tables", f"with four blocks it is below it ({inside.format(**gap)})"
+
+
+def test_what_is_said_of_four_trained_blocks_is_what_was_measured() -> None:
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name, words in of_blocks():
+        told = [page] if name == "README" else [cell.source for cell in cells(name)]
+        assert any(words in text for text in told), words
+    for table in (study.measured("ward"), study.measured("ward", study.DEEPER)):
+        line = " | ".join(table.loc["local"])
+        assert f"| local | {line} |" in page
+
+
 def test_what_the_fusion_and_the_pooling_are_worth_on_ward() -> None:
     most = {"variant": "tracklet_pool=max"}
     methods = ("baseline", "local", "global", "fusion")
@@ -706,7 +750,8 @@ def of_clutter() -> Iterator[str]:
 def test_what_is_said_of_the_processors_is_what_the_study_has() -> None:
     found = study.rows().groupby("part")["cpu"].unique().map(sorted)
     new = {"ward-cluster", "ward-parts", "ward-pooling", "synthetic_eight", "synthetic_clean-demo"}
-    new |= {part for part in found.index if part.startswith("knob-")} | {"ward-tighter"}
+    new |= {part for part in found.index if part.startswith("knob-")}
+    new |= {"ward-tighter", "ward-deeper"}
     assert all(found[part] == ["AVX512"] for part in new)
     assert all(found[part] == ["AVX2"] for part in found.index.difference([*new, "ward-head"]))
     random = study.rows(part="ward-head").groupby("trial")["cpu"].first()

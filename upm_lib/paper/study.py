@@ -111,9 +111,9 @@ def told(gap: Mapping[str, float] | None) -> str:
 
 
 def varied(setting: Where, variant: str) -> Where:
-    """Return a setting of the study with one more variant; "" adds none."""
+    """Return a setting of the study with one more variant, in the study's order; "" adds none."""
     both = [name for name in (setting.get("variant", ""), variant) if name]
-    return {**setting, "variant": ", ".join(both)}
+    return {**setting, "variant": ", ".join(sorted(", ".join(both).split(", ")))}
 
 
 def _cell(values: pd.Series, digits: int = 1) -> str:
