@@ -110,10 +110,12 @@ def killed_while_writing(*paths: Path, folder: bool = False) -> None:
     """Leave behind what a process leaves that is killed within the block: nothing is tidied up."""
     pid = os.fork()
     if not pid:
-        for path in paths:
-            begun = replacing(path, folder).__enter__()
-            (begun / "file.txt" if folder else begun).write_text("half of the n")
-        os.kill(os.getpid(), signal.SIGKILL)
+        try:
+            begun = [replacing(path, folder) for path in paths]  # what is let go of is tidied up
+            for temporary in [context.__enter__() for context in begun]:
+                (temporary / "file.txt" if folder else temporary).write_text("half of the n")
+        finally:
+            os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(pid, 0)
 
 
