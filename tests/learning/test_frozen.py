@@ -92,7 +92,7 @@ def test_maps_that_were_interrupted_go_on_to_the_same_bytes(
     monkeypatch.setattr(frozen, "BLOCK", 16)
     monkeypatch.setattr(runs, "SECONDS", 0.0)
     frozen.FrozenMaps(bench.frames, bench.config, CPU)
-    path = frozen._path(bench.frames, bench.config)
+    path = frozen.place(bench.frames, bench.config)
     whole, batch, asked = path.read_bytes(), type(bench.frames).batch, []
     path.unlink()
 
@@ -113,7 +113,7 @@ def test_maps_that_were_interrupted_go_on_to_the_same_bytes(
 @pytest.mark.parametrize("changes", [{"freeze": 3}, {"resize": "legacy"}, {"weights": "imagenet"}])
 def test_what_changes_the_maps_changes_their_name(bench: Bench, changes: dict) -> None:
     other = bench.config.replace(**changes)
-    assert frozen._path(bench.frames, other) != frozen._path(bench.frames, bench.config)
+    assert frozen.place(bench.frames, other) != frozen.place(bench.frames, bench.config)
 
 
 @pytest.mark.parametrize("method", ["local", "global"])

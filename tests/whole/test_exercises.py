@@ -105,8 +105,8 @@ def test_fusion() -> None:
     rules = ("mean_precision", "trapezoid")
     precise = [f"{ranking.average_precision(rule)[0]:.3f}" for rule in rules]
     assert answer("04_fusion", 2) == precise
-    frames = torch.tensor([[0.6, 0.8], [1.0, 0.0]])
-    mean = features.pool_tracklets(frames, np.array([0, 0]), "mean")[0].tolist()
+    frames = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    mean = features.pool_tracklets(frames, np.array([0, 0, 0]), "mean")[0].tolist()
     assert answer("04_fusion", 3) == [f"({mean[0]:.3f}, {mean[1]:.3f})"]
     assert answer("04_fusion", 4) == [f"{k * (1024 + 256):,}" for k in (2, 8)]
 
@@ -127,12 +127,13 @@ def test_tables() -> None:
         f"{gaps.mean():.1f}",
         f"{gaps.mean() - half:.1f} to {gaps.mean() + half:.1f}",
     ]
-    said = []
+    said, share = [], []
     for data in ("PRID2011", "iLIDS-VID"):
         rows = [
             published.value(2, row, "mobilenet_v1", data, "rank1") for row in ("local", "baseline")
         ]
         said.append(f"{rows[0] - rows[1]:.1f}")
-    assert answer("06_tables", 2) == said
+        share.append(f"{100 * (rows[0] / rows[1] - 1):+.1f} %")
+    assert answer("06_tables", 2) == [*said, *share]
     two = evaluation.Ranking([np.array([1, 3])], 4)
     assert answer("06_tables", 3) == [f"{two.average_precision('trapezoid')[0]:.3f}"]
