@@ -183,13 +183,19 @@ def test_a_batch_that_does_not_divide_is_refused(
         two_processes.a_trainer(dataset, frames, "local")
 
 
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As under torchrun, where a farewell waits for the others."""
+    monkeypatch.setattr(distributed.dist, "is_torchelastic_launched", lambda: True)
+    monkeypatch.setattr(distributed, "_join", lambda: None)
+    monkeypatch.setattr(distributed.dist, "destroy_process_group", lambda: time.sleep(60))
+
+
+@pytest.mark.usefixtures("launched")
 @pytest.mark.parametrize(("rank", "said"), [(0, 1), (1, 0)])
 def test_who_is_interrupted_ends_at_once_and_the_first_speaks(
     rank: int, said: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(distributed.dist, "is_torchelastic_launched", lambda: True)
-    monkeypatch.setattr(distributed, "_join", lambda: None)
-    monkeypatch.setattr(distributed.dist, "destroy_process_group", lambda: time.sleep(60))
     monkeypatch.setattr(distributed, "rank", lambda: rank)
 
     @command
@@ -202,13 +208,11 @@ def test_who_is_interrupted_ends_at_once_and_the_first_speaks(
     assert capfd.readouterr().err.count("stopped: what was finished before is kept") == said
 
 
+@pytest.mark.usefixtures("launched")
 @pytest.mark.parametrize(("error", "code"), [(UserError("the disk is full"), 2), (KeyError(), 1)])
 def test_who_fails_does_not_wait_for_the_others(
-    error: Exception, code: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    error: Exception, code: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(distributed.dist, "is_torchelastic_launched", lambda: True)
-    monkeypatch.setattr(distributed, "_join", lambda: None)
-    monkeypatch.setattr(distributed.dist, "destroy_process_group", lambda: time.sleep(60))
 
     @command
     def main() -> None:
