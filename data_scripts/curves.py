@@ -4,7 +4,7 @@
 
 Trains baseline, local-aware and global-aware networks on two thirds or so of a trial's training
 half and searches the rest of it; the test half is not touched. With --cross-until the cross-camera
-term of the loss is left out from that epoch on, with --freeze other blocks of the backbone learn.
+term of the loss is left out from that epoch on, with -p any field of the config is another.
 Finished trials are kept in the run store; with --write all that it holds goes to
 upm_lib/paper/curves.csv, where what was measured elsewhere stays.
 """
@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from upm_lib import paper, runs
-from upm_lib.command import command, refuse
+from upm_lib.command import command, refuse, typed
 from upm_lib.config import UserError
 from upm_lib.experiments import curves, measuring
 from upm_lib.experiments.bench import Bench, open_bench
@@ -27,6 +27,7 @@ from upm_lib.paper import committed
 EPOCHS = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 16.0, 20.0, 25.0, 30.0, 40.0, 50.0, 60.0]
 
 METHODS = ("fusion", "baseline")
+DEFAULT = "default"  # the variant without -p
 
 
 def write(folder: Path) -> None:
@@ -35,7 +36,7 @@ def write(folder: Path) -> None:
     if not kept:
         raise UserError("the run store holds no curves: run it without --write first")
     found = pd.concat([pd.DataFrame(committed.read(file)["rows"]) for file in kept]).round(4)
-    name = ["dataset", "trial", "length", "people", "cross_until", "freeze", "method"]
+    name = ["dataset", "trial", "length", "people", "cross_until", "variant", "method"]
     committed.keep(found, folder / "curves.csv", name)
 
 
@@ -72,13 +73,13 @@ def main() -> None:
         "--cross-until", type=float, metavar="EPOCH", help="default: to the end of the training"
     )
     parser.add_argument(
-        "--freeze", type=int, metavar="BLOCKS", help="that keep their weights; default: 11 of 13"
+        "-p", nargs=2, action="append", dest="fields", default=[], metavar=("FIELD", "VALUE")
     )
     parser.add_argument("--write", action="store_true", help="write the data, measure nothing")
     arguments = parser.parse_args()
     if arguments.write:
         others = ["root", "weights", "trials", "people", "epochs", "method", "cross_until"]
-        refuse(parser, arguments, [*others, "freeze"], "--write measures nothing")
+        refuse(parser, arguments, [*others, "fields"], "--write measures nothing")
         if arguments.dataset:
             raise UserError(f"--write takes whatever was measured: leave out {arguments.dataset!r}")
         write(Path(paper.__file__).parent)
@@ -88,15 +89,19 @@ def main() -> None:
         raise UserError(f"{what}, not {arguments.cross_until:g}")
     if not arguments.dataset:
         raise UserError("name a data set, or --write what has been measured")
-    given = {name: getattr(arguments, name) for name in ("root", "weights", "epochs", "freeze")}
-    bench = open_bench(arguments.dataset, "frozen", progress=False, **given)
+    changes = typed(arguments.fields)
+    given = {name: getattr(arguments, name) for name in ("root", "weights", "epochs")}
+    for name in ("dataset", *given):
+        if name in changes:
+            raise UserError(f"-p {name} is not for this script: it has an option of its own")
+    bench = open_bench(arguments.dataset, "frozen", progress=False, **given, **changes)
     bench = curves.held_out(bench, arguments.people)
     about = {
         "dataset": arguments.dataset,
         "length": arguments.epochs,
         "people": arguments.people,
         "cross_until": arguments.cross_until or arguments.epochs,
-        "freeze": bench.config.freeze,
+        "variant": ", ".join(f"{name}={changes[name]}" for name in sorted(changes)) or DEFAULT,
     }
     for trial in trial_numbers(arguments.trials):
         for method in arguments.method or METHODS:

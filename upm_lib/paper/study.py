@@ -277,10 +277,10 @@ def without_cross() -> pd.DataFrame:
     return pd.DataFrame.from_dict(lines, orient="index").rename_axis("trial")
 
 
-def _curves(freeze: int = 11) -> pd.DataFrame:
+def _curves(variant: str = "default") -> pd.DataFrame:
     with resources.files("upm_lib.paper").joinpath("curves.csv").open() as lines:
         found = pd.read_csv(lines)
-    return found[found["freeze"] == freeze]
+    return found[found["variant"] == variant]
 
 
 def _kind(dataset: str) -> str:
