@@ -46,6 +46,7 @@ REFUSED: dict[str, list[tuple[Any, tuple[str, ...]]]] = {
         (None, ("k must be a whole number", "None")),
     ],
     "pool": [("gem", ("gap", "gmp"))],
+    "part_length": [("normal", ("did you mean 'normalised'?",))],
     "c_reduced": [(0, ("from 1 to",)), ("256", ("a whole number",))],
     "head_activation": [("relu7", ("did you mean 'relu",))],
     "train_global_head": [("true", ("true or false", "'true'"))],
@@ -279,7 +280,7 @@ def differing(one: Config, other: Config) -> set[str]:
 def test_official_changes_the_named_switches_and_nothing_else() -> None:
     as_paper = Config(
         tracklet_pool="mean", normalise_branches=True, cross_case="cross", anchor_length="stored",
-        k=4, seed=3, root="here",
+        part_length="normalised", k=4, seed=3, root="here",
     )  # fmt: skip
     assert differing(as_paper, official(as_paper)) == set(configs.OFFICIAL)
     assert official(official(as_paper)) == official(as_paper)

@@ -401,6 +401,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "k": {"k": 4},
     "pool": {"pool": "gmp"},
     "c_reduced": {"c_reduced": 64},
+    "part_length": {"part_length": "normalised"},
     "head_activation": {"head_activation": "relu6"},
     "train_global_head": {"train_global_head": False},
     "objective": {"objective": "cluster"},

@@ -109,6 +109,7 @@ class Config:
     branch: Literal["local", "global"] = "local"  # Eq. (1) or Eq. (2)
     k: int = 8  # number of parts; k = 1 and local: the DAL baseline
     pool: Literal["gap", "gmp"] = "gap"
+    part_length: Literal["stored", "normalised"] = "stored"  # of x_0 .. x_k; section 3.1: the other
     c_reduced: int = 256  # c'
     head_activation: Literal["relu", "relu6"] = "relu"  # of Eq. (2)
     train_global_head: bool = True
@@ -230,6 +231,7 @@ EVALUATION_FIELDS = ("tracklet_pool", "normalise_branches", "probes")
 OFFICIAL: dict[str, Any] = dict(
     resize="legacy",
     restore_bn_statistics=False,
+    part_length="stored",
     head_activation="relu6",
     train_global_head=False,
     distance="squared",

@@ -66,6 +66,9 @@ def test_one_local_part_is_the_mean_of_the_map() -> None:
     f = noise(2, 5, 8, 4)
     torch.testing.assert_close(LocalAware(5, 1)(f), f.mean((2, 3))[:, None])
     torch.testing.assert_close(LocalAware(5, 1, "gmp")(f), f.amax((2, 3))[:, None])
+    long, unit = LocalAware(5, 4)(f), LocalAware(5, 4, length="normalised")(f)
+    torch.testing.assert_close(unit.norm(dim=2), torch.ones(len(f), 4))
+    torch.testing.assert_close(unit * long.norm(dim=2, keepdim=True), long)
 
 
 def test_the_mean_of_the_parts_is_the_mean_of_the_map() -> None:
@@ -76,10 +79,10 @@ def test_the_mean_of_the_parts_is_the_mean_of_the_map() -> None:
 # ---------------------------------------------------------------- the global-aware head
 
 
-def a_head(k: int, activation: str = "relu") -> GlobalAware:
+def a_head(k: int, activation: str = "relu", length: str = "stored") -> GlobalAware:
     """A head whose batch normalisation is not the identity."""
     torch.manual_seed(0)
-    head = GlobalAware(10, k, c_reduced=6, activation=activation)
+    head = GlobalAware(10, k, c_reduced=6, activation=activation, length=length)
     for tensor in (head.reduce_bias, head.bn.weight, head.bn.bias, head.bn.running_mean):
         nn.init.normal_(tensor)
     nn.init.uniform_(head.bn.running_var, 0.5, 2)
@@ -95,6 +98,8 @@ def naive_global(head: GlobalAware, f: Tensor, training: bool) -> tuple[Tensor, 
 
     def reduce(number: int, stripe: Tensor) -> Tensor:
         x = F.avg_pool2d(stripe, stripe.shape[2:])
+        if head.length == "normalised":
+            x = x / x.pow(2).sum(1, keepdim=True).sqrt()
         return F.conv2d(x, head.reduce_weight[number, :, :, None, None], head.reduce_bias[number])
 
     whole = reduce(0, f)
@@ -112,12 +117,13 @@ def naive_global(head: GlobalAware, f: Tensor, training: bool) -> tuple[Tensor, 
 
 
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize("length", ["stored", "normalised"])
 @pytest.mark.parametrize("activation", ["relu", "relu6"])
 @pytest.mark.parametrize("k", [1, 2, 4, 8])
 def test_global_head_equals_convolutions_part_by_part(
-    k: int, activation: str, training: bool
+    k: int, activation: str, length: str, training: bool
 ) -> None:
-    head = a_head(k, activation).train(training)
+    head = a_head(k, activation, length).train(training)
     head.bn.eps, head.bn.momentum = 1e-3, 0.25
     f = 3 * noise(5, 10, 8, 4)
     expected, mean, var = naive_global(head, f, training)

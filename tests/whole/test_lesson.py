@@ -207,7 +207,8 @@ def test_what_is_said_of_long_training_is_what_the_curves_show() -> None:
 
 def test_the_curve_of_four_trained_blocks_is_the_one_that_was_measured() -> None:
     text = (ROOT / "EXPERIMENTS.md").read_text(encoding="utf-8")
-    two, four = curves("ward"), study._curves(study.DEEPER).pivot_table("mAP", "epoch", "method").round(1)
+    two, found = curves("ward"), study._curves(study.DEEPER)
+    four = found.pivot_table("mAP", "epoch", "method").round(1)
     for epoch in (3, 4, 5, 6, 8, 10, 12, 16, 20, 30, 40, 60):
         line = [table.loc[epoch, m] for m in ("baseline", "local") for table in (two, four)]
         assert f"| {epoch} | {' | '.join(map(str, line))} |" in text

@@ -110,8 +110,8 @@ def test_the_table_of_wards_switches_is_that_of_the_rows_that_are_kept() -> None
 
 def test_curves_are_written_from_checked_records(run_store: Path, tmp_path: Path) -> None:
     curves = load("curves")
-    about = {"length": 60.0, "people": 12, "cross_until": 60.0, "variant": "default", "method": "local"}
-    about |= {"epoch": 1.0, "loss": float("nan")}
+    about = {"length": 60.0, "people": 12, "cross_until": 60.0, "variant": "default"}
+    about |= {"method": "local", "epoch": 1.0, "loss": float("nan")}
     kept = [about | {"dataset": name, "trial": 1, "rank1": 10.0} for name in ("here", "elsewhere")]
     pd.DataFrame(kept).to_csv(tmp_path / "curves.csv", index=False)
     for name, trial in (("a", 1), ("b", 2)):

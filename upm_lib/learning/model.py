@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 def part_pool(f: Tensor, k: int, pool: str = "gap") -> Tensor:
-    """Pool k equal horizontal stripes of a map [B, c, 8, 4], 8 a multiple of k (section 3.2).
+    """Pool k equal horizontal stripes of a map [B, c, 8, 4], 8 a multiple of k (section 3.1).
 
     Returns x_1 .. x_k as [B, k, c], top stripe first, not normalised: the mean over the stripe for
     "gap", the maximum for "gmp". k = 1 pools the whole map.
@@ -42,16 +42,18 @@ def part_pool(f: Tensor, k: int, pool: str = "gap") -> Tensor:
 class LocalAware(nn.Module):
     """Local-aware module, Eq. (1): the part features as they are, x_i^l = x_i.
 
-    Maps [B, c, 8, 4] to [B, k, c]. With k = 1 this is the baseline, plain DAL.
+    Maps [B, c, 8, 4] to [B, k, c]. With k = 1 this is the baseline, plain DAL. The length is
+    "stored" (as pooled, published code) or "normalised" (1, section 3.1).
     """
 
-    def __init__(self, c: int, k: int, pool: str = "gap") -> None:
+    def __init__(self, c: int, k: int, pool: str = "gap", length: str = "stored") -> None:
         super().__init__()
-        self.k, self.pool, self.dim = k, pool, c
+        self.k, self.pool, self.length, self.dim = k, pool, length, c
 
     def forward(self, f: Tensor) -> Tensor:
         """Return [B, k, c]."""
-        return part_pool(f, self.k, self.pool)
+        x = part_pool(f, self.k, self.pool)
+        return F.normalize(x, dim=2) if self.length == "normalised" else x
 
 
 class GlobalAware(nn.Module):
@@ -59,14 +61,21 @@ class GlobalAware(nn.Module):
 
     x^_0 .. x^_k are the whole-map and part features reduced to c' channels by 1x1 convolutions.
     Every part has weights of its own, so the k convolutions on 1x1 maps are one batched product.
-    Maps [B, c, 8, 4] to [B, k, c']. The activation is "relu" (paper) or "relu6" (published code).
+    Maps [B, c, 8, 4] to [B, k, c']. The activation is "relu" (paper) or "relu6" (published code),
+    the length of x_0 .. x_k "stored" (as pooled, published code) or "normalised" (1, section 3.1).
     """
 
     def __init__(
-        self, c: int, k: int, c_reduced: int = 256, pool: str = "gap", activation: str = "relu"
+        self,
+        c: int,
+        k: int,
+        c_reduced: int = 256,
+        pool: str = "gap",
+        activation: str = "relu",
+        length: str = "stored",
     ) -> None:
         super().__init__()
-        self.k, self.pool, self.dim = k, pool, c_reduced
+        self.k, self.pool, self.length, self.dim = k, pool, length, c_reduced
         self.reduce_weight = nn.Parameter(torch.empty(k + 1, c_reduced, c))
         self.reduce_bias = nn.Parameter(torch.zeros(k + 1, c_reduced))
         self.relate_weight = nn.Parameter(torch.empty(k, c_reduced, 2 * c_reduced))
@@ -78,6 +87,8 @@ class GlobalAware(nn.Module):
     def forward(self, f: Tensor) -> Tensor:
         """Return [B, k, c']."""
         x = torch.cat([part_pool(f, 1, self.pool), part_pool(f, self.k, self.pool)], dim=1)
+        if self.length == "normalised":
+            x = F.normalize(x, dim=2)
         x_hat = torch.einsum("bic,ioc->bio", x, self.reduce_weight) + self.reduce_bias
         x_0, parts = x_hat[:, :1], x_hat[:, 1:]  # [B, 1, c'], [B, k, c']
         pairs = torch.cat([parts, x_0.expand_as(parts)], dim=2)  # [B, k, 2c']
@@ -255,9 +266,10 @@ def divide(backbone: nn.Module, architecture: str, freeze: int) -> list[nn.Seque
 
 def head_of(config: Config, c: int) -> LocalAware | GlobalAware:
     """Return the head of a config, Eq. (1) or (2), for a map of c channels; drawn anew."""
+    k, pool, length = config.k, config.pool, config.part_length
     if config.branch == "local":
-        return LocalAware(c, config.k, config.pool)
-    return GlobalAware(c, config.k, config.c_reduced, config.pool, config.head_activation)
+        return LocalAware(c, k, pool, length)
+    return GlobalAware(c, k, config.c_reduced, pool, config.head_activation, length)
 
 
 def _load(backbone: nn.Module, config: Config, weights: str) -> None:
