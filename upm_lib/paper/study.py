@@ -32,6 +32,13 @@ METRICS = RANKS | {"mAP": "mAP", "mAP, mean precision": "mAP_mean_precision"}
 MAXIMUM = "tracklet_pool=max"  # the variant: the maximum over the frames in place of their mean
 DEEPER = "freeze=9"  # the variant: the last four blocks of the backbone learn in place of two
 NOT_MEASURED = "not measured"
+# What tells without labels how a training goes: column of the curves, and whether more is better.
+SIGNALS = {
+    "smallest loss": ("loss", -1),
+    "most frames rank their own tracklet first": ("top_share", 1),
+    "most training tracklets have a partner": ("cyclic_share", 1),
+    "most searched tracklets choose each other": ("mutual", 1),
+}
 
 
 @lru_cache(1)
@@ -256,31 +263,40 @@ def curves() -> pd.DataFrame:
     return found.sort_values("dataset", key=lambda names: names.map(SETS.index), kind="stable")
 
 
-def without_cross() -> pd.DataFrame:
-    """Return what a long training does to the baseline, with and without the cross-camera term.
-
-    One line a trial of WARD in which the term was left out from epoch 12 on: mAP of held-out people
-    (in percent) at epoch 12 and at epoch 60 of both trainings, and how hard the intra-camera and
-    the cross-camera term pull at the end of the whole one (:func:`curves.pulls`).
-    """
-    found = _curves().set_index(["dataset", "method", "trial", "cross_until", "epoch"]).sort_index()
-    ward, lines = found.loc["ward", "baseline"], {}
-    for trial in ward.xs(12.0, level="cross_until").index.unique("trial"):
-        whole, cut = ward.loc[trial, 60.0], ward.loc[trial, 12.0]
-        lines[trial] = {
-            "epoch 12": whole["mAP"][12],
-            "epoch 60": whole["mAP"][60],
-            "epoch 60, without": cut["mAP"][60],
-            "intra pull": whole["pull_intra"][60],
-            "cross pull": whole["pull_cross"][60],
-        }
-    return pd.DataFrame.from_dict(lines, orient="index").rename_axis("trial")
-
-
 def _curves(variant: str = "default") -> pd.DataFrame:
     with resources.files("upm_lib.paper").joinpath("curves.csv").open() as lines:
         found = pd.read_csv(lines)
     return found[found["variant"] == variant]
+
+
+def stops() -> pd.DataFrame:
+    """Return what it costs to end a long training where a signal without labels is best.
+
+    In points of mAP below the best epoch of the same training, from epoch 3 on (after the warm-up).
+    A line a training to epoch 60 (variant, dataset, method, trial) of a baseline, local-aware or
+    global-aware network; a column a signal of :data:`SIGNALS`, then fixed epochs.
+    """
+    found = pd.concat([_curves(), _curves(DEEPER)]).query("epoch >= 3 and cross_until == length")
+    found = found[found["method"].isin(["baseline", "local", "global"])]
+    names = ["variant", "dataset", "method", "trial"]
+    lines = {name: _stopped(rows.set_index("epoch")) for name, rows in found.groupby(names)}
+    return pd.DataFrame.from_dict(lines, orient="index").rename_axis(names)
+
+
+def stopping() -> pd.DataFrame:
+    """Return :func:`stops` by data set (mean), then the mean and the largest of all trainings."""
+    every = stops()
+    whole, deeper = (every.xs(variant, level="variant") for variant in ("default", DEEPER))
+    found = whole.groupby("dataset").mean().T[[*SETS]]
+    found.insert(1, "ward, four blocks", deeper.mean())
+    return found.assign(mean=every.mean(), largest=every.max())
+
+
+def _stopped(rows: pd.DataFrame) -> dict[str, float]:
+    ends = {name: (sign * rows[column]).idxmax() for name, (column, sign) in SIGNALS.items()}
+    ends |= {f"epoch {epoch}": epoch for epoch in (8, 10, 60)}
+    lost = rows["mAP"].max() - rows["mAP"].reindex([*ends.values()])
+    return dict(zip(ends, lost, strict=True))
 
 
 def _kind(dataset: str) -> str:

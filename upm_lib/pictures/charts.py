@@ -55,7 +55,8 @@ def long_training(curves: pd.DataFrame) -> Picture:
             told = []
             for method, look in looks.items():
                 rows = found[found["method"] == method].set_index("epoch")["mAP"]
-                ax.plot(rows, marker=".", ms=4, lw=1.2, **look)
+                marker: Style = {"marker": canvas.METHOD_MARKERS.get(method, "."), "ms": 3.5}
+                ax.plot(rows, lw=1.2, **marker, **look)
                 best, end = rows.idxmax(), rows.index[-1]
                 told.append(
                     f"{look['label']} {rows[best]:.0f} at epoch {best:.0f}, "
@@ -65,7 +66,9 @@ def long_training(curves: pd.DataFrame) -> Picture:
             ax.set_xscale("log", base=2)
             ax.minorticks_off()
             ax.set_xticks([1, 4, 16, 60], ["1", "4", "16", "60"])
-            ax.set(xlabel="epoch", title=name)
+            world = str(name).removeprefix("synthetic_")
+            title = f"{world}, synthetic" if world != name else world.upper()
+            ax.set(xlabel="epoch (log scale)", title=title)
         axes[0].set_ylabel("mAP (%) of people held out")
         fig.suptitle("")  # keeps room above the panels
         canvas.legend_below(fig)
