@@ -46,6 +46,7 @@ def cases(config: Config, resized: bool) -> list[tuple[str, str, dict[str, Any]]
     for method, names in (("local", both), ("global", HEAD)):
         lines += [(f"{name} = {OFFICIAL[name]}", method, {name: OFFICIAL[name]}) for name in names]
     lines += [(f"{name} = {value}", "local", {name: value}) for name, value in PRINTED.items()]
+    lines.append(("part_length = normalised", "global", {"part_length": "normalised"}))
     pool = "mean" if config.tracklet_pool == "max" else "max"
     lines += [
         ("both of these, as printed", "local", PRINTED),

@@ -106,6 +106,12 @@ def _methods() -> Iterator[tuple[str, str, dict[str, Any]]]:
     for pool in POOLS:
         yield from (("-deeper", m, {"freeze": 9} | pool) for m in ("baseline", *BRANCHES))
         yield from (("-deeper", "fusion", fused | {"freeze": 9} | pool) for fused in FUSIONS)
+    unit: dict[str, Any] = {"part_length": "normalised"}
+    for (part, blocks), pool in product(
+        {"-unit": {}, "-unit-deeper": {"freeze": 9}}.items(), POOLS
+    ):
+        yield from ((part, branch, blocks | unit | pool) for branch in BRANCHES)
+        yield from ((part, "fusion", blocks | fused | unit | pool) for fused in FUSIONS)
     for part, centres in (("-cluster", {}), ("-cluster-camera", {"centres": "camera"})):
         for method in ("baseline", *BRANCHES, "fusion"):
             yield part, method, {"objective": "cluster"} | centres

@@ -54,10 +54,11 @@ def run(dataset: str = "synthetic_clean", progress: bool = True) -> Path:
     parameters = {"dataset": dataset, "figures_dir": str(figures)}
     paths = [root / "notebooks" / f"{name}.ipynb" for name in ORDER]
     ahead = (*AHEAD, "--dataset", dataset)
+    folder = os.path.relpath(root / "notebooks", out)
     bar = tqdm(total=len(paths), desc="notebooks", unit="notebook", disable=not progress)
     with bar, closing(execute(paths, out, parameters, ahead)) as finished:
         for made in finished:
-            body = page(nbformat.read(made, as_version=4), made.stem)
+            body = page(nbformat.read(made, as_version=4), made.stem, folder)
             with runs.replacing(made.with_suffix(".html")) as temporary:
                 temporary.write_text(body, encoding="utf-8")
             bar.update()
@@ -144,8 +145,19 @@ def drop_widgets(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return notebook
 
 
-class _Formulas(IPythonRenderer):
-    """Markdown to HTML with its formulas as MathML, which browsers show without a script."""
+class _Text(IPythonRenderer):
+    """Markdown to HTML that lies in another folder than the notebook (``path``, seen from there).
+
+    Links lead to the pages of the other notebooks, and to the files of the checkout. Formulas are
+    MathML, which browsers show without a script.
+    """
+
+    def link(self, text: str, url: str, title: str | None = None) -> str:
+        if url.endswith(".ipynb"):
+            url = f"{Path(url).stem}.html"
+        elif url.startswith("../"):
+            url = Path(os.path.normpath(Path(self.path, url))).as_posix()
+        return super().link(text, url, title)
 
     def inline_math(self, body: str) -> str:
         return MATHML.convert_with_local_state(body, displaystyle=False)
@@ -157,15 +169,15 @@ class _Formulas(IPythonRenderer):
         return MATHML.convert_with_local_state(body, displaystyle=True)
 
 
-def page(notebook: nbformat.NotebookNode, title: str) -> str:
+def page(notebook: nbformat.NotebookNode, title: str, folder: str) -> str:
     """Return an executed notebook as one HTML file that asks for nothing from the network.
 
-    Live widgets are dropped from the notebook. LatexError of math_core shows a formula that cannot
-    be converted.
+    Live widgets are dropped from the notebook; ``folder`` is that of the notebook, seen from the
+    page. LatexError of math_core shows a formula that cannot be converted.
     """
     exporter = HTMLExporter(
         raw_template=resources.files(__package__).joinpath("page.html.j2").read_text("utf-8"),
-        filters={"markdown2html": MarkdownWithMath(_Formulas(escape=False)).render},
+        filters={"markdown2html": MarkdownWithMath(_Text(escape=False, path=folder)).render},
         exclude_input_prompt=True,
         exclude_output_prompt=True,
     )

@@ -24,15 +24,24 @@ def _read(name: str) -> pd.DataFrame:
 def by_query() -> pd.DataFrame:
     """Return one line a query that has a true match.
 
-    Columns trial, misaligned (mean absolute vertical offset to the true matches, in percent of the
-    height), and what local-aware and global-aware parts gain over the baseline in average
-    precision (local, global; in points).
+    Columns trial, query (its tracklet's number), misaligned (mean absolute vertical offset to the
+    true matches, in percent of the height), and what local-aware and global-aware parts gain over
+    the baseline in average precision (local, global; in points).
     """
     found = _read("misaligned.csv").dropna()
     gained = {method: 100 * (found[method] - found["baseline"]) for method in _PARTS}
     return found.assign(misaligned=100 * found["misaligned"], **gained)[
-        ["trial", "misaligned", *_PARTS]
+        ["trial", "query", "misaligned", *_PARTS]
     ]
+
+
+def by_person() -> pd.DataFrame:
+    """Return the mean gain of each person over all trials that search him (local, global; points).
+
+    WARD's tracklets are sorted by person, and each has three: one in each camera.
+    """
+    found = by_query()
+    return found.groupby(found["query"] // 3)[list(_PARTS)].mean()
 
 
 def moved() -> pd.DataFrame:
