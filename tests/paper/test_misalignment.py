@@ -21,13 +21,20 @@ def test_bins_hold_all_queries_and_their_gains_average_to_the_whole() -> None:
 
 def test_a_slope_is_in_points_by_one_percent_of_the_height(monkeypatch: pytest.MonkeyPatch) -> None:
     made = pd.DataFrame({"trial": [1, 1, 1, 2, 2, 2], "misaligned": [0, 0.01, 0.02] * 2})
-    made["baseline"], made["global"] = 0.5, 0.5
+    made["baseline"], made["global"], made["query"] = 0.5, 0.5, range(6)
     made["local"] = [0.9, 0.8, 0.7, 0.9, 0.7, 0.5]  # ten and twenty points less by percent
     monkeypatch.setattr(misalignment, "_read", lambda _: made)
     slopes = misalignment.slopes()
     assert slopes.loc["local", "mean"] == pytest.approx(-15)
     assert slopes.loc["local", "low"] < -20 < -10 < slopes.loc["local", "high"]
     assert slopes.loc["global"].abs().max() == pytest.approx(0)
+
+
+def test_the_gain_of_a_person_is_the_mean_over_his_queries(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = pd.DataFrame({"trial": [1, 1, 2, 2], "query": [0, 70, 140, 3], "misaligned": 0.01})
+    made["baseline"], made["global"], made["local"] = 0.5, 0.5, [0.6, 0.7, 0.8, 0.4]
+    monkeypatch.setattr(misalignment, "_read", lambda _: made)
+    assert misalignment.by_person()["local"].tolist() == pytest.approx([20, -10])
 
 
 def test_what_is_lost_beyond_the_baseline_is_paired_by_trial(

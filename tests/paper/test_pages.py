@@ -26,7 +26,7 @@ def notebook(name: str) -> nbformat.NotebookNode:
 
 @cache
 def read(name: str) -> BeautifulSoup:
-    return BeautifulSoup(demo.page(notebook(name), name), "html.parser")
+    return BeautifulSoup(demo.page(notebook(name), name, "../notebooks"), "html.parser")
 
 
 def formulas(name: str) -> list[re.Match[str]]:
@@ -38,7 +38,8 @@ def formulas(name: str) -> list[re.Match[str]]:
 
 def of_one_cell(text: str) -> BeautifulSoup:
     cell = nbformat.v4.new_markdown_cell(text)
-    return BeautifulSoup(demo.page(nbformat.v4.new_notebook(cells=[cell]), "one"), "html.parser")
+    made = nbformat.v4.new_notebook(cells=[cell])
+    return BeautifulSoup(demo.page(made, "one", "../notebooks"), "html.parser")
 
 
 @pages
@@ -48,6 +49,16 @@ def test_every_formula_is_mathml(name: str) -> None:
     blocks = [math for math in found if math.get("display") == "block"]
     assert len(blocks) == sum(bool(formula["block"]) for formula in formulas(name))
     assert not any(re.search(r"[\\$]", math.get_text()) for math in found)
+
+
+@pages
+def test_every_relative_link_leads_to_a_page_or_to_a_file_of_the_checkout(name: str) -> None:
+    links = [a["href"] for a in read(name).find_all("a") if ":" not in a["href"]]
+    links = [link for link in links if not link.startswith("#")]
+    pages = {f"{other}.html" for other in demo.NOTEBOOKS}
+    assert links and all(
+        link in pages or (NOTEBOOKS.parent / link.removeprefix("../")).is_file() for link in links
+    ), links
 
 
 def test_the_lesson_has_formulas() -> None:

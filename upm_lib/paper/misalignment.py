@@ -38,10 +38,10 @@ def by_query() -> pd.DataFrame:
 def by_person() -> pd.DataFrame:
     """Return the mean gain of each person over all trials that search him (local, global; points).
 
-    WARD's tracklets are sorted by person, and each has three: one in each camera.
+    WARD's tracklets are numbered camera by camera, and each camera has all 70 people in order.
     """
     found = by_query()
-    return found.groupby(found["query"] // 3)[list(_PARTS)].mean()
+    return found.groupby(found["query"] % 70)[list(_PARTS)].mean()
 
 
 def moved() -> pd.DataFrame:
