@@ -202,6 +202,19 @@ def test_what_is_said_of_the_width_of_the_intervals_is_what_the_study_has() -> N
             )
 
 
+def test_what_is_said_of_the_queries_that_parts_lose_is_what_was_measured() -> None:
+    found = misalignment.by_query()
+    won, lost = found[found["local"] > 0], found[found["local"] < 0]
+    apart = lost.groupby("trial")["misaligned"].mean() - won.groupby("trial")["misaligned"].mean()
+    said = f"of the {len(found):,} queries local-aware parts find {len(won)} better"
+    further = (
+        f"({lost['misaligned'].mean():.2f} % of the height, and {won['misaligned'].mean():.2f}"
+    )
+    by_trial = "{:.2f} more, {:.2f} to {:.2f})".format(*mean_interval(apart))
+    for words in (said, f"and {len(lost)} worse", further, by_trial):
+        assert any(words in cell.source for cell in cells("04_fusion")), words
+
+
 def curves(dataset: str, metric: str = "mAP") -> pd.DataFrame:
     """A metric of held-out people: a line an epoch, a column a method."""
     found = study.curves()

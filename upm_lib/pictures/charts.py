@@ -107,7 +107,7 @@ def misalignment(gains: pd.DataFrame, moved: pd.DataFrame) -> Picture:
             means = moved[moved["method"] == method].groupby("share")["rank1"].mean()
             marker: Style = {"marker": canvas.METHOD_MARKERS[method], "ms": 5}
             axes[1].plot(100 * means.index, means, **marker, **look)
-            axes[1].set(xlabel="query boxes moved by (% of the height)", ylabel="Rank-1 (%)")
+            axes[1].set(xlabel="queries moved (% of the height; + is down)", ylabel="Rank-1 (%)")
             told = [f"{100 * share:+.0f} % {rank1:.0f}" for share, rank1 in means.items()]
             fig.alt += f"{look['label']}: Rank-1 by shift {', '.join(told)}. "
         canvas.legend_below(fig, axes[-1].get_legend_handles_labels()[0])
@@ -115,7 +115,7 @@ def misalignment(gains: pd.DataFrame, moved: pd.DataFrame) -> Picture:
 
 
 def cmc_curves(curves: Mapping[str, ArrayLike]) -> Picture:
-    """Draw method -> [trials, R] matching rates 0..1 as mean lines with one standard deviation."""
+    """Draw method -> [trials, R] CMC, 0..1, as mean lines with one standard deviation."""
     with panels(5, 3.4) as (fig, (ax,)):
         for method, look in canvas.methods_in(curves).items():
             rates = 100 * np.atleast_2d(curves[method])[:, :20]
@@ -124,7 +124,7 @@ def cmc_curves(curves: Mapping[str, ArrayLike]) -> Picture:
             fig.alt += f"{look['label']}: {mean[0]:.0f} % at rank 1, {mean[-1]:.0f} % at {x[-1]}. "
             ax.plot(x, mean, marker=canvas.METHOD_MARKERS.get(method, "o"), markersize=4, **look)
             ax.fill_between(x, mean - spread, mean + spread, fc=look["color"], alpha=0.15)
-        ax.set(xlabel="rank", ylabel="matching rate (%)", xlim=(0.5, 20.5))
+        ax.set(xlabel="rank", ylabel="CMC (%)", xlim=(0.5, 20.5))
         ax.set_xticks([1, 5, 10, 15, 20])
         ax.legend(loc="lower right")
     return fig
