@@ -31,6 +31,10 @@ RANKS = {"Rank-1": "rank1", "Rank-5": "rank5", "Rank-20": "rank20"}
 METRICS = RANKS | {"mAP": "mAP", "mAP, mean precision": "mAP_mean_precision"}
 MAXIMUM = "tracklet_pool=max"  # the variant: the maximum over the frames in place of their mean
 DEEPER = "freeze=9"  # the variant: the last four blocks of the backbone learn in place of two
+UNIT = "part_length=normalised"  # the variant: x_0 .. x_k have length 1 (section 3.1)
+# How WARD was measured: the names of the columns of verdict and tables, and the variant of each.
+WARD = {"ward": "", "ward, maximum": MAXIMUM, "ward, four blocks": DEEPER}
+WARD["ward, four blocks, maximum"] = f"{DEEPER}, {MAXIMUM}"
 NOT_MEASURED = "not measured"
 # What tells without labels how a training goes: column of the curves, and whether more is better.
 SIGNALS = {
@@ -71,7 +75,8 @@ def trials(metric: str = "rank1", **wanted: Any) -> pd.Series:
     """Return a metric in percent by trial of one setting.
 
     What is not given is the usual: k = 8, no variant, no knob turned. The baseline has one part,
-    and the local-aware network of one part is the baseline.
+    and the local-aware network of one part is the baseline. Its one vector is scaled to length 1
+    wherever it is compared, so it was not measured with the variant :data:`UNIT`.
     """
     return rows(**_usual(wanted)).set_index("trial")[metric].sort_index()
 
@@ -85,7 +90,8 @@ def found(metric: str = "rank1", **wanted: Any) -> pd.Series:
 def _usual(wanted: Where) -> dict[str, Any]:
     usual = {"scale": "frozen", "k": 8, "variant": "", "knob": ""} | dict(wanted)
     if usual.get("method") == "baseline" or (usual.get("method"), usual["k"]) == ("local", 1):
-        usual |= {"method": "baseline", "k": 1}
+        kept = [change for change in usual["variant"].split(", ") if change != UNIT]
+        usual |= {"method": "baseline", "k": 1, "variant": ", ".join(kept)}
     return usual
 
 
@@ -152,8 +158,9 @@ def measured(dataset: str, variant: str = "") -> pd.DataFrame:
 
     Columns Rank-1, Rank-5, Rank-20, mAP by the paper's trapezoid and by the mean of precisions, as
     toolboxes have it, all in percent; and the paired difference of Rank-1 to the baseline in points
-    with its 95 % interval. The variant "tracklet_pool=max" has the maximum over
-    a tracklet's frames in place of the mean, "freeze=9" four trained blocks in place of two.
+    with its 95 % interval. The variant "tracklet_pool=max" has the maximum over a tracklet's
+    frames in place of the mean, "freeze=9" four trained blocks in place of two,
+    "part_length=normalised" parts and whole of length 1 before Eqs. (1) and (2).
     """
     lines: dict[str, dict[str, str]] = {}
     base: Where = {"dataset": dataset, "method": "baseline", "variant": variant}
@@ -303,15 +310,15 @@ def _kind(dataset: str) -> str:
     return f"measured ({'synthetic' if dataset in WORLDS else 'real'})"
 
 
-def switched(usual: str, other: str, lines: Mapping[Any, Where]) -> pd.DataFrame:
-    """Return Rank-1 without (usual) and with (other) the variant of each line, and the difference.
+def switched(usual: str, other: str, change: str, lines: Mapping[Any, Where]) -> pd.DataFrame:
+    """Return Rank-1 of each line as it is (usual) and with a change (other), and the difference.
 
     All are of the trials that both have. The difference is paired, with the 95 % interval of its
     mean, in points. Lines that lack one of the two are left out.
     """
     made = {}
     for name, where in lines.items():
-        sides = pd.DataFrame({usual: found(**{**where, "variant": ""}), other: found(**where)})
+        sides = pd.DataFrame({usual: found(**where), other: found(**varied(where, change))})
         sides = sides.dropna()
         if len(sides) > 1:
             gap = difference(sides[other], sides[usual])
@@ -324,25 +331,31 @@ def switched(usual: str, other: str, lines: Mapping[Any, Where]) -> pd.DataFrame
 def pooling() -> pd.DataFrame:
     """Return average and maximum pooling at k = 2 (Table 3), and the paired difference of both."""
     cells = product(SETS, ("baseline", "local", "global", "fusion"))
-    usual: Where = {"k": 2, "variant": "pool=gmp"}
-    lines = {(d, m): {"dataset": d, "method": m, **usual} for d, m in cells}
-    return switched("average", "maximum", lines)
+    lines = {(d, m): {"dataset": d, "method": m, "k": 2} for d, m in cells}
+    return switched("average", "maximum", "pool=gmp", lines)
 
 
 def heads() -> pd.DataFrame:
     """Return what it changes to leave the global-aware head as it was drawn, as its code does."""
-    cells = product(SETS, ("global", "fusion"))
-    left: Where = {"variant": "train_global_head=False"}
-    return switched(
-        "trained", "left random", {(d, m): {"dataset": d, "method": m, **left} for d, m in cells}
-    )
+    lines = {(d, m): {"dataset": d, "method": m} for d, m in product(SETS, ("global", "fusion"))}
+    return switched("trained", "left random", "train_global_head=False", lines)
 
 
 def deeper() -> pd.DataFrame:
     """Return what it changes to train four blocks of the backbone in place of two."""
     cells = product(SETS, ("baseline", "local", "global", "fusion"))
-    lines = {(d, m): {"dataset": d, "method": m, "variant": DEEPER} for d, m in cells}
-    return switched("two blocks", "four blocks", lines)
+    lines = {(d, m): {"dataset": d, "method": m} for d, m in cells}
+    return switched("two blocks", "four blocks", DEEPER, lines)
+
+
+def lengths() -> pd.DataFrame:
+    """Return what it changes to scale x_0 .. x_k to length 1, as section 3.1 says, on WARD."""
+    lines = {
+        (name, method): varied({"dataset": "ward", **where}, variant)
+        for (name, variant), (method, where) in product(WARD.items(), TRAINED.items())
+        if method != "local"
+    }
+    return switched("as pooled", "length 1", UNIT, lines)
 
 
 def turned(knob: str) -> pd.DataFrame:

@@ -43,9 +43,7 @@ CLAIMS = (
     Claim("8 parts beat 2 (fusion)", 4, ("fusion, k=8", "fusion, k=2"), (_FUSED, _TWO)),
 )
 # Where, and with which variant.
-COLUMNS = {"ward": ("ward", ""), "ward, maximum": ("ward", study.MAXIMUM)}
-COLUMNS["ward, four blocks"] = ("ward", study.DEEPER)
-COLUMNS["ward, four blocks, maximum"] = ("ward", f"{study.DEEPER}, {study.MAXIMUM}")
+COLUMNS = {name: ("ward", variant) for name, variant in study.WARD.items()}
 COLUMNS |= {name: (name, "") for name in study.SETS if name != "ward"}
 
 
