@@ -1,0 +1,28 @@
+"""Cells of the notebooks on data that are not the demo's: few, many, of other kinds."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import nbformat
+import numpy as np
+import pytest
+
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+
+
+def run(name: str, *cells: str, **names: Any) -> dict[str, Any]:
+    """Execute some code cells of a notebook, by their ids, beside names; return all names."""
+    code = {c.id: c.source for c in nbformat.read(NOTEBOOKS / f"{name}.ipynb", 4).cells}
+    for cell in cells:
+        exec(compile(code[cell], f"{name}, {cell}", "exec"), names)
+    return names
+
+
+@pytest.mark.parametrize(("frames", "shown"), [(800, 200), (9600, 343), (100_000, 397)])
+def test_of_many_frames_a_few_hundred_are_looked_at(frames: int, shown: int) -> None:
+    of = SimpleNamespace(of=lambda tracklets: np.arange(frames))
+    bench = SimpleNamespace(frames=of, label="", config=SimpleNamespace(dataset=""))
+    halves = SimpleNamespace(probe=[])
+    given = {"bench": bench, "halves": halves, "trained": [], "model_file": "a model"}
+    assert len(run("05_cam", "05-01", "05-11", **given)["index"]) == shown
