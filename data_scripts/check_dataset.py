@@ -263,9 +263,13 @@ def report_broken(empty: list[str], broken: list[tuple[Tracklet, list[str]]]) ->
     return not empty and not broken
 
 
-def check(name: str, root: Path, out: Path) -> bool:
-    """Print the report on a data set and draw its sample; return whether all is fine."""
+def check(name: str, root: Path, out: Path, min_frames: int | None) -> bool:
+    """Print the report on a data set and draw its sample; return whether all is fine.
+
+    Without ``min_frames`` the shortest tracklets are as short as the paper's.
+    """
     known(catalogue.NAMES, name, "data set")
+    limit = preset(name, "paper", min_frames=min_frames).min_frames
     if name == "dukemtmc":
         dukemtmc.confirm_rights()
     if not root.is_dir():
@@ -275,7 +279,7 @@ def check(name: str, root: Path, out: Path) -> bool:
     print(f"{name} in {root}")
     fine, as_published = report_layout(name, root), True
     try:
-        dataset = catalogue.read(name, root, preset(name, "paper").min_frames)
+        dataset = catalogue.read(name, root, limit)
     except UserError as error:
         print(f"cannot be read: {error}")
         fine = False
@@ -308,6 +312,12 @@ def main(argv: list[str] | None = None) -> int:
         metavar="FOLDER",
         help="where the sample strip NAME.png goes (default: checks/ in the run store)",
     )
+    parser.add_argument(
+        "--min-frames",
+        type=int,
+        metavar="N",
+        help="leave out shorter tracklets (default: as the paper)",
+    )
     arguments = parser.parse_args(argv)
     loading()
     root, out = files.place(arguments.root), runs.store() / "checks"
@@ -315,7 +325,7 @@ def main(argv: list[str] | None = None) -> int:
         files.outside(arguments.out, root)
         out = files.place(arguments.out)
     with files.readable():
-        return 1 - check(arguments.name, root, out)
+        return 1 - check(arguments.name, root, out, arguments.min_frames)
 
 
 if __name__ == "__main__":

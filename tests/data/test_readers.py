@@ -750,6 +750,19 @@ def test_a_set_that_differs_from_the_real_one_is_told_by_the_exit_code(
     assert (run_store / "checks" / "ilids_vid.png").is_file()
 
 
+def test_the_shortest_tracklet_that_is_checked_may_be_chosen(
+    tmp_path: Path, check: ModuleType, known: dict, capsys: pytest.CaptureFixture
+) -> None:
+    root = write_ilids(tmp_path, {(c, p): n for c in (1, 2) for p, n in {1: 2, 2: 2, 3: 1}.items()})
+    call = ["ilids_vid", str(root), "--out", str(tmp_path)]
+    for limit, people in ((None, 3), (1, 3), (2, 2)):
+        check.main([*call, "--min-frames", str(limit)] if limit else call)
+        assert f"identities {people} " in " ".join(capsys.readouterr().out.split())
+    assert check.main([*call, "--min-frames", "0"]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and "min_frames must be from 1" in said.err
+
+
 def test_all_broken_and_empty_tracklets_are_listed_by_name(
     tmp_path: Path, check: ModuleType, known: dict, capsys: pytest.CaptureFixture
 ) -> None:

@@ -34,8 +34,8 @@ from upm_lib.synthetic import world
 
 # The parameters of a notebook, but for the model file: not every notebook can use one.
 PARAMETERS = (
-    *("dataset", "root", "backbone", "weights", "k", "pool", "objective", "trials", "table"),
-    *("scale", "steps", "seed", "device", "figures_dir"),
+    *("dataset", "root", "min_frames", "backbone", "weights", "k", "pool", "objective", "trials"),
+    *("table", "scale", "steps", "seed", "device", "figures_dir"),
 )
 
 
