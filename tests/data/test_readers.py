@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from upm_lib.config import Config, UserError, preset
+from upm_lib.config import Caution, Config, UserError, preset
 from upm_lib.data import catalogue
 from upm_lib.data.catalogue import NAMES, load
 from upm_lib.data.readers import dukemtmc, folder, mars, matlab
@@ -761,6 +761,13 @@ def test_the_shortest_tracklet_that_is_checked_may_be_chosen(
     assert check.main([*call, "--min-frames", "0"]) == 2
     said = capsys.readouterr()
     assert said.out == "" and "min_frames must be from 1" in said.err
+
+
+def test_the_check_tells_who_is_left_out(tmp_path: Path, check: ModuleType, known: dict) -> None:
+    root = write_ilids(tmp_path, {(c, p): 1 for c in (1, 2) for p in (1, 2)} | {(1, 3): 1})
+    told = "left out 1 of 3 people of .*: 1 not seen by every camera"
+    with pytest.warns(Caution, match=told):
+        assert check.main(["ilids_vid", str(root), "--out", str(tmp_path)]) == 0
 
 
 def test_all_broken_and_empty_tracklets_are_listed_by_name(
