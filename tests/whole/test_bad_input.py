@@ -399,6 +399,19 @@ def test_a_file_of_a_kind_that_is_not_read_is_named_and_counted(
         assert len(opened(root).frames.pixels) == 16
 
 
+@pytest.mark.parametrize("dataset", ["prid2011", "folder"])
+def test_a_set_of_a_kind_that_is_not_read_is_told_by_its_kinds(root: Path, dataset: str) -> None:
+    pictures = sorted(root.rglob("*.png"))
+    for number, file in enumerate(pictures):
+        file.rename(file.with_suffix(".ppm" if number % 4 else ".webp"))
+    place = root if dataset == "prid2011" else root / "multi_shot"
+    text = sentence(lambda: open_bench(dataset, root=str(place), **SMALL))
+    kinds = (
+        "the files there are of kinds that are not read (.ppm 12, .webp 4): make them one of .bmp"
+    )
+    assert kinds in text and "min_frames" not in text
+
+
 @pytest.mark.parametrize("name", ["Thumbs.db", "notes.txt", ".DS_Store", "LICENSE"])
 def test_what_nobody_takes_for_a_frame_is_passed_over(
     root: Path, frame: Path, name: str, recwarn: pytest.WarningsRecorder

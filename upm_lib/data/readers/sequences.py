@@ -77,8 +77,8 @@ def _both(root: Path, min_frames: int, name: str, people: dict[str, dict[int, Pa
     ]
     if len(kept) < 2:
         what = f"people with at least {min_frames} frames in each of {', '.join(cameras)}"
-        advice = "and a trial needs two (set min_frames lower?)"
-        raise UserError(f"{root}: {what}: {len(kept)}, {advice}")
+        advice = tracklets.advice(root, frames, "set min_frames lower?")
+        raise UserError(f"{root}: {what}: {len(kept)}, and a trial needs two ({advice})")
     _tell_left_out(root, len(every), len(both), len(kept), min_frames)
     found = [Found("", c, p, frames[people[c][p]]) for c in cameras for p in kept]
     return tracklets.arranged(name, root, found, empty=[f for f in frames if not frames[f]])
