@@ -1,5 +1,6 @@
 """Cells of the notebooks on data that are not the demo's: few, many, of other kinds."""
 
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -7,11 +8,14 @@ from typing import Any
 import nbformat
 import numpy as np
 import pytest
-from trees import both, write_prid
+from trees import both, write_image, write_prid
 
+from upm_lib.config import UserError
 from upm_lib.experiments.bench import PARAMETERS
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+# What shows people in two notebooks, with the cells before that it needs.
+PEOPLE = {"01_data": ("01-01", "01-04", "01-10"), "05_cam": ("05-01", "05-03", "05-09")}
 
 
 def run(name: str, *cells: str, **names: Any) -> dict[str, Any]:
@@ -25,17 +29,41 @@ def run(name: str, *cells: str, **names: Any) -> dict[str, Any]:
 @pytest.fixture
 def given(run_store: Path) -> dict[str, Any]:
     """The notebooks' parameters for the least work."""
-    names = run("01_data", "01-03")
-    return {name: names[name] for name in (*PARAMETERS, "model_file")} | {
-        "steps": 2,
-        "device": "cpu",
-    }
+    names = run("01_data", "01-03") | {"backbone": "small", "steps": 2, "device": "cpu"}
+    return {name: names[name] for name in (*PARAMETERS, "model_file")}
 
 
 def test_the_shortest_tracklet_may_be_chosen(given: dict[str, Any], tmp_path: Path) -> None:
     root = write_prid(tmp_path, both({1: 3, 2: 3, 3: 2}))
     given |= {"dataset": "prid2011", "root": str(root), "min_frames": 3}
     assert run("01_data", "01-01", "01-04", **given)["bench"].dataset.people == (1, 2)
+
+
+@pytest.fixture
+def three_cameras(given: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
+    """The parameters for a folder with three cameras and six tracklets in each, without names."""
+    root = tmp_path / "own"
+    for camera, number in product("abc", range(6)):
+        write_image(root / camera / str(number) / "1.png", (40 * number, 99, 0), (32, 16))
+    return given | {"dataset": "folder", "root": str(root)}
+
+
+def test_notebooks_1_and_5_show_people_whom_two_cameras_saw(
+    three_cameras: dict[str, Any], tmp_path: Path
+) -> None:
+    lines = [f"{camera},{number},{number // 2}" for camera, number in product("abc", range(6))]
+    (tmp_path / "own" / "identities.csv").write_text("\n".join(["camera,tracklet,person", *lines]))
+    first, last = (run(name, *PEOPLE[name], **three_cameras) for name in PEOPLE)
+    people, cameras = first["bench"].people(first["pairs"]), first["bench"].cameras(first["pairs"])
+    assert len(people) == 4 and (people[::2] == people[1::2]).all()
+    assert (cameras[::2] != cameras[1::2]).all()
+    assert last["shown"].tolist() == [*first["pairs"][::2], *first["pairs"][1::2]]  # a frame each
+
+
+@pytest.mark.parametrize("name", PEOPLE)
+def test_people_without_names_get_a_sentence(three_cameras: dict[str, Any], name: str) -> None:
+    with pytest.raises(UserError, match="no identities, so nobody can tell"):
+        run(name, *PEOPLE[name], **three_cameras)
 
 
 @pytest.mark.parametrize(("frames", "shown"), [(800, 200), (9600, 343), (100_000, 397)])
