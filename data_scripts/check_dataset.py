@@ -191,7 +191,10 @@ def sample(dataset: Dataset, people: int = 5) -> list[int]:
 
 
 def strip(dataset: Dataset, broken: set[str], folder: Path) -> Path | None:
-    """Draw a sample of the tracklets to ``folder/NAME.png``; None if no picture can be read."""
+    """Draw a sample of the tracklets into a folder; None if no picture can be read.
+
+    The file has a digest of the root in its name, so that two copies of a set have two.
+    """
     from upm_lib.data.packing import decode
     from upm_lib.pictures import canvas, photos
 
@@ -210,7 +213,8 @@ def strip(dataset: Dataset, broken: set[str], folder: Path) -> Path | None:
     if not rows:
         return None
     title = f"{dataset.name}: up to eight frames of each tracklet"
-    return canvas.save(photos.contact_sheet(rows, labels, title=title), dataset.name, folder)
+    name = f"{dataset.name}-{runs.digest(str(dataset.root.resolve()))}"
+    return canvas.save(photos.contact_sheet(rows, labels, title=title), name, folder)
 
 
 # ---------------------------------------------------------------- the report
@@ -310,7 +314,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--out",
         metavar="FOLDER",
-        help="where the sample strip NAME.png goes (default: checks/ in the run store)",
+        help="where the sample strip NAME-DIGEST.png goes (default: checks/ in the run store)",
     )
     parser.add_argument(
         "--min-frames",

@@ -57,14 +57,19 @@ def test_a_bench_holds_the_config_the_people_and_the_frames(bench: Bench) -> Non
     assert len(bench.frames.pixels) == 64
     assert bench.device == torch.device("cpu")
     assert bench.is_synthetic
-    assert bench.label == "synthetic data"
+    assert bench.label == "synthetic data in tiny world é"
+    assert dataclasses.replace(bench, config=Config()).label == "synthetic data"
     assert bench.people(np.array([9, 0])).tolist() == [2, 1]
 
 
-def test_results_on_real_data_carry_its_name(run_store: Path, tiny_root: Path) -> None:
-    bench = open_bench("prid2011", root=str(tiny_root), min_frames=1, **SMALL)
-    assert not bench.is_synthetic
-    assert bench.label == "measured on prid2011"
+def test_results_on_real_data_carry_its_name_and_that_of_its_folder(
+    run_store: Path, tiny_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tiny_root / "multi_shot")
+    for root in (tiny_root, ".."):
+        bench = open_bench("prid2011", root=str(root), min_frames=1, **SMALL)
+        assert not bench.is_synthetic
+        assert bench.label == "measured on prid2011 in tiny world é"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -116,18 +116,37 @@ def test_curves_are_written_from_checked_records(run_store: Path, tmp_path: Path
     pd.DataFrame(kept).to_csv(tmp_path / "curves.csv", index=False)
     for name, trial in (("a", 1), ("b", 2)):
         rows = [about | {"dataset": "here", "trial": trial, "rank1": 50.0}]
-        kept = {"rows": rows, "code": committed.code()}
+        kept = {"rows": rows, "code": committed.code(), "data": "these"}
         runs.write_json(run_store / "curves" / f"{name}.json", kept)
     curves.write(tmp_path)
     written = pd.read_csv(tmp_path / "curves.csv")
     assert written["dataset"].tolist() == ["elsewhere", "here", "here"]
     assert written["rank1"].tolist() == [10.0, 50.0, 50.0]
+    assert "data" not in written
+    runs.write_json(run_store / "curves" / "c.json", kept | {"data": "those"})
+    with pytest.raises(UserError, match="holds curves of two sets of data named here: remove"):
+        curves.write(tmp_path)
+    (run_store / "curves" / "c.json").unlink()
     runs.write_json(run_store / "curves" / "a.json", kept | {"code": "of before"})
     with pytest.raises(UserError, match=r"a\.json was measured by other code: measure it again"):
         curves.write(tmp_path)
     (run_store / "curves" / "a.json").write_text("garbage")
     with pytest.raises(UserError, match=r"a\.json is damaged"):
         curves.write(tmp_path)
+
+
+def test_curves_of_two_sets_are_kept_apart(
+    run_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script, about = load("curves"), {"dataset": "ward", "cross_until": 60.0}
+    monkeypatch.setattr(script.measuring, "key", lambda bench, measurement: bench.frames.digest)
+    row = pd.DataFrame([{"rank1": 50.0}])
+    monkeypatch.setattr(script.curves, "curve", lambda *arguments: row)
+    for digest in ("these", "those", "these"):
+        frames = SimpleNamespace(digest=digest)
+        script.run(SimpleNamespace(frames=frames, measurement=print), "local", 11, about)
+    kept = [runs.read_json(file)["data"] for file in (run_store / "curves").glob("*.json")]
+    assert sorted(kept) == ["these", "those"]
 
 
 def test_measured_trials_take_their_place_in_the_study(run_store: Path, tmp_path: Path) -> None:

@@ -70,9 +70,15 @@ class Bench:
         return self.config.dataset in world.WORLDS
 
     @property
+    def folder(self) -> str:
+        """The name of the root, which tells two sets of one layout apart; "" without a root."""
+        return files.place(self.config.root).resolve().name if self.config.root else ""
+
+    @property
     def label(self) -> str:
         """What the results must be called."""
         what = "synthetic data" if self.is_synthetic else f"measured on {self.dataset.name}"
+        what += f" in {self.folder}" if self.folder else ""
         return f"{what}, trained on {self.model.origin.dataset}" if self.model else what
 
     @cached_property

@@ -272,7 +272,8 @@ def heading(table: str, bench: Bench, trials: int | str) -> list[str]:
     said = ("dataset", "root", "backbone", "weights", "steps", "epochs", "k")
     how += [f"{name} = {value}" for name, value in changed(bench).items() if name not in said]
     how += [f"trial {numbers[0]}" if len(numbers) == 1 else f"trials {trials_text(numbers)}"]
-    what = f"{config.dataset} ({kind}, {people} test people)"
+    place = f", in {bench.folder}" if bench.folder else ""
+    what = f"{config.dataset} ({kind}{place}, {people} test people)"
     title = TITLES.get(table, "Tables 1 to 4 and beyond")
     return [title, f"measured on {what}: {', '.join(how)}"]
 
