@@ -10,11 +10,14 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from pandas.testing import assert_frame_equal
 from PIL import Image
+from trees import made_of
 
 from upm_lib import runs
-from upm_lib.config import UserError
+from upm_lib.config import UserError, preset
+from upm_lib.experiments.bench import Bench
 from upm_lib.paper import committed, study
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "data_scripts"
@@ -93,6 +96,26 @@ def test_the_table_of_the_switches_pairs_each_with_the_default_of_its_trials() -
     told = f"-9.0 [{low:+.1f}, {high:+.1f}]"
     half = f"-4.5 [{low / 2:+.1f}, {high / 2:+.1f}]"
     assert lines[2:] == [f"| `a = 1` | local | 2 | 91.0 ± 1.4 | 82.0 ± 2.8 | {told} | {half} |"]
+
+
+def test_frames_that_are_not_resized_cannot_be_resized_otherwise() -> None:
+    config = preset("ward", "demo")
+    pixels = np.zeros((1, config.height, config.width, 3), np.uint8)
+    bench = SimpleNamespace(config=config, frames=SimpleNamespace(pixels=pixels))
+    with pytest.raises(
+        UserError, match=r"ward are 128x64 pixels already, .*: leave out --switch resize"
+    ):
+        load("ablation").measured(bench, [1, 2], ["resize"])
+
+
+def test_the_sentence_above_the_switches_counts_who_is_searched() -> None:
+    rows = pd.DataFrame({"trial": [1, 2], "cpu": "AVX2"})
+    data = made_of([1, 2, 3, 4, 5])
+    for dataset, people in ((data, 3), (data.anonymous, 0)):
+        bench = Bench(preset("ward", "demo"), dataset, None, torch.device("cpu"))
+        assert f"trials 1-2 of {people} test people, AVX2; mean" in load("ablation").about(
+            bench, rows
+        )
 
 
 def test_the_table_of_wards_switches_is_that_of_the_rows_that_are_kept() -> None:

@@ -106,6 +106,10 @@ class Bench:
         """Identities of some tracklets: for evaluation only, training never sees them."""
         return np.array([self.dataset.tracklets[t].person for t in tracklets])
 
+    def searched_people(self, trial: int) -> int:
+        """How many people are searched in a trial."""
+        return len(set(self.people(self.split(trial).probe)))
+
     def cameras(self, tracklets: NDArray[np.int64]) -> NDArray[np.int64]:
         """Cameras of some tracklets, from 0."""
         return np.array([self.dataset.tracklets[t].camera for t in tracklets])

@@ -266,7 +266,7 @@ def heading(table: str, bench: Bench, trials: int | str) -> list[str]:
     """Return the lines that belong above a table: its title, and what was measured how."""
     config, numbers = bench.config, trial_numbers(trials)
     kind = "synthetic data" if bench.is_synthetic else "real data"
-    people = len(set(bench.people(bench.split(numbers[0]).probe)))
+    people = bench.searched_people(numbers[0])
     how = [f"scale {bench.scale}", config.backbone, config.length]
     how += [f"k = {config.k}"] if table in ("1", "2") else []
     said = ("dataset", "root", "backbone", "weights", "steps", "epochs", "k")
