@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from trees import both, write_image, write_prid
 
-from upm_lib.config import UserError
+from upm_lib.config import DEMO, UserError
 from upm_lib.experiments.bench import PARAMETERS
 
 NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
@@ -27,12 +27,15 @@ def run(name: str, *cells: str, **names: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def given(run_store: Path) -> dict[str, Any]:
-    """The notebooks' parameters for the least work."""
+def given(run_store: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The notebooks' parameters for the least work: small batches, two steps."""
+    for name in ("folder", "synthetic_clean"):
+        monkeypatch.setitem(DEMO[name], "batch", 8)
     names = run("01_data", "01-03") | {"backbone": "small", "steps": 2, "device": "cpu"}
     return {name: names[name] for name in (*PARAMETERS, "model_file")}
 
 
+@pytest.mark.filterwarnings("ignore:left out 1 of 3 people")
 def test_the_shortest_tracklet_may_be_chosen(given: dict[str, Any], tmp_path: Path) -> None:
     root = write_prid(tmp_path, both({1: 3, 2: 3, 3: 2}))
     given |= {"dataset": "prid2011", "root": str(root), "min_frames": 3}
@@ -64,6 +67,20 @@ def test_notebooks_1_and_5_show_people_whom_two_cameras_saw(
 def test_people_without_names_get_a_sentence(three_cameras: dict[str, Any], name: str) -> None:
     with pytest.raises(UserError, match="no identities, so nobody can tell"):
         run(name, *PEOPLE[name], **three_cameras)
+
+
+FIRST = {
+    "02_local": ("02-01", "02-03", "02-07", "method-loss", "method-update", "loop", "loop-same"),
+    "03_global": ("03-01", "03-03", "global-aware", "global-aware-same", "03-13"),
+}
+
+
+@pytest.mark.parametrize("name", FIRST)
+def test_three_steps_are_shown_of_a_training_of_one(
+    given: dict[str, Any], tiny_root: Path, name: str
+) -> None:
+    names = run(name, *FIRST[name], **given | {"root": str(tiny_root), "steps": 1})
+    assert names["bench"].config.steps == 1 and len(names["run"].log()) == 3
 
 
 @pytest.mark.parametrize(("frames", "shown"), [(800, 200), (9600, 343), (100_000, 397)])
