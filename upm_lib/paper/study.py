@@ -91,7 +91,7 @@ def found(metric: str = "rank1", **wanted: Any) -> pd.Series:
 
 
 def _usual(wanted: Where) -> dict[str, Any]:
-    usual = {"scale": "frozen", "k": 8, "variant": "", "knob": ""} | dict(wanted)
+    usual: dict[str, Any] = {"scale": "frozen", "k": 8, "variant": "", "knob": ""} | dict(wanted)
     if usual.get("method") == "baseline" or (usual.get("method"), usual["k"]) == ("local", 1):
         kept = [change for change in usual["variant"].split(", ") if change != UNIT]
         usual |= {"method": "baseline", "k": 1, "variant": ", ".join(kept)}
