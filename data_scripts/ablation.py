@@ -64,7 +64,11 @@ def measured(bench: Bench, trials: list[int], switches: list[str]) -> pd.DataFra
     Columns dataset, method, switch ("default" or a line's name), trial, rank1 and mAP (both in
     percent), cpu, settings (a digest of what all lines share, config and data).
     """
-    resized = bench.frames.pixels.shape[1:3] != (bench.config.height, bench.config.width)
+    size = bench.config.height, bench.config.width
+    resized = bench.frames.pixels.shape[1:3] != size
+    if "resize" in switches and not resized:
+        what = "the frames of {} are {}x{} pixels already".format(bench.config.dataset, *size)
+        raise UserError(f"{what}, so that nothing is resized: leave out --switch resize")
     lines = [
         line
         for line in cases(bench.config, resized)
@@ -103,14 +107,14 @@ def table(rows: pd.DataFrame) -> str:
 
 def about(bench: Bench, rows: pd.DataFrame) -> str:
     """Return the sentence above a table."""
-    config = bench.config
-    numbers = trials_text(sorted(rows["trial"].unique().tolist()))
+    config, trials = bench.config, sorted(rows["trial"].unique().tolist())
+    people, cpus = bench.searched_people(trials[0]), " and ".join(sorted(rows["cpu"].unique()))
     return (
         f"Rank-1 in %, {bench.label}, scale {bench.scale}, {config.backbone} at "
         f"{config.height}x{config.width}, {config.length}, k = {config.k}, frames pooled by their "
-        f"{config.tracklet_pool}, trials {numbers} of {len(bench.dataset.people) // 2} test "
-        f"people, {' and '.join(sorted(rows['cpu'].unique()))}; mean ± standard deviation over the "
-        "trials, differences in points, paired by trial, with the 95 % interval of their mean.\n\n"
+        f"{config.tracklet_pool}, trials {trials_text(trials)} of {people} test people, {cpus}; "
+        "mean ± standard deviation over the trials, differences in points, paired by trial, with "
+        "the 95 % interval of their mean.\n\n"
     )
 
 

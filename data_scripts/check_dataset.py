@@ -191,7 +191,10 @@ def sample(dataset: Dataset, people: int = 5) -> list[int]:
 
 
 def strip(dataset: Dataset, broken: set[str], folder: Path) -> Path | None:
-    """Draw a sample of the tracklets to ``folder/NAME.png``; None if no picture can be read."""
+    """Draw a sample of the tracklets into a folder; None if no picture can be read.
+
+    The file has a digest of the root in its name, so that two copies of a set have two.
+    """
     from upm_lib.data.packing import decode
     from upm_lib.pictures import canvas, photos
 
@@ -210,7 +213,8 @@ def strip(dataset: Dataset, broken: set[str], folder: Path) -> Path | None:
     if not rows:
         return None
     title = f"{dataset.name}: up to eight frames of each tracklet"
-    return canvas.save(photos.contact_sheet(rows, labels, title=title), dataset.name, folder)
+    name = f"{dataset.name}-{runs.digest(str(dataset.root.resolve()))}"
+    return canvas.save(photos.contact_sheet(rows, labels, title=title), name, folder)
 
 
 # ---------------------------------------------------------------- the report
@@ -263,9 +267,13 @@ def report_broken(empty: list[str], broken: list[tuple[Tracklet, list[str]]]) ->
     return not empty and not broken
 
 
-def check(name: str, root: Path, out: Path) -> bool:
-    """Print the report on a data set and draw its sample; return whether all is fine."""
+def check(name: str, root: Path, out: Path, min_frames: int | None) -> bool:
+    """Print the report on a data set and draw its sample; return whether all is fine.
+
+    Without ``min_frames`` the shortest tracklets are as short as the paper's.
+    """
     known(catalogue.NAMES, name, "data set")
+    limit = preset(name, "paper", min_frames=min_frames).min_frames
     if name == "dukemtmc":
         dukemtmc.confirm_rights()
     if not root.is_dir():
@@ -275,7 +283,7 @@ def check(name: str, root: Path, out: Path) -> bool:
     print(f"{name} in {root}")
     fine, as_published = report_layout(name, root), True
     try:
-        dataset = catalogue.read(name, root, preset(name, "paper").min_frames)
+        dataset = catalogue.read(name, root, limit)
     except UserError as error:
         print(f"cannot be read: {error}")
         fine = False
@@ -306,7 +314,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--out",
         metavar="FOLDER",
-        help="where the sample strip NAME.png goes (default: checks/ in the run store)",
+        help="where the sample strip NAME-DIGEST.png goes (default: checks/ in the run store)",
+    )
+    parser.add_argument(
+        "--min-frames",
+        type=int,
+        metavar="N",
+        help="leave out shorter tracklets (default: as the paper)",
     )
     arguments = parser.parse_args(argv)
     loading()
@@ -315,7 +329,7 @@ def main(argv: list[str] | None = None) -> int:
         files.outside(arguments.out, root)
         out = files.place(arguments.out)
     with files.readable():
-        return 1 - check(arguments.name, root, out)
+        return 1 - check(arguments.name, root, out, arguments.min_frames)
 
 
 if __name__ == "__main__":

@@ -35,21 +35,27 @@ def write(folder: Path) -> None:
     kept = sorted((runs.store() / "curves").glob("*.json"))
     if not kept:
         raise UserError("the run store holds no curves: run it without --write first")
-    found = pd.concat([pd.DataFrame(committed.read(file)["rows"]) for file in kept]).round(4)
+    records = [committed.read(file) for file in kept]
+    found = pd.concat(pd.DataFrame(one["rows"]).assign(data=one.get("data")) for one in records)
+    for dataset, data in found.groupby("dataset")["data"]:
+        if data.nunique(dropna=False) > 1:
+            what = f"{kept[0].parent} holds curves of two sets of data named {dataset}"
+            raise UserError(f"{what}: remove the files of one of them")
     name = ["dataset", "trial", "length", "people", "cross_until", "variant", "method"]
-    committed.keep(found, folder / "curves.csv", name)
+    committed.keep(found.drop(columns="data").round(4), folder / "curves.csv", name)
 
 
 def run(bench: Bench, method: str, trial: int, about: dict[str, Any]) -> None:
     """Measure one curve, unless the run store holds it; ``about`` goes into each of its rows."""
-    name = "-".join([*map(str, about.values()), str(trial), method])
+    data = bench.frames.digest
+    name = "-".join([*map(str, about.values()), str(trial), method, data])
     file = runs.store() / "curves" / f"{name}.json"
     key = measuring.key(bench, bench.measurement(method, trial))
     if (runs.find_json(file) or {}).get("key") == key:
         return
     rows = curves.curve(bench, method, trial, EPOCHS, about["cross_until"])
     made = rows.assign(**about).to_dict("records")
-    runs.write_json(file, {"rows": made, "key": key, "code": committed.code()})
+    runs.write_json(file, {"rows": made, "key": key, "code": committed.code(), "data": data})
     print(rows.round(3).to_string(), flush=True)
 
 

@@ -20,13 +20,15 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("dataset", help="such as prid2011 or synthetic_clean")
     parser.add_argument("--root", help="folder of the data set (not for the synthetic ones)")
+    parser.add_argument("--min-frames", type=int, metavar="N", help="leave out shorter tracklets")
     add_quiet(parser)
     arguments = parser.parse_args(argv)
     loading()
     from upm_lib.data.packing import Frames  # brings torch, which --help does without
 
     progress = not arguments.quiet
-    dataset = catalogue.load(preset(arguments.dataset, root=arguments.root), progress)
+    where = {"root": arguments.root, "min_frames": arguments.min_frames}
+    dataset = catalogue.load(preset(arguments.dataset, **where), progress)
     frames = Frames(dataset, progress)
     count, height, width, _ = frames.pixels.shape
     size = f"{frames.pixels.nbytes / 1e6:.1f} MB"

@@ -73,7 +73,8 @@ def test_a_dry_run_lists_and_does_nothing(said, tiny_root: Path) -> None:
     assert code == 0
     lines = out.splitlines()
     assert lines[0] == tables.TITLES["4"]
-    assert "synthetic_clean (synthetic data, 4 test people): scale demo, small, 2 steps" in lines[1]
+    what = f"synthetic_clean (synthetic data, in {tiny_root.name}, 4 test people)"
+    assert f"{what}: scale demo, small, 2 steps" in lines[1] and str(tiny_root) not in lines[1]
     assert lines[2] == "40 measurements, 0 of them done"
     assert re.match(r"70 networks to train: about .* on this machine's cpu .* of disk$", lines[3])
     assert sum(line.startswith(("local, k=", "global, k=")) for line in lines) == 7

@@ -75,7 +75,7 @@ def test_people_seen_by_one_camera_only_are_left_out(tmp_path: Path) -> None:
     assert len(dataset.tracklets) == 4
 
 
-@pytest.mark.filterwarnings("ignore:.*2 of 5 people are kept")
+@pytest.mark.filterwarnings("ignore:left out 3 of 5 people")
 def test_more_than_27_frames_in_both_cameras_are_needed(tmp_path: Path) -> None:
     counts = both({1: 28, 2: 28, 3: 27}) | {("a", 4): 28, ("b", 4): 27, ("a", 5): 27, ("b", 5): 28}
     root = write_prid(tmp_path, counts)
@@ -181,15 +181,32 @@ def test_of_the_real_numbers_only_the_people_of_both_views_are_pairs(tmp_path: P
     assert prid2011(other, 1).people == (1, 201, 385, 1467)
 
 
-def test_a_set_of_which_little_is_kept_is_told(tmp_path: Path) -> None:
-    counts = both({1: 3, 2: 3, 3: 2}) | {("a", 4): 3, ("b", 5): 3}
-    root = write_prid(tmp_path, counts)
-    told = (
-        r"2 of 5 people are kept: 2 were not seen by every camera, and 1 have a tracklet of fewer"
+def test_who_is_left_out_is_told(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    root = write_prid(tmp_path, both({1: 3, 2: 3, 3: 2}) | {("a", 4): 3, ("b", 5): 3})
+    assert prid2011(root, 3).people == (1, 2)
+    assert prid2011(root, 1).people == (1, 2, 3)
+    far, short = (
+        "2 not seen by every camera",
+        "1 with a tracklet of fewer than 3 frame(s) (min_frames)",
     )
-    with pytest.warns(Caution, match=told):
-        assert prid2011(root, 3).people == (1, 2)
-    assert prid2011(root, 1).people == (1, 2, 3)  # and nothing is said: most of them
+    start = "left out {} of 5 people of {}: "
+    told = [start.format(3, root) + f"{far}, {short}", start.format(2, root) + far]
+    assert [str(w.message) for w in recwarn if w.category is Caution] == told
+
+
+def test_nothing_is_said_of_the_cut_that_the_paper_makes(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    for camera, last in (("a", 385), ("b", 749)):
+        for person in (*range(1, 201), last):
+            folder = tmp_path / "multi_shot" / f"cam_{camera}" / f"person_{person:04d}"
+            folder.mkdir(parents=True)
+            for frame in range(1 + (person <= 178)):
+                (folder / f"{frame}.png").touch()
+    assert len(prid2011(tmp_path, 2).people) == 178
+    assert not [w for w in recwarn if w.category is Caution]
+    assert len(prid2011(tmp_path, 1).people) == 200
+    assert not [w for w in recwarn if w.category is Caution]
 
 
 def test_a_data_set_that_is_not_embedded_needs_a_root() -> None:

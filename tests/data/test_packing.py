@@ -395,6 +395,16 @@ def test_the_script_packs_and_mends(
         assert capsys.readouterr().err.startswith(f"error: {tmp_path} has no folder multi_shot")
 
 
+def test_the_script_packs_tracklets_as_short_as_is_asked_for(
+    tmp_path: Path, run_store: Path, capsys: pytest.CaptureFixture
+) -> None:
+    script = runpy.run_path(str(Path(__file__).parents[2] / "data_scripts" / "pack.py"))
+    call = ["prid2011", "--root", str(write_prid(tmp_path, both({1: 3, 2: 3})))]
+    assert script["main"](call) == 2 and "at least 28 frames" in capsys.readouterr().err
+    assert script["main"]([*call, "--min-frames", "3"]) == 0
+    assert capsys.readouterr().out.startswith("12 frames of 8x4 pixels")
+
+
 def test_an_index_of_a_stranger_names_no_place(few: Dataset, tmp_path: Path) -> None:
     first = Frames(few)
     index = runs.read_json(first.folder / "index.json")

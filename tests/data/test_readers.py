@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from upm_lib.config import Config, UserError, preset
+from upm_lib.config import Caution, Config, UserError, preset
 from upm_lib.data import catalogue
 from upm_lib.data.catalogue import NAMES, load
 from upm_lib.data.readers import dukemtmc, folder, mars, matlab
@@ -730,8 +730,8 @@ def test_a_whole_set_is_found_fine_and_a_sample_of_it_drawn(
     assert {f"{place} found" for place in check.LAYOUT[name]} <= said
     assert {f"{what} {count} {count}" for what, count in known[name].items()} <= said
     assert "all fine" in said
-    drawn = cv2.imread(str(tmp_path / "out" / f"{name}.png"))
-    assert drawn.std() > 10, "there is something on it"
+    (drawn,) = (tmp_path / "out").glob(f"{name}-*.png")
+    assert cv2.imread(str(drawn)).std() > 10, "there is something on it"
 
 
 def test_known_counts_are_those_of_the_real_sets(check: ModuleType) -> None:
@@ -747,7 +747,30 @@ def test_a_set_that_differs_from_the_real_one_is_told_by_the_exit_code(
     assert check.main(["ilids_vid", str(root)]) == 1
     said = lines_of(capsys.readouterr().out)
     assert "identities 2 300 DIFFERS" in said
-    assert (run_store / "checks" / "ilids_vid.png").is_file()
+    other = WRITERS["ilids_vid"](tmp_path / "other")
+    for _ in range(2):
+        assert check.main(["ilids_vid", str(other)]) == 1
+    assert len([*(run_store / "checks").glob("ilids_vid-*.png")]) == 2, "a picture of each"
+
+
+def test_the_shortest_tracklet_that_is_checked_may_be_chosen(
+    tmp_path: Path, check: ModuleType, known: dict, capsys: pytest.CaptureFixture
+) -> None:
+    root = write_ilids(tmp_path, {(c, p): n for c in (1, 2) for p, n in {1: 2, 2: 2, 3: 1}.items()})
+    call = ["ilids_vid", str(root), "--out", str(tmp_path)]
+    for limit, people in ((None, 3), (1, 3), (2, 2)):
+        check.main([*call, "--min-frames", str(limit)] if limit else call)
+        assert f"identities {people} " in " ".join(capsys.readouterr().out.split())
+    assert check.main([*call, "--min-frames", "0"]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and "min_frames must be from 1" in said.err
+
+
+def test_the_check_tells_who_is_left_out(tmp_path: Path, check: ModuleType, known: dict) -> None:
+    root = write_ilids(tmp_path, {(c, p): 1 for c in (1, 2) for p in (1, 2)} | {(1, 3): 1})
+    told = "left out 1 of 3 people of .*: 1 not seen by every camera"
+    with pytest.warns(Caution, match=told):
+        assert check.main(["ilids_vid", str(root), "--out", str(tmp_path)]) == 0
 
 
 def test_all_broken_and_empty_tracklets_are_listed_by_name(
@@ -768,7 +791,7 @@ def test_all_broken_and_empty_tracklets_are_listed_by_name(
     assert "tracklets with pictures that cannot be read: 2" in said
     assert f"1 of 3, first train/0001/0001/{places[0][1].name}" in said
     assert "3 of 3, first gallery/0009/0003/" in said
-    assert (tmp_path / "dukemtmc.png").is_file(), "a sample of what can be read"
+    assert [*tmp_path.glob("dukemtmc-*.png")], "a sample of what can be read"
 
 
 def test_an_empty_folder_of_a_person_is_listed_too(

@@ -46,7 +46,7 @@ def test_the_trained_data_give_the_trained_result_and_nothing_is_trained(
     assert theirs.drop(columns="cmc").equals(ours.drop(columns="cmc"))
     again, _ = measuring.trial_vectors(bench, bench.measurement("fusion"))
     assert np.allclose(probe, again, atol=1e-6)
-    assert bench.label == "synthetic data, trained on synthetic_clean"
+    assert bench.label == f"synthetic data in {tiny_root.name}, trained on synthetic_clean"
 
 
 def test_records_of_two_models_and_of_training_are_kept_apart(

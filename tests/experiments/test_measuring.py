@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from upm_lib import runs
 from upm_lib.config import Config, UserError, from_json
 from upm_lib.data import splits
+from upm_lib.data.tracklets import Dataset, Tracklet
 from upm_lib.experiments import measurement, measuring, networks
 from upm_lib.experiments.bench import Bench, open_bench
 from upm_lib.experiments.measurement import METHODS
@@ -56,14 +57,19 @@ def test_a_bench_holds_the_config_the_people_and_the_frames(bench: Bench) -> Non
     assert len(bench.frames.pixels) == 64
     assert bench.device == torch.device("cpu")
     assert bench.is_synthetic
-    assert bench.label == "synthetic data"
+    assert bench.label == "synthetic data in tiny world é"
+    assert dataclasses.replace(bench, config=Config()).label == "synthetic data"
     assert bench.people(np.array([9, 0])).tolist() == [2, 1]
 
 
-def test_results_on_real_data_carry_its_name(run_store: Path, tiny_root: Path) -> None:
-    bench = open_bench("prid2011", root=str(tiny_root), min_frames=1, **SMALL)
-    assert not bench.is_synthetic
-    assert bench.label == "measured on prid2011"
+def test_results_on_real_data_carry_its_name_and_that_of_its_folder(
+    run_store: Path, tiny_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tiny_root / "multi_shot")
+    for root in (tiny_root, ".."):
+        bench = open_bench("prid2011", root=str(root), min_frames=1, **SMALL)
+        assert not bench.is_synthetic
+        assert bench.label == "measured on prid2011 in tiny world é"
 
 
 @pytest.mark.parametrize(
@@ -99,6 +105,30 @@ def test_what_does_not_fit_gets_one_sentence(
 def test_a_missing_gpu_gets_one_sentence(run_store: Path, tiny_root: Path) -> None:
     with pytest.raises(UserError, match=r"device 'cuda' is not available here: use 'cpu'"):
         open_bench(root=str(tiny_root), **{**SMALL, "device": "cuda"})
+
+
+def test_true_pairs_are_of_the_first_probes(bench: Bench) -> None:
+    halves = bench.split(1)
+    assert measuring.true_pairs(bench, 1, 3).T.tolist() == [s[:3].tolist() for s in halves[1:]]
+    assert len(measuring.true_pairs(bench, 1, 99)) == 4
+
+
+def test_true_pairs_are_neither_distractors_nor_of_one_camera(bench: Bench) -> None:
+    lines = [
+        *(("gallery", 0, 0), ("gallery", 0, 1), ("gallery", 0, 2)),  # distractors
+        *(("gallery", 7, 1), ("query", 7, 1), ("query", 7, 2), ("gallery", 7, 2)),
+        *(("query", 3, 0), ("gallery", 3, 0)),  # nobody else has seen 3
+        *(("gallery", 5, 2), ("gallery", 5, 1), ("query", 5, 2)),
+        *(("train", 9, 0), ("train", 9, 1)),
+    ]
+    subset, people, cameras = zip(*lines, strict=True)
+    tracklets = tuple(Tracklet(*who, ("x",)) for who in zip(people, cameras, strict=True))
+    dataset = Dataset("x", Path("x"), tracklets, ("a", "b", "c"), subset, queries_in_gallery=True)
+    market = dataclasses.replace(bench, dataset=dataset)
+    assert measuring.true_pairs(market, 1, 4).tolist() == [[4, 5], [11, 10]]
+    alone = dataclasses.replace(dataset, tracklets=tracklets[7:9], subset=subset[7:9])
+    with pytest.raises(UserError, match="no query of this trial has a match in another camera"):
+        measuring.true_pairs(dataclasses.replace(bench, dataset=alone), 1, 4)
 
 
 def test_one_frame_and_all_frames_of_a_tracklet(bench: Bench) -> None:

@@ -202,6 +202,18 @@ def test_both_objectives_stand_beside_each_other_on_the_trials_that_both_have() 
     assert study.objectives()["association: gain"].loc["ward", "baseline"] == ""
 
 
+@pytest.mark.parametrize("other", [{"dataset": "folder"}, {"length": 20.0}, {"people": 9}])
+def test_curves_that_somebody_else_measured_change_nothing(
+    monkeypatch: pytest.MonkeyPatch, other: dict[str, object]
+) -> None:
+    mine, stopping = study.curves(), study.stopping()
+    every = pd.read_csv(Path(study.__file__).with_name("curves.csv"))
+    both = pd.concat([every, every.assign(**other)])
+    monkeypatch.setattr(study.pd, "read_csv", lambda lines: both)
+    pd.testing.assert_frame_equal(study.curves(), mine)
+    pd.testing.assert_frame_equal(study.stopping(), stopping)
+
+
 @pytest.mark.parametrize("scale", ["demo", "frozen"])
 def test_the_ablation_turns_every_switch_that_can_act(
     monkeypatch: pytest.MonkeyPatch, scale: str

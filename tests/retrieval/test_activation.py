@@ -11,6 +11,7 @@ from upm_lib.retrieval.activation import (
     activation_map,
     activation_maps,
     breadth,
+    cell_maps,
     gradient_weights,
     region_shares,
 )
@@ -70,12 +71,32 @@ class RowsOfRed(torch.nn.Module):
         return self.scale * torch.nn.functional.adaptive_avg_pool2d(images[:, :1], (8, 4))
 
 
-def test_maps_of_frames_have_the_size_of_the_crops_and_show_the_right_rows() -> None:
+def red_rows(count: int) -> Frames:
+    """Frames of 40 x 20: number n is red in ten rows, the first, second or third ten of n mod 3."""
     frames = Frames.__new__(Frames)
-    frames.pixels = np.zeros((3, 40, 20, 3), np.uint8)
-    for number in range(3):  # frame n is red in the rows 10 n .. 10 n + 9, blue elsewhere
-        frames.pixels[number, 10 * number : 10 * number + 10, :, 0] = 255
-        frames.pixels[number, ..., 2] = 255 - frames.pixels[number, ..., 0]
+    frames.pixels = np.zeros((count, 40, 20, 3), np.uint8)
+    for number in range(count):
+        top = 10 * (number % 3)
+        frames.pixels[number, top : top + 10, :, 0] = 255
+    frames.pixels[..., 2] = 255 - frames.pixels[..., 0]
+    return frames
+
+
+def test_many_frames_go_through_the_network_some_at_a_time() -> None:
+    frames, config = red_rows(150), Config(height=128, width=64, backbone="small")
+    network, seen = model.UPMNet(RowsOfRed(), model.LocalAware(1, 8)), []
+    network.backbone.register_forward_hook(lambda _, images, f: seen.append(len(images[0])))
+    index = np.arange(150)[::-1].copy()
+    for by_gradient in (False, True):
+        maps = cell_maps(network, frames, index, config, by_gradient)
+        assert maps.shape == (150, 8, 4) and len(seen) > 1 and max(seen) <= 64
+        few = [cell_maps(network, frames, index[n : n + 1], config, by_gradient) for n in (0, 149)]
+        torch.testing.assert_close(maps[[0, 149]], torch.cat(few))
+    assert activation_maps(network, frames, index, config).shape == (150, 40, 20)
+
+
+def test_maps_of_frames_have_the_size_of_the_crops_and_show_the_right_rows() -> None:
+    frames = red_rows(3)
     network = model.UPMNet(RowsOfRed(), model.LocalAware(1, 8)).train()
     config = Config(height=128, width=64, backbone="small")
     maps = activation_maps(network, frames, np.array([2, 0]), config)

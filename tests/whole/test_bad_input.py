@@ -30,6 +30,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageOps
 from safetensors.torch import save_file
 
+from upm_lib import runs
 from upm_lib.config import Caution, UserError, preset
 from upm_lib.data import packing
 from upm_lib.data.batches import TrainingSet
@@ -399,6 +400,19 @@ def test_a_file_of_a_kind_that_is_not_read_is_named_and_counted(
         assert len(opened(root).frames.pixels) == 16
 
 
+@pytest.mark.parametrize("dataset", ["prid2011", "folder"])
+def test_a_set_of_a_kind_that_is_not_read_is_told_by_its_kinds(root: Path, dataset: str) -> None:
+    pictures = sorted(root.rglob("*.png"))
+    for number, file in enumerate(pictures):
+        file.rename(file.with_suffix(".ppm" if number % 4 else ".webp"))
+    place = root if dataset == "prid2011" else root / "multi_shot"
+    text = sentence(lambda: open_bench(dataset, root=str(place), **SMALL))
+    kinds = (
+        "the files there are of kinds that are not read (.ppm 12, .webp 4): make them one of .bmp"
+    )
+    assert kinds in text and "min_frames" not in text
+
+
 @pytest.mark.parametrize("name", ["Thumbs.db", "notes.txt", ".DS_Store", "LICENSE"])
 def test_what_nobody_takes_for_a_frame_is_passed_over(
     root: Path, frame: Path, name: str, recwarn: pytest.WarningsRecorder
@@ -424,6 +438,21 @@ def test_most_frames_wider_than_high_are_told_of(tmp_path: Path, run_store: Path
     root = write_tree(tmp_path / "scenes", content=encoded(noise(16, 32, 3), ".png"))
     with pytest.warns(Caution, match="wider than high: each frame is expected to be cut out"):
         opened(root)
+
+
+def test_frames_of_many_sizes_that_are_wider_than_high_are_told_of_each_time(
+    root: Path,
+) -> None:
+    for number, file in enumerate(sorted(root.rglob("0001.png"))):
+        size = (32, 16) if number < 3 else (16, 20 + number)
+        file.write_bytes(encoded(noise(*size, 3), ".png"))
+    for _ in range(2):
+        with pytest.warns(Caution, match="most frames of .* are wider than high"):
+            frames = opened(root).frames
+    assert frames.pixels.shape[1:3] == packing.DEFAULT_SIZE
+    del frames.index["wide"]
+    runs.write_json(frames.folder / "index.json", frames.index)
+    assert len(opened(root).frames.pixels) == 16, "an index of before does as well"
 
 
 # ---------------------------------------------------------------- pictures that are only unusual

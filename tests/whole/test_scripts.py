@@ -5,16 +5,19 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from pandas.testing import assert_frame_equal
 from PIL import Image
+from trees import made_of
 
 from upm_lib import runs
-from upm_lib.config import UserError
+from upm_lib.config import UserError, preset
+from upm_lib.experiments.bench import Bench
 from upm_lib.paper import committed, study
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "data_scripts"
@@ -95,6 +98,26 @@ def test_the_table_of_the_switches_pairs_each_with_the_default_of_its_trials() -
     assert lines[2:] == [f"| `a = 1` | local | 2 | 91.0 ± 1.4 | 82.0 ± 2.8 | {told} | {half} |"]
 
 
+def test_frames_that_are_not_resized_cannot_be_resized_otherwise() -> None:
+    config = preset("ward", "demo")
+    pixels = np.zeros((1, config.height, config.width, 3), np.uint8)
+    bench = SimpleNamespace(config=config, frames=SimpleNamespace(pixels=pixels))
+    with pytest.raises(
+        UserError, match=r"ward are 128x64 pixels already, .*: leave out --switch resize"
+    ):
+        load("ablation").measured(bench, [1, 2], ["resize"])
+
+
+def test_the_sentence_above_the_switches_counts_who_is_searched() -> None:
+    rows = pd.DataFrame({"trial": [1, 2], "cpu": "AVX2"})
+    data = made_of([1, 2, 3, 4, 5])
+    for dataset, people in ((data, 3), (data.anonymous, 0)):
+        bench = Bench(preset("ward", "demo"), dataset, None, torch.device("cpu"))
+        assert f"trials 1-2 of {people} test people, AVX2; mean" in load("ablation").about(
+            bench, rows
+        )
+
+
 def test_the_table_of_wards_switches_is_that_of_the_rows_that_are_kept() -> None:
     ablation = load("ablation")
     before, after = ablation._page("ward")
@@ -116,18 +139,37 @@ def test_curves_are_written_from_checked_records(run_store: Path, tmp_path: Path
     pd.DataFrame(kept).to_csv(tmp_path / "curves.csv", index=False)
     for name, trial in (("a", 1), ("b", 2)):
         rows = [about | {"dataset": "here", "trial": trial, "rank1": 50.0}]
-        kept = {"rows": rows, "code": committed.code()}
+        kept = {"rows": rows, "code": committed.code(), "data": "these"}
         runs.write_json(run_store / "curves" / f"{name}.json", kept)
     curves.write(tmp_path)
     written = pd.read_csv(tmp_path / "curves.csv")
     assert written["dataset"].tolist() == ["elsewhere", "here", "here"]
     assert written["rank1"].tolist() == [10.0, 50.0, 50.0]
+    assert "data" not in written
+    runs.write_json(run_store / "curves" / "c.json", kept | {"data": "those"})
+    with pytest.raises(UserError, match="holds curves of two sets of data named here: remove"):
+        curves.write(tmp_path)
+    (run_store / "curves" / "c.json").unlink()
     runs.write_json(run_store / "curves" / "a.json", kept | {"code": "of before"})
     with pytest.raises(UserError, match=r"a\.json was measured by other code: measure it again"):
         curves.write(tmp_path)
     (run_store / "curves" / "a.json").write_text("garbage")
     with pytest.raises(UserError, match=r"a\.json is damaged"):
         curves.write(tmp_path)
+
+
+def test_curves_of_two_sets_are_kept_apart(
+    run_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script, about = load("curves"), {"dataset": "ward", "cross_until": 60.0}
+    monkeypatch.setattr(script.measuring, "key", lambda bench, measurement: bench.frames.digest)
+    row = pd.DataFrame([{"rank1": 50.0}])
+    monkeypatch.setattr(script.curves, "curve", lambda *arguments: row)
+    for digest in ("these", "those", "these"):
+        frames = SimpleNamespace(digest=digest)
+        script.run(SimpleNamespace(frames=frames, measurement=print), "local", 11, about)
+    kept = [runs.read_json(file)["data"] for file in (run_store / "curves").glob("*.json")]
+    assert sorted(kept) == ["these", "those"]
 
 
 def test_measured_trials_take_their_place_in_the_study(run_store: Path, tmp_path: Path) -> None:

@@ -7,10 +7,9 @@ from pathlib import Path
 from upm_lib import runs
 from upm_lib.config import PAPER, Caution, Config, UserError, known
 from upm_lib.data.readers import dukemtmc, folder, market1501, mars, sequences, ward
-from upm_lib.data.tracklets import IMAGE_SUFFIXES, Dataset, by_kind, unread
+from upm_lib.data.tracklets import KINDS, Dataset, by_kind, unread
 from upm_lib.synthetic import world
 
-KINDS = ", ".join(sorted(IMAGE_SUFFIXES))
 NAMES = tuple(name for name in PAPER if name not in world.WORLDS)
 DIVIDED = {
     "dukemtmc": dukemtmc.read,

@@ -95,7 +95,7 @@ class Frames(Pixels):
             what = f"{len(left_out)} broken frame(s) of {dataset.name} in {dataset.root}"
             warnings.warn(f"left out {what}: {names}", Caution, stacklevel=2)
         height, width = self.pixels.shape[1:3]
-        if width > height:
+        if self.index.get("wide", width > height):  # an older index does not say
             what = f"most frames of {dataset.root} are wider than high"
             advice = "each frame is expected to be cut out around one person"
             warnings.warn(f"{what}: {advice}", Caution, stacklevel=2)
@@ -140,9 +140,9 @@ def _seen(name: str, mark: str) -> str | None:
 def read_index(folder: Path) -> dict[str, Any]:
     """Return the index of a pack.
 
-    It holds ``version``, ``shape`` [F, h, w, 3], ``skipped`` (relative paths of broken frames) and
-    ``seen`` (fingerprints of the source). It names no place: what is read and written follows from
-    the folder alone.
+    It holds ``version``, ``shape`` [F, h, w, 3], ``wide`` (whether most tracklets' first frames are
+    wider than high), ``skipped`` (relative paths of broken frames) and ``seen`` (fingerprints of
+    the source). It names no place: what is read and written follows from the folder alone.
 
     Raises Damaged if it is not as it was written, or of another version, and OSError if it is not
     there.
@@ -187,7 +187,7 @@ def _open(
 def _pack(dataset: Dataset, folder: Path, mark: str, progress: bool) -> dict[str, Any]:
     """Decode all frames into one file, one after the other, and write and return its index."""
     runs.remove(folder / "index.json")
-    size = _common_size(dataset, progress)
+    size, wide = _common_size(dataset, progress)
     frames = [(frame, tracklet) for tracklet in dataset.tracklets for frame in tracklet.frames]
 
     def made(number: int) -> np.ndarray:
@@ -200,18 +200,24 @@ def _pack(dataset: Dataset, folder: Path, mark: str, progress: bool) -> dict[str
     place, shape = folder / "frames.npy", (*size, 3)
     broken = runs.write_array(place, len(frames), made, shape, np.uint8, mark, title)
     index = {"version": VERSION, "shape": [len(frames) - len(broken), *shape], "seen": [mark]}
+    index["wide"] = wide
     index["skipped"] = [frames[number][0] for number in broken]
     runs.write_json(folder / "index.json", index)
     return index
 
 
-def _common_size(dataset: Dataset, progress: bool) -> tuple[int, int]:
-    """Return the height and width that most tracklets' first frames have, else 256x128."""
+def _common_size(dataset: Dataset, progress: bool) -> tuple[tuple[int, int], bool]:
+    """Return the height and width that most tracklets' first frames have, else 256x128.
+
+    Beside it whether most of them are wider than high.
+    """
     bar = tqdm(dataset.tracklets, "sizes", disable=not progress, delay=runs.PATIENCE)
     firsts = (decode(dataset.root / t.frames[0]) for t in bar)
     sizes = Counter(image.shape[:2] for image in firsts if image is not None)
     size, votes = sizes.most_common(1)[0] if sizes else (DEFAULT_SIZE, 0)
-    return size if 2 * votes > sizes.total() else DEFAULT_SIZE
+    wide = sum(count for (height, width), count in sizes.items() if width > height)
+    half = sizes.total() / 2
+    return size if votes > half else DEFAULT_SIZE, wide > half
 
 
 def _decoded(root: Path, frame: str, tracklet: Tracklet, size: tuple[int, int]) -> np.ndarray:

@@ -15,6 +15,7 @@ from upm_lib import files
 from upm_lib.config import UserError
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp"}
+KINDS = ", ".join(sorted(IMAGE_SUFFIXES))
 # What lies beside frames and is not meant as one; any other kind of file is named when left out.
 COMPANIONS = {
     ".txt",
@@ -183,6 +184,13 @@ def unread(dataset: Dataset) -> list[str]:
             f"{place}/{n}" for n in names if _kind(n) not in COMPANIONS | IMAGE_SUFFIXES | {"."}
         ]
     return sorted(found)
+
+
+def advice(root: Path, folders: Iterable[Path], usual: str) -> str:
+    """Return what to do where frames are lacking: make pictures of other files there, or usual."""
+    others = unread(Dataset("", root, (), (), empty=tuple(folders)))
+    kinds = f"the files there are of kinds that are not read ({by_kind(others)})"
+    return f"{kinds}: make them one of {KINDS}" if others else usual
 
 
 def by_kind(names: Iterable[str]) -> str:

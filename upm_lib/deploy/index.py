@@ -38,7 +38,7 @@ from upm_lib.config import Caution, UserError
 from upm_lib.data import catalogue
 from upm_lib.data.packing import decode, resized
 from upm_lib.data.readers import folder
-from upm_lib.data.tracklets import Dataset, Tracklet, unread
+from upm_lib.data.tracklets import KINDS, Dataset, Tracklet, unread
 from upm_lib.deploy import ledger
 from upm_lib.retrieval import model_file
 from upm_lib.retrieval.model_file import Model
@@ -233,7 +233,7 @@ class Index:
         dataset = catalogue.read("folder", root)
         if left_out := [*map(str, dataset.empty), *unread(dataset)]:
             what = f"left out {len(left_out)} file(s) or folder(s) of {root} that are no frames"
-            advice = f"{left_out[0]} ...: frames are {catalogue.KINDS}"
+            advice = f"{left_out[0]} ...: frames are {KINDS}"
             warnings.warn(f"{what}: {advice}", Caution, stacklevel=2)
         seen = {one.name: one for one in _seen(dataset)}
         with self._writing():

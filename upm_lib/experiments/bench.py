@@ -34,8 +34,8 @@ from upm_lib.synthetic import world
 
 # The parameters of a notebook, but for the model file: not every notebook can use one.
 PARAMETERS = (
-    *("dataset", "root", "backbone", "weights", "k", "pool", "objective", "trials", "table"),
-    *("scale", "steps", "seed", "device", "figures_dir"),
+    *("dataset", "root", "min_frames", "backbone", "weights", "k", "pool", "objective", "trials"),
+    *("table", "scale", "steps", "seed", "device", "figures_dir"),
 )
 
 
@@ -70,9 +70,15 @@ class Bench:
         return self.config.dataset in world.WORLDS
 
     @property
+    def folder(self) -> str:
+        """The name of the root, which tells two sets of one layout apart; "" without a root."""
+        return files.place(self.config.root).resolve().name if self.config.root else ""
+
+    @property
     def label(self) -> str:
         """What the results must be called."""
         what = "synthetic data" if self.is_synthetic else f"measured on {self.dataset.name}"
+        what += f" in {self.folder}" if self.folder else ""
         return f"{what}, trained on {self.model.origin.dataset}" if self.model else what
 
     @cached_property
@@ -99,6 +105,10 @@ class Bench:
     def people(self, tracklets: NDArray[np.int64]) -> NDArray[np.int64]:
         """Identities of some tracklets: for evaluation only, training never sees them."""
         return np.array([self.dataset.tracklets[t].person for t in tracklets])
+
+    def searched_people(self, trial: int) -> int:
+        """How many people are searched in a trial."""
+        return len(set(self.people(self.split(trial).probe)))
 
     def cameras(self, tracklets: NDArray[np.int64]) -> NDArray[np.int64]:
         """Cameras of some tracklets, from 0."""

@@ -29,6 +29,7 @@ from upm_lib.retrieval import evaluation, features
 # In percent; "mAP" is by the trapezoid rule of the paper, the last by that of the toolboxes.
 METRICS = ("rank1", "rank5", "rank20", "mAP", "mAP_mean_precision")
 BLOCK = 16  # tracklets that are described at a time
+NO_MATCH = "no query of this trial has a match in another camera, so nothing can be measured"
 TOP = 7  # gallery images that a ranked list shows, as in Fig. 7
 
 
@@ -83,6 +84,24 @@ def searched(bench: Bench, trial: int) -> splits.Trial:
         advice = "identify more tracklets in identities.csv"
         raise UserError(f"{what}, so nothing can be evaluated: {advice}")
     return halves
+
+
+def true_pairs(bench: Bench, trial: int, count: int) -> NDArray[np.int64]:
+    """Return two tracklets of each of the first people who are searched in a trial: [P, 2].
+
+    The first is a query, the second from another camera; there are at most ``count`` people.
+    Raises UserError as :func:`searched` does, and if nobody was seen by two cameras.
+    """
+    halves = searched(bench, trial)
+    seen: dict[int, dict[int, int]] = {person: {} for person in bench.people(halves.probe)}
+    for number in (*halves.probe, *halves.gallery):
+        tracklet = bench.dataset.tracklets[number]
+        if tracklet.person in seen:  # nobody asks for the others of a gallery
+            seen[tracklet.person].setdefault(tracklet.camera, number)
+    pairs = [[*cameras.values()][:2] for cameras in seen.values() if len(cameras) > 1]
+    if not pairs:
+        raise UserError(f"{bench.dataset.root}: {NO_MATCH}")
+    return np.array(pairs[:count])
 
 
 def _labels(bench: Bench, tracklets: NDArray[np.int64]) -> evaluation.Labels:
@@ -141,8 +160,7 @@ def measure(bench: Bench, measurement: Measurement) -> dict[str, Any]:
     halves = searched(bench, config.trial)
     found = rank(bench, halves, trial_vectors(bench, measurement), config.probes)
     if not any(map(len, found.ranks)):
-        what = "no query of this trial has a match in another camera"
-        raise UserError(f"{bench.dataset.root}: {what}, so nothing can be measured")
+        raise UserError(f"{bench.dataset.root}: {NO_MATCH}")
     cmc = found.cmc(20)
     record = {
         "dataset": config.dataset,

@@ -43,6 +43,9 @@ SIGNALS = {
     "most training tracklets have a partner": ("cyclic_share", 1),
     "most searched tracklets choose each other": ("mutual", 1),
 }
+# Of the curves: how many epochs, and how many people of the training half were held out.
+EPOCHS = 60.0
+HELD_OUT = dict.fromkeys(WORLDS, 40) | {"ward": 12}
 
 
 @lru_cache(1)
@@ -88,7 +91,7 @@ def found(metric: str = "rank1", **wanted: Any) -> pd.Series:
 
 
 def _usual(wanted: Where) -> dict[str, Any]:
-    usual = {"scale": "frozen", "k": 8, "variant": "", "knob": ""} | dict(wanted)
+    usual: dict[str, Any] = {"scale": "frozen", "k": 8, "variant": "", "knob": ""} | dict(wanted)
     if usual.get("method") == "baseline" or (usual.get("method"), usual["k"]) == ("local", 1):
         kept = [change for change in usual["variant"].split(", ") if change != UNIT]
         usual |= {"method": "baseline", "k": 1, "variant": ", ".join(kept)}
@@ -271,9 +274,11 @@ def curves() -> pd.DataFrame:
 
 
 def _curves(variant: str = "default") -> pd.DataFrame:
+    """Return the curves that are ours: ``curves.py --write`` may have put others beside them."""
     with resources.files("upm_lib.paper").joinpath("curves.csv").open() as lines:
         found = pd.read_csv(lines)
-    return found[found["variant"] == variant]
+    usual = found["people"] == found["dataset"].map(HELD_OUT)  # no other data set has a number
+    return found[usual & (found["length"] == EPOCHS) & (found["variant"] == variant)]
 
 
 def stops() -> pd.DataFrame:

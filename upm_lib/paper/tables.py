@@ -266,13 +266,14 @@ def heading(table: str, bench: Bench, trials: int | str) -> list[str]:
     """Return the lines that belong above a table: its title, and what was measured how."""
     config, numbers = bench.config, trial_numbers(trials)
     kind = "synthetic data" if bench.is_synthetic else "real data"
-    people = len(set(bench.people(bench.split(numbers[0]).probe)))
+    people = bench.searched_people(numbers[0])
     how = [f"scale {bench.scale}", config.backbone, config.length]
     how += [f"k = {config.k}"] if table in ("1", "2") else []
     said = ("dataset", "root", "backbone", "weights", "steps", "epochs", "k")
     how += [f"{name} = {value}" for name, value in changed(bench).items() if name not in said]
     how += [f"trial {numbers[0]}" if len(numbers) == 1 else f"trials {trials_text(numbers)}"]
-    what = f"{config.dataset} ({kind}, {people} test people)"
+    place = f", in {bench.folder}" if bench.folder else ""
+    what = f"{config.dataset} ({kind}{place}, {people} test people)"
     title = TITLES.get(table, "Tables 1 to 4 and beyond")
     return [title, f"measured on {what}: {', '.join(how)}"]
 

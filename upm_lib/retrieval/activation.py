@@ -9,6 +9,7 @@ from torch import Tensor
 from upm_lib.config import Config
 from upm_lib.data.packing import Frames
 from upm_lib.learning.model import UPMNet
+from upm_lib.retrieval.features import BLOCK
 
 
 def activation_map(f: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -41,6 +42,27 @@ def gradient_weights(network: UPMNet, f: Tensor) -> Tensor:
     return slope.mean((2, 3))
 
 
+def cell_maps(
+    network: UPMNet,
+    frames: Frames,
+    index: np.ndarray,
+    config: Config,
+    by_gradient: bool = False,
+) -> Tensor:
+    """Return the activation maps of frames ``index`` [n] as the backbone has them: [n, 8, 4].
+
+    The network is set to evaluation mode, and some frames go through it at a time. ``by_gradient``
+    weighs channels by :func:`gradient_weights` instead of 1.
+    """
+    network.eval()
+    device, maps = next(network.parameters()).device, []
+    for start in range(0, len(index), BLOCK):
+        with torch.no_grad():
+            f = network.map(frames.batch(index[start : start + BLOCK], config, device))
+        maps.append(activation_map(f, gradient_weights(network, f) if by_gradient else None))
+    return torch.cat(maps)
+
+
 def activation_maps(
     network: UPMNet,
     frames: Frames,
@@ -48,16 +70,8 @@ def activation_maps(
     config: Config,
     by_gradient: bool = False,
 ) -> np.ndarray:
-    """Return the activation maps of frames ``index`` [n], at the crops' size: [n, h, w] in [0, 1].
-
-    The network is set to evaluation mode. ``by_gradient`` weighs channels by
-    :func:`gradient_weights` instead of 1.
-    """
-    network.eval()
-    device = next(network.parameters()).device
-    with torch.no_grad():
-        f = network.map(frames.batch(index, config, device))
-    maps = activation_map(f, gradient_weights(network, f) if by_gradient else None)
+    """Return what :func:`cell_maps` does at the crops' size: [n, h, w] in [0, 1]."""
+    maps = cell_maps(network, frames, index, config, by_gradient)
     size = frames.pixels.shape[1:3]
     large = F.interpolate(maps[:, None], size, mode="bilinear", align_corners=False)
     return large[:, 0].cpu().numpy()

@@ -39,9 +39,10 @@ def read(root: str | Path, min_frames: int = 1) -> Dataset:
         if len(files) >= min_frames
     ]
     if not found:
-        expected = "CAMERA/TRACKLET/0001.jpg (or set min_frames lower)"
         what = f"{root} holds no tracklet of at least {min_frames} frames"
-        raise UserError(f"{what}: its frames are expected as {expected}")
+        expected = "its frames are expected as CAMERA/TRACKLET/0001.jpg (or set min_frames lower)"
+        places = (root / camera / tracklet for camera, tracklet in frames)
+        raise UserError(f"{what}: {tracklets.advice(root, places, expected)}")
     empty = (root / camera / tracklet for (camera, tracklet), files in frames.items() if not files)
     return tracklets.arranged("folder", root, found, empty)
 

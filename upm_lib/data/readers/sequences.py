@@ -15,6 +15,7 @@ from upm_lib.data.tracklets import Dataset, Found, folders
 # same people in both; a higher number is somebody else in each view.
 LAST = [385, 749]
 SHARED = 200
+PUBLISHED = 178  # of them have more than 27 frames in both views, as the paper has it
 
 
 def prid2011(root: str | Path, min_frames: int = 28, name: str = "prid2011") -> Dataset:
@@ -22,7 +23,7 @@ def prid2011(root: str | Path, min_frames: int = 28, name: str = "prid2011") -> 
 
     Kept are the people seen by every camera whose tracklets all have at least ``min_frames``
     frames; of a set with the real one's numbers only its ``SHARED`` people. With the paper's "more
-    than 27" these are 178. A warning tells if they are less than half of the people.
+    than 27" these are 178. Of any other set a warning tells how many are left out, and why.
 
     Raises UserError if the folders are not there or nobody is left.
     """
@@ -76,14 +77,22 @@ def _both(root: Path, min_frames: int, name: str, people: dict[str, dict[int, Pa
     ]
     if len(kept) < 2:
         what = f"people with at least {min_frames} frames in each of {', '.join(cameras)}"
-        advice = "and a trial needs two (set min_frames lower?)"
-        raise UserError(f"{root}: {what}: {len(kept)}, {advice}")
-    if 2 * len(kept) < len(every):
-        short = f"{len(both) - len(kept)} have a tracklet of fewer than {min_frames} frames"
-        what = f"{len(every) - len(both)} were not seen by every camera, and {short} (min_frames)"
-        warnings.warn(f"{root}: {len(kept)} of {len(every)} people are kept: {what}", Caution, 2)
+        advice = tracklets.advice(root, frames, "set min_frames lower?")
+        raise UserError(f"{root}: {what}: {len(kept)}, and a trial needs two ({advice})")
+    _tell_left_out(root, len(every), len(both), len(kept), min_frames)
     found = [Found("", c, p, frames[people[c][p]]) for c in cameras for p in kept]
     return tracklets.arranged(name, root, found, empty=[f for f in frames if not frames[f]])
+
+
+def _tell_left_out(root: Path, every: int, both: int, kept: int, min_frames: int) -> None:
+    """Warn of people who are left out, with the reasons; not of the cut that the paper makes."""
+    if kept == every or (kept, every) == (PUBLISHED, SHARED):
+        return
+    short = f"with a tracklet of fewer than {min_frames} frame(s) (min_frames)"
+    reasons = {"not seen by every camera": every - both, short: both - kept}
+    why = ", ".join(f"{count} {reason}" for reason, count in reasons.items() if count)
+    text = f"left out {every - kept} of {every} people of {root}: {why}"
+    warnings.warn(text, Caution, stacklevel=3)
 
 
 def _people(camera: Path, example: str) -> dict[int, Path]:
