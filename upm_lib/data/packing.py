@@ -268,7 +268,7 @@ def decode(file: Path) -> np.ndarray | None:
     if image.dtype == np.uint16:
         largest = int(image.max())
         down = 8 if largest >= 2**12 else 4 if largest >= 2**8 else 0
-        image = np.right_shift(image.astype(np.uint16), down).astype(np.uint8)
+        image = np.right_shift(image, down).astype(np.uint8)
     return image[..., ::-1]
 
 
