@@ -1,5 +1,6 @@
 """Frozen blocks: where the backbone is parted, what is trained, and what the cached maps hold."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +138,16 @@ def test_features_from_maps_are_those_from_frames(bench: Bench) -> None:
     halves = splits.split(bench.dataset, 1)
     wanted = features.tracklet_features([network], bench.frames, halves.probe, bench.config)
     torch.testing.assert_close(got, wanted, rtol=0, atol=2e-3)
+
+
+def test_tracklets_of_one_camera_are_refused_before_any_map_is_made(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frozen, "_compute", lambda *_: pytest.fail("hours of work for nothing"))
+    alone = tuple(replace(tracklet, camera=0) for tracklet in bench.dataset.tracklets)
+    bench = replace(bench, dataset=replace(bench.dataset, tracklets=alone))
+    with pytest.raises(UserError, match="at least two cameras; the training set has 1"):
+        networks.find_or_train(bench, bench.network("local"))
 
 
 def test_freezing_without_weights_is_refused() -> None:

@@ -16,7 +16,6 @@ from torch.autograd import grad
 
 from upm_lib.config import Config
 from upm_lib.data import splits
-from upm_lib.data.batches import TrainingSet
 from upm_lib.experiments import analysis, measuring, networks
 from upm_lib.experiments.bench import Bench
 from upm_lib.experiments.measurement import BRANCHES
@@ -73,9 +72,8 @@ def follow(
 
     From the epoch ``cross_until`` on, the cross-camera term is left out (lambda is 0).
     """
-    half = TrainingSet(bench.dataset, networks.source_of(bench, config), config)
-    trainer, found = training.Trainer(config, half, bench.device), []
-    steps = len(half.frame) / config.batch  # an epoch
+    trainer, found = networks.trainer_of(bench, config), []
+    steps = len(trainer.data.frame) / config.batch  # an epoch
     due = {max(1, round(epoch * steps)): epoch for epoch in epochs}
 
     def look(done: int) -> bool:
