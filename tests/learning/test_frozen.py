@@ -1,5 +1,7 @@
 """Frozen blocks: where the backbone is parted, what is trained, and what the cached maps hold."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from upm_lib import runs
+from upm_lib import distributed, runs
 from upm_lib.config import Config, UserError
 from upm_lib.data import splits
 from upm_lib.experiments import measuring, networks
@@ -85,6 +87,48 @@ def test_the_maps_are_computed_once(bench: Bench, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(frozen, "_compute", lambda *_: pytest.fail("computed again"))
     config = bench.config.replace(k=4, branch="global", trial=2, lr=0.1)
     assert (frozen.FrozenMaps(bench.frames, config, CPU).maps == first).all()
+
+
+def test_whole_maps_are_opened_without_waiting_for_anybody(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen.FrozenMaps(bench.frames, bench.config, CPU)
+    monkeypatch.setattr(runs, "lock", lambda _: pytest.fail("waits for whoever holds it"))
+    assert len(frozen.FrozenMaps(bench.frames, bench.config, CPU).maps) == 64
+
+
+def test_maps_that_another_process_makes_meanwhile_are_taken(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = frozen.place(bench.frames, bench.config)
+    frozen.FrozenMaps(bench.frames, bench.config, CPU)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + b"?")  # damaged, and mended while we wait
+
+    @contextmanager
+    def waited(_: Path) -> Iterator[None]:
+        path.write_bytes(whole)
+        yield
+
+    monkeypatch.setattr(runs, "lock", waited)
+    monkeypatch.setattr(frozen, "_compute", lambda *_: pytest.fail("computed again"))
+    assert len(frozen.FrozenMaps(bench.frames, bench.config, CPU).maps) == 64
+
+
+def test_of_several_processes_the_first_computes_and_the_others_find(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, order = frozen.place(bench.frames, bench.config), []
+
+    @contextmanager
+    def first_goes_first() -> Iterator[None]:
+        order.append(path.exists())
+        yield
+        order.append(path.exists())
+
+    monkeypatch.setattr(distributed, "first_goes_first", first_goes_first)
+    frozen.FrozenMaps(bench.frames, bench.config, CPU)
+    assert order == [False, True]
 
 
 def test_maps_that_were_interrupted_go_on_to_the_same_bytes(

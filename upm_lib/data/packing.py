@@ -14,6 +14,7 @@ import os
 import warnings
 from abc import ABC, abstractmethod
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +168,13 @@ def read_frames(folder: Path, index: dict[str, Any]) -> np.ndarray:
 def _open(
     dataset: Dataset, folder: Path, mark: str, progress: bool
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """Return index and frames of a pack that is whole: found, or made now; one process a time."""
+    """Return index and frames of a pack that is whole: found, or made now by one process a time."""
+    with suppress(UserError, OSError):
+        # Without the lock, so that several can check at once: files are moved here whole, and a
+        # pack that is made anew meanwhile holds the same, since the folder names its content.
+        index = read_index(folder)
+        if mark in index["seen"]:
+            return index, read_frames(folder, index)
     with runs.lock(folder / "lock"):
         made = (folder / "index.json").exists()
         try:
