@@ -94,6 +94,8 @@ def main(root: str, out: str) -> None:
             training.train(second, runs)
             state = outcome(second, frames)
             save_file(state, folder / f"{name}-{distributed.rank()}.safetensors")
+        said = distributed.from_first(lambda: f"of {distributed.rank()}")
+        (folder / f"said-{distributed.rank()}").write_text(said)
     (folder / "resumed.json").write_text(json.dumps(resumed))
 
 

@@ -65,6 +65,12 @@ def test_tracklets_may_be_asked_for_twice(few: Dataset) -> None:
     assert Frames(few).of(np.array([2, 2])).tolist() == [6, 7, 8, 6, 7, 8]
 
 
+def test_each_frame_knows_the_place_of_its_tracklet_among_those_asked_for(few: Dataset) -> None:
+    frames = Frames(few)
+    assert frames.rows([5, 0, 5]).tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert frames.rows([]).tolist() == frames.rows([99]).tolist() == []
+
+
 def test_packing_interrupted_within_a_minute_leaves_nothing(
     few: Dataset, run_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,9 +49,18 @@ class Source(ABC):
 
     def of(self, tracklets: ArrayLike) -> np.ndarray:
         """Return the frame numbers of some tracklets, in their order."""
-        ends = (np.searchsorted(self.tracklet, tracklets, side) for side in ("left", "right"))
-        pieces = [np.arange(*pair) for pair in zip(*ends, strict=True)]
+        pieces = [np.arange(*pair) for pair in zip(*self._ends(tracklets), strict=True)]
         return np.concatenate([np.empty(0, np.int64), *pieces])
+
+    def rows(self, tracklets: ArrayLike) -> np.ndarray:
+        """Return, for each frame of :meth:`of`, the place of its tracklet among those given."""
+        first, end = self._ends(tracklets)
+        return np.repeat(np.arange(len(first)), end - first)
+
+    def _ends(self, tracklets: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+        """Return the first frame's number of each tracklet, and that behind its last frame."""
+        first, end = (np.searchsorted(self.tracklet, tracklets, side) for side in ("left", "right"))
+        return first, end
 
     @abstractmethod
     def batch(self, index: np.ndarray, config: Config, device: torch.device | str) -> Tensor:

@@ -16,7 +16,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
-from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -40,7 +39,7 @@ from upm_lib.data.packing import decode, resized
 from upm_lib.data.readers import folder
 from upm_lib.data.tracklets import Dataset, Tracklet, unread
 from upm_lib.deploy import ledger
-from upm_lib.retrieval import model_file
+from upm_lib.retrieval import features, model_file
 from upm_lib.retrieval.model_file import Model
 
 EXACT = 100_000  # tracklets up to which every vector is compared
@@ -542,12 +541,10 @@ def _look(dataset: Dataset, tracklet: Tracklet, name: str, person: str) -> _Seen
     return _Seen(name, person, frames, mark)
 
 
-def _grouped(tracklets: list[_Seen]) -> Iterator[list[_Seen]]:
+def _grouped(tracklets: list[_Seen]) -> list[list[_Seen]]:
     """Divide tracklets into groups of about ``FRAMES`` frames."""
-    before = accumulate((len(one.frames) for one in tracklets), initial=0)
-    pairs = zip(before, tracklets, strict=False)  # what is before none is the sum of all
-    for _, group in groupby(pairs, lambda pair: pair[0] // FRAMES):
-        yield [one for _, one in group]
+    counts = [len(one.frames) for one in tracklets]
+    return [tracklets[group] for group in features.groups(counts, FRAMES)]
 
 
 def clip(frames: Sequence[Path], what: str, size: tuple[int, int]) -> NDArray[np.uint8]:

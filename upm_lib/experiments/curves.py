@@ -131,8 +131,5 @@ def _searched(bench: Bench, found: list[UPMNet], config: Config) -> dict[str, An
     pair = tuple(vectors[np.searchsorted(shown, side)] for side in (halves.probe, halves.gallery))
     ranking = measuring.rank(bench, halves, (pair[0], pair[1]), config.probes)
     chosen = analysis.cyclic_pairs(vectors[None], bench.cameras(shown), config) >= 0
-    return {
-        "rank1": 100 * float(ranking.cmc(1)[0]),
-        "mAP": 100 * float(np.nanmean(ranking.average_precision("trapezoid"))),
-        "mutual": float(chosen.mean()),
-    }
+    metrics = measuring.metrics(ranking)
+    return {"rank1": metrics["rank1"], "mAP": metrics["mAP"], "mutual": float(chosen.mean())}
