@@ -297,6 +297,13 @@ def test_training_fields_leave_out_evaluation_and_place_only() -> None:
     json.dumps(training_fields(config))
 
 
+def test_one_frame_alone_does_not_train_the_global_aware_module() -> None:
+    assert Config(batch=1).branch == "local"
+    assert Config(batch=2, branch="global").batch == 2
+    with pytest.raises(UserError, match=r"batch = 1 leaves .*: choose a batch of at least 2"):
+        Config(batch=1).replace(branch="global")
+
+
 # ---------------------------------------------------------------- JSON
 
 

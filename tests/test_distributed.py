@@ -96,6 +96,10 @@ def test_after_a_kill_torchrun_goes_on_from_the_checkpoint_before(two: Path) -> 
     assert json.loads((two / "resumed.json").read_text()) == [2, 0, 0]
 
 
+def test_what_the_first_process_makes_all_have(two: Path) -> None:
+    assert [(two / f"said-{rank}").read_text() for rank in (0, 1)] == ["of 0", "of 0"]
+
+
 @pytest.mark.parametrize("run", two_processes.TRAINED)
 def test_both_processes_hold_the_same_state(run: str, two: Path) -> None:
     first, second = (load_file(two / f"{run}-{rank}.safetensors") for rank in (0, 1))
@@ -143,6 +147,7 @@ def test_alone_a_process_has_everything() -> None:
     x = torch.arange(5.0)
     assert list(range(5))[distributed.share(5)] == list(range(5))
     assert distributed.gather(x) is x
+    assert distributed.from_first(lambda: 3) == 3
     assert distributed.merge(x, 5) is x
     distributed.agree(3, "nothing")
 

@@ -79,7 +79,6 @@ def at_three(done: int, folder: Path) -> bool:
 def main(root: str, out: str) -> None:
     """Train in two halves, the second from the checkpoint of the first; keep what came out."""
     folder, resumed = Path(out), []
-    training.due = lambda step, *_: step % 2 == 0
     with distributed.processes():
         with distributed.first_goes_first():
             dataset = prid2011(root, min_frames=1, name="synthetic_clean")
@@ -87,6 +86,7 @@ def main(root: str, out: str) -> None:
         for name in TRAINED:
             runs = folder / f"run-{name}"
             first = a_trainer(dataset, frames, name)
+            training.due = lambda *_, trainer=first: trainer.step % 2 == 0
             training.train(first, runs, stop=lambda done: at_three(done, folder))
             resumed.append(first.resumed)
             distributed.wait()  # the first process may still be writing
@@ -94,6 +94,8 @@ def main(root: str, out: str) -> None:
             training.train(second, runs)
             state = outcome(second, frames)
             save_file(state, folder / f"{name}-{distributed.rank()}.safetensors")
+        said = distributed.from_first(lambda: f"of {distributed.rank()}")
+        (folder / f"said-{distributed.rank()}").write_text(said)
     (folder / "resumed.json").write_text(json.dumps(resumed))
 
 

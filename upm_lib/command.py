@@ -29,9 +29,7 @@ from upm_lib.config import Config, UserError, known, one_line
 FULL = re.compile("out of memory|allocate memory|not enough memory")  # as torch says it
 # Fields of the config that are options of every command which trains.
 NETWORKS = ("backbone", "weights", "k", "pool", "steps", "epochs", "seed", "min_frames")
-STOPS = {signal.SIGINT, signal.SIGTERM}
-if sys.platform != "win32":  # which knows no closed terminal
-    STOPS.add(signal.SIGHUP)
+STOPS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
 class Terminated(KeyboardInterrupt):

@@ -170,6 +170,9 @@ class Config:
         if stride not in (16, 32) or (self.height, self.width) != (8 * stride, 4 * stride):
             sizes = f"256x128 or 128x64 pixels (a map of {MAP_ROWS}x{MAP_COLUMNS})"
             raise UserError(f"the input is {sizes}, not {self.height}x{self.width}")
+        if self.batch == 1 and self.branch == "global":
+            what = "batch = 1 leaves the global-aware module one number a channel to normalise by"
+            raise UserError(f"{what}: choose a batch of at least 2")
         if self.freeze and self.weights is None:
             raise UserError("freeze keeps trained weights as they are: give weights, or freeze = 0")
 

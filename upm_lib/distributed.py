@@ -12,10 +12,10 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -24,6 +24,8 @@ from torch import Tensor, nn
 
 from upm_lib.command import Terminated
 from upm_lib.config import UserError, known
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -156,6 +158,15 @@ def first_goes_first() -> Iterator[None]:
     yield
     if rank() == 0:
         wait()
+
+
+def from_first(make: Callable[[], T]) -> T:
+    """Return what process 0 makes, in all processes; the others make nothing."""
+    if size() == 1:
+        return make()
+    held = [make() if rank() == 0 else None]
+    dist.broadcast_object_list(held)
+    return cast(T, held[0])
 
 
 def agree(number: int, what: str) -> None:

@@ -83,7 +83,7 @@ def read(path: Path, largest: int = LARGEST) -> bytes:
     irregular = f"{path} is no regular file: remove it, or put a file in its place"
     if os.path.isdir(path):
         raise UserError(irregular)
-    with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
         about = os.fstat(file.fileno())
         if not stat.S_ISREG(about.st_mode):
             raise UserError(irregular)

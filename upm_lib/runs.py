@@ -41,7 +41,14 @@ TRAINING_CODE = (
     "learning/clusters",
     "learning/training",
 )
-MEASURING_CODE = ("retrieval/features", "retrieval/evaluation")
+MEASURING_CODE = (
+    "data/tracklets",
+    "learning/mobilenet",  # of networks from a model file, which nothing here trains
+    "retrieval/features",
+    "retrieval/evaluation",
+    "experiments/networks",
+    "experiments/measuring",
+)
 PART = ".upm-part"  # the ending of a file that is being written
 FOLDER = ".d"  # what follows it in the name of a folder that is being written
 BEGUN = f".begun{PART}"  # of one that the next process goes on with

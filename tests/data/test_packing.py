@@ -13,7 +13,8 @@ import time
 import tracemalloc
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -62,6 +63,12 @@ def test_frames_of_tracklets_come_in_the_order_asked_for(few: Dataset) -> None:
 
 def test_tracklets_may_be_asked_for_twice(few: Dataset) -> None:
     assert Frames(few).of(np.array([2, 2])).tolist() == [6, 7, 8, 6, 7, 8]
+
+
+def test_each_frame_knows_the_place_of_its_tracklet_among_those_asked_for(few: Dataset) -> None:
+    frames = Frames(few)
+    assert frames.rows([5, 0, 5]).tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert frames.rows([]).tolist() == frames.rows([99]).tolist() == []
 
 
 def test_packing_interrupted_within_a_minute_leaves_nothing(
@@ -360,6 +367,32 @@ def test_a_damaged_index_is_noticed_and_made_anew(few: Dataset, what: str) -> No
     with pytest.warns(Caution, match=r"index.json is .*: the pack is made anew"):
         assert np.array_equal(Frames(few).pixels, before)
     assert np.array_equal(Frames(few).pixels, before)
+
+
+def test_a_whole_pack_is_opened_without_waiting_for_anybody(
+    few: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Frames(few)
+    monkeypatch.setattr(runs, "lock", lambda _: pytest.fail("waits for whoever holds it"))
+    assert same(first, Frames(few))
+
+
+def test_a_pack_that_another_process_mends_meanwhile_is_taken(
+    few: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Frames(few)
+    index = first.folder / "index.json"
+    whole = index.read_bytes()
+    index.unlink()  # as whoever makes a pack anew begins
+
+    @contextmanager
+    def waited(_: Path) -> Iterator[None]:
+        index.write_bytes(whole)
+        yield
+
+    monkeypatch.setattr(runs, "lock", waited)
+    monkeypatch.setattr(packing, "decode", None)
+    assert same(first, Frames(few))
 
 
 def test_a_pack_without_its_index_was_never_finished(few: Dataset) -> None:

@@ -19,7 +19,7 @@ from upm_lib.config import UserError
 from upm_lib.data import splits
 from upm_lib.data.readers.sequences import prid2011
 from upm_lib.data.splits import split
-from upm_lib.data.tracklets import Dataset
+from upm_lib.data.tracklets import Dataset, Tracklet
 from upm_lib.experiments import measuring, networks
 from upm_lib.experiments.bench import Bench, open_bench
 
@@ -103,6 +103,16 @@ def test_the_drawn_halves_of_a_trial_stay_what_they_are() -> None:
     people = (1, 2, 3, 5, 8, 13, 21, 34)
     assert splits.drawn(people, 1) == ([1, 3, 8, 13], [2, 5, 21, 34])
     assert splits.drawn(people, 2) == ([2, 3, 5, 21], [1, 8, 13, 34])
+
+
+def test_a_number_as_large_as_a_date_is_a_person_like_any_other() -> None:
+    def queries(people: tuple[int, int]) -> list[int]:
+        seen = [(people[0], 0), (people[0], 2), (people[1], 1), (people[1], 1)]
+        found = tuple(Tracklet(p, c, ("x",)) for p, c in seen * 2)
+        every = Dataset("x", Path("x"), found, ("a", "b", "c"), published=(((), people),))
+        return split(every, 1).probe.tolist()
+
+    assert queries((1, 2)) == queries((20_230_419_101_500, 20_230_419_101_501)) == [0, 1]
 
 
 # ---------------------------------------------------------------- published lists

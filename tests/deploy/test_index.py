@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -152,6 +153,21 @@ def test_a_broken_frame_is_left_out_and_a_broken_tracklet_named(
     assert len(index) == 16
 
 
+def test_pictures_are_made_small_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    large: list[weakref.ref] = []
+
+    def decoded(frame: Path) -> np.ndarray | None:
+        assert sum(one() is not None for one in large) <= 1, "others are held at full size"
+        image = np.full((80, 40, 3), int(frame.name), np.uint8) if frame.name != "2" else None
+        large.extend([] if image is None else [weakref.ref(image)])
+        return image
+
+    monkeypatch.setattr(module, "decode", decoded)
+    with pytest.warns(Caution, match=r"left out 1 broken frame\(s\) of it: 2"):
+        found = module.clip([Path(str(n)) for n in range(5)], "it", (8, 4))
+    assert found.shape == (4, 8, 4, 3) and found[:, 0, 0, 0].tolist() == [0, 1, 3, 4]
+
+
 # ---------------------------------------------------------------- forgetting
 
 
@@ -208,6 +224,16 @@ def test_exact_search_is_the_plain_ranking(index: Index) -> None:
     other = index.search(query, top=16, cameras=["cam_b"])["name"]
     assert other.tolist() == [name for name in naive if name.startswith("cam_b")]
     assert index.search(query, cameras=["nowhere"]).empty
+
+
+def test_each_of_two_products_may_be_off_by_the_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ROUNDING", 0.01)
+    index = Index.__new__(Index)
+    # Not of unit length, as if it were rounding: the farther one has the larger product.
+    index.vectors = [np.array([[1.01, 0.2], [0.991, 0.0]], np.float32)]
+    index.about = pd.DataFrame({"name": ["far", "near"], "camera": "a"}, ["far", "near"])
+    found = index._nearest(np.array([1, 0], np.float32), 1, None)
+    assert found["name"].tolist() == ["near"]
 
 
 def test_wrong_vectors_and_numbers_get_a_sentence(index: Index) -> None:

@@ -8,7 +8,9 @@ from filelock import FileLock
 from tiny_model import bench_of, model_of
 
 from upm_lib.config import UserError
+from upm_lib.data import catalogue
 from upm_lib.deploy import shelf
+from upm_lib.synthetic import world
 
 
 @pytest.fixture
@@ -85,6 +87,14 @@ def test_what_another_process_works_on_stays(store: Path) -> None:
         assert shelf.remove(found) == found["what"].tolist()
     assert (store / found["what"][0]).is_dir()
     assert shelf.remove(found) == [] and not (store / found["what"][0]).exists()
+
+
+def test_a_world_that_another_process_draws_stays(run_store: Path) -> None:
+    drawn = catalogue.drawn("x", world.World(identities=1, frames=1))
+    found = shelf.chosen(shelf.listing(), ["data/*"])
+    with FileLock(drawn.with_name(f"{drawn.name}.lock")):
+        assert shelf.remove(found) == [f"data/{drawn.name}"] and drawn.is_dir()
+    assert shelf.remove(found) == [] and list((run_store / "data").iterdir()) == []
 
 
 def test_a_pattern_that_fits_nothing_gets_a_sentence(store: Path) -> None:

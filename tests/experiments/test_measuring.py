@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from upm_lib import runs
+from upm_lib import distributed, runs
 from upm_lib.config import Config, UserError, from_json
 from upm_lib.data import splits
 from upm_lib.data.tracklets import Dataset, Tracklet
@@ -368,6 +368,58 @@ def test_the_first_ranked_pictures_agree_with_the_metrics(bench: Bench) -> None:
         assert np.mean([any(row[:top]) for row in correct]) == record["cmc"][top - 1]
 
 
+def test_what_is_left_out_of_a_ranking_is_not_called_correct(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measuring, "TOP", 8)  # the whole gallery, the query's own place in it too
+    three = dataclasses.replace(bench.dataset, cameras=("a", "b", "nobody came"))
+    bench = dataclasses.replace(bench, dataset=three)
+    _, correct, distances = measuring.ranked(bench, bench.measurement("histogram"), range(8))
+    for row, far in zip(correct, distances, strict=True):
+        assert sum(row) == 1 and far[-1] == np.inf and not row[-1]
+
+
+def test_of_several_processes_the_first_looks_for_a_record_and_writes_it(
+    bench: Bench, run_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, records = bench.measurement("histogram"), "results/*/histogram-*.json"
+    monkeypatch.setattr(distributed, "rank", lambda: 1)
+    monkeypatch.setattr(distributed, "from_first", lambda _: None)
+    record = measuring.measure(bench, made)
+    assert record["rank1"] >= 0 and not list(run_store.rglob(records))
+    monkeypatch.setattr(distributed, "from_first", lambda _: record)
+    monkeypatch.setattr(measuring, "find", lambda *_: pytest.fail("looks for itself"))
+    assert measuring.measure(bench, made) is record
+
+
+def test_the_key_of_a_record_covers_the_code_that_describes_and_ranks(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: set[str] = set()
+    monkeypatch.setattr(runs, "code_digest", lambda *names: asked.update(names) or "")
+    measuring.key(bench, bench.measurement("untrained"))
+    rooms = {name.split("/")[0] for name in asked}
+    assert rooms == {"data", "learning", "retrieval", "experiments"}
+    own = {"data/tracklets", "learning/mobilenet", "experiments/networks", "experiments/measuring"}
+    assert own < asked
+
+
+def test_tracklets_of_one_frame_are_described_many_at_a_time(
+    tmp_path: Path, run_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = world.write(world.World(identities=16, frames=1), tmp_path / "sixteen")
+    bench = open_bench(root=str(root), progress=False, device="cpu")
+    together, real = [], features.tracklet_features
+
+    def counted(nets: Any, source: Any, tracklets: np.ndarray, config: Config) -> torch.Tensor:
+        together.append(len(tracklets))
+        return real(nets, source, tracklets, config)
+
+    monkeypatch.setattr(features, "tracklet_features", counted)
+    measuring.vectors(bench, bench.measurement("untrained", k=2), np.arange(32))
+    assert together == [32]
+
+
 def test_several_trials_are_summed_up_by_mean_and_standard_deviation(bench: Bench) -> None:
     methods = ("baseline", "histogram")
     table = measuring.compare(bench, methods, trials=3, k=2)
@@ -487,7 +539,7 @@ def test_a_description_that_was_interrupted_goes_on_where_it_was(
         described.extend(tracklets.tolist())
         return real(nets, source, tracklets, config)
 
-    monkeypatch.setattr(measuring, "BLOCK", 3)
+    monkeypatch.setattr(measuring, "BLOCK", 12)  # frames of three tracklets
     monkeypatch.setattr(runs, "SECONDS", 0.0)
     monkeypatch.setattr(features, "tracklet_features", interrupted)
     with pytest.raises(KeyboardInterrupt):

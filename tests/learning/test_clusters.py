@@ -28,7 +28,7 @@ def filled(config: Config = CONFIG, x: Tensor | None = None) -> Clusters:
     """An objective that has seen each tracklet once."""
     x = people() if x is None else x
     made = Clusters(len(x), x.shape[2], CAMERAS, config).double()
-    made.update(x.transpose(0, 1), torch.arange(6), warm=True)
+    made.update(x.transpose(0, 1), torch.arange(6))
     return made
 
 
@@ -124,7 +124,7 @@ def test_who_joins_none_is_alone_and_others_are_named_by_their_first_member() ->
 def test_a_tracklet_never_seen_has_no_centre_and_joins_none() -> None:
     made = Clusters(2, 8, CAMERAS, CONFIG).double()
     seen = torch.tensor([0, 1, 3, 4])
-    made.update(people()[:, seen].transpose(0, 1), seen, warm=False)
+    made.update(people()[:, seen].transpose(0, 1), seen)
     made.renew()
     assert made.cluster.tolist() == [[0, 1, 2, 0, 1, 5]] * 2
     assert made.centre[:, :2].any(-1).all()
@@ -163,7 +163,7 @@ def test_fewer_than_two_tracklets_are_no_reason_to_stop(count: int) -> None:
     assert clustered(torch.randn(count, 4)).tolist() == list(range(count))
     made = Clusters(1, 4, CAMERAS, CONFIG)
     seen = torch.arange(count)
-    made.update(torch.randn(count, 1, 4), seen, warm=False)
+    made.update(torch.randn(count, 1, 4), seen)
     made.renew()
     assert torch.equal(made.cluster[0], torch.arange(6))
 
@@ -183,7 +183,7 @@ def test_the_memory_moves_as_a_loop_moves_it() -> None:
     mean, centre = made.mean.clone(), made.centre.clone()
     tracklet = torch.tensor([0, 3, 3, 1])  # 0 and 3 are one cluster
     x = people(noise=0.4)[:, tracklet]
-    made.update(x.transpose(0, 1) * 7, tracklet, warm=False)  # of any length
+    made.update(x.transpose(0, 1) * 7, tracklet)  # of any length
     for part in range(2):
         for t, frames in ((0, [0]), (3, [1, 2]), (1, [3])):
             pulled = 0.7 * mean[part, t] + 0.3 * x[part, frames].mean(0)

@@ -1,5 +1,8 @@
 """Frozen blocks: where the backbone is parted, what is trained, and what the cached maps hold."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from upm_lib import runs
+from upm_lib import distributed, runs
 from upm_lib.config import Config, UserError
 from upm_lib.data import splits
 from upm_lib.experiments import measuring, networks
@@ -86,6 +89,48 @@ def test_the_maps_are_computed_once(bench: Bench, monkeypatch: pytest.MonkeyPatc
     assert (frozen.FrozenMaps(bench.frames, config, CPU).maps == first).all()
 
 
+def test_whole_maps_are_opened_without_waiting_for_anybody(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen.FrozenMaps(bench.frames, bench.config, CPU)
+    monkeypatch.setattr(runs, "lock", lambda _: pytest.fail("waits for whoever holds it"))
+    assert len(frozen.FrozenMaps(bench.frames, bench.config, CPU).maps) == 64
+
+
+def test_maps_that_another_process_makes_meanwhile_are_taken(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = frozen.place(bench.frames, bench.config)
+    frozen.FrozenMaps(bench.frames, bench.config, CPU)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + b"?")  # damaged, and mended while we wait
+
+    @contextmanager
+    def waited(_: Path) -> Iterator[None]:
+        path.write_bytes(whole)
+        yield
+
+    monkeypatch.setattr(runs, "lock", waited)
+    monkeypatch.setattr(frozen, "_compute", lambda *_: pytest.fail("computed again"))
+    assert len(frozen.FrozenMaps(bench.frames, bench.config, CPU).maps) == 64
+
+
+def test_of_several_processes_the_first_computes_and_the_others_find(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, order = frozen.place(bench.frames, bench.config), []
+
+    @contextmanager
+    def first_goes_first() -> Iterator[None]:
+        order.append(path.exists())
+        yield
+        order.append(path.exists())
+
+    monkeypatch.setattr(distributed, "first_goes_first", first_goes_first)
+    frozen.FrozenMaps(bench.frames, bench.config, CPU)
+    assert order == [False, True]
+
+
 def test_maps_that_were_interrupted_go_on_to_the_same_bytes(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,6 +182,16 @@ def test_features_from_maps_are_those_from_frames(bench: Bench) -> None:
     halves = splits.split(bench.dataset, 1)
     wanted = features.tracklet_features([network], bench.frames, halves.probe, bench.config)
     torch.testing.assert_close(got, wanted, rtol=0, atol=2e-3)
+
+
+def test_tracklets_of_one_camera_are_refused_before_any_map_is_made(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frozen, "_compute", lambda *_: pytest.fail("hours of work for nothing"))
+    alone = tuple(replace(tracklet, camera=0) for tracklet in bench.dataset.tracklets)
+    bench = replace(bench, dataset=replace(bench.dataset, tracklets=alone))
+    with pytest.raises(UserError, match="at least two cameras; the training set has 1"):
+        networks.find_or_train(bench, bench.network("local"))
 
 
 def test_freezing_without_weights_is_refused() -> None:

@@ -4,6 +4,8 @@ import gc
 import json
 import warnings
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
@@ -16,6 +18,7 @@ from imagenet_weights import WEIGHTS, needs_weights
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from upm_lib import distributed
 from upm_lib.config import Caution, Config, UserError, official, preset
 from upm_lib.data import batches, packing, tracklets
 from upm_lib.data.readers.sequences import prid2011
@@ -28,7 +31,7 @@ def train(
     trainer: Trainer, folder: Path | None = None, checkpoint_every: int = 10**9, **options: object
 ) -> None:
     """Train with a checkpoint every so many steps, however long they take."""
-    with mock.patch.object(training, "due", lambda step, *_: step % checkpoint_every == 0):
+    with mock.patch.object(training, "due", lambda *_: trainer.step % checkpoint_every == 0):
         training.train(trainer, folder, **options)
 
 
@@ -214,6 +217,17 @@ def test_weight_decay_is_added_to_the_gradient_of_convolutions_before_clipping(
         added = 0.5 * weight if id(gradients[0][name]) in ordinary else torch.zeros_like(weight)
         torch.testing.assert_close(decayed, without + added)
         torch.testing.assert_close(small, decayed.clamp(-0.01, 0.01))
+
+
+def test_a_weight_without_a_gradient_does_not_shift_the_decay_of_the_others(world: World) -> None:
+    trainer = a_trainer(world, clip=1e6, weight_decay=0.5)
+    for weight in trainer.decayed:
+        weight.grad = torch.zeros_like(weight)
+    trainer.decayed[1].grad = None
+    trainer._decay_and_clip()
+    assert trainer.decayed[1].grad is None
+    for weight in (trainer.decayed[0], *trainer.decayed[2:]):
+        torch.testing.assert_close(weight.grad, 0.5 * weight)
 
 
 @pytest.mark.parametrize("changes", [{}, {"branch": "global"}, {"ema": 0.999}])
@@ -455,11 +469,63 @@ def test_a_renamed_checkpoint_is_not_believed(world: World, tmp_path: Path) -> N
         assert not training.load_checkpoint(trainer, tmp_path)
 
 
-def test_a_checkpoint_is_due_after_a_minute_however_few_the_steps() -> None:
+def test_a_checkpoint_is_due_after_a_minute_or_twenty_times_what_it_costs() -> None:
     assert training.SECONDS <= 120
-    assert not training.due(10**6, training.SECONDS - 0.1)
-    assert training.due(1, training.SECONDS)
-    assert training.due(1, 200.0, cost=10.0) and not training.due(1, 199.0, cost=10.0)
+    assert not training.due(training.SECONDS - 0.1)
+    assert training.due(training.SECONDS)
+    assert training.due(200.0, cost=10.0) and not training.due(199.0, cost=10.0)
+
+
+def test_a_folder_in_the_place_of_an_old_checkpoint_goes_with_it(
+    world: World, tmp_path: Path
+) -> None:
+    odd = tmp_path / "step-00000000-0123456789abcdef.safetensors"
+    (odd / "inside").mkdir(parents=True)
+    trainer = a_trainer(world)
+    for _ in range(training.KEEP):
+        trainer.train_step()
+        training.save_checkpoint(trainer, tmp_path)
+    kept = [path.name[:13] for path in sorted(tmp_path.iterdir())]
+    assert kept == ["step-00000001", "step-00000002"]
+
+
+def test_of_several_processes_the_first_downloads_weights_and_removes_what_is_damaged(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside, seen = [], []
+
+    @contextmanager
+    def first_goes_first() -> Iterator[None]:
+        inside.append(True)
+        yield
+        inside.pop()
+
+    def watch(owner: object, name: str) -> None:
+        plain = getattr(owner, name)
+
+        def watching(*arguments: object) -> object:
+            assert inside, name
+            seen.append(name)
+            return plain(*arguments)
+
+        monkeypatch.setattr(owner, name, watching)
+
+    monkeypatch.setattr(distributed, "first_goes_first", first_goes_first)
+    watch(training.model, "build")
+    watch(training, "load_checkpoint")
+    training.train(a_trainer(world, steps=1), tmp_path)
+    assert seen == ["build", "load_checkpoint"] and not inside
+
+
+def test_statistics_that_are_the_same_everywhere_are_not_sent(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, object] = {}
+    for name, value in (("size", 2), ("rank", 0), ("wait", None)):
+        monkeypatch.setattr(distributed, name, lambda value=value: value)
+    monkeypatch.setattr(training, "DistributedDataParallel", lambda _, **how: asked.update(how))
+    a_trainer(world)
+    assert asked == {"broadcast_buffers": False}
 
 
 def test_who_interrupts_is_told_what_is_kept(world: World, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from upm_lib.paper import misalignment, study
+from upm_lib.paper import committed, misalignment, study
 
 
 def test_every_query_of_ten_trials_is_there() -> None:
@@ -23,7 +23,7 @@ def test_a_slope_is_in_points_by_one_percent_of_the_height(monkeypatch: pytest.M
     made = pd.DataFrame({"trial": [1, 1, 1, 2, 2, 2], "misaligned": [0, 0.01, 0.02] * 2})
     made["baseline"], made["global"], made["query"] = 0.5, 0.5, range(6)
     made["local"] = [0.9, 0.8, 0.7, 0.9, 0.7, 0.5]  # ten and twenty points less by percent
-    monkeypatch.setattr(misalignment, "_read", lambda _: made)
+    monkeypatch.setattr(committed, "table", lambda _: made)
     slopes = misalignment.slopes()
     assert slopes.loc["local", "mean"] == pytest.approx(-15)
     assert slopes.loc["local", "low"] < -20 < -10 < slopes.loc["local", "high"]
@@ -33,7 +33,7 @@ def test_a_slope_is_in_points_by_one_percent_of_the_height(monkeypatch: pytest.M
 def test_the_gain_of_a_person_is_the_mean_over_his_queries(monkeypatch: pytest.MonkeyPatch) -> None:
     made = pd.DataFrame({"trial": [1, 1, 2, 2], "query": [0, 70, 140, 3], "misaligned": 0.01})
     made["baseline"], made["global"], made["local"] = 0.5, 0.5, [0.6, 0.7, 0.8, 0.4]
-    monkeypatch.setattr(misalignment, "_read", lambda _: made)
+    monkeypatch.setattr(committed, "table", lambda _: made)
     assert misalignment.by_person()["local"].tolist() == pytest.approx([20, -10])
 
 
@@ -47,7 +47,7 @@ def test_what_is_lost_beyond_the_baseline_is_paired_by_trial(
         for method, lost in (("baseline", 100), ("local", 300), ("global", 100))
     ]
     made = pd.DataFrame(rows, columns=["trial", "share", "method", "rank1"])
-    monkeypatch.setattr(misalignment, "_read", lambda _: made)
+    monkeypatch.setattr(committed, "table", lambda _: made)
     costs = misalignment.costs()
     base, local = pd.Series([-10.0, -20.0]), pd.Series([-30.0, -60.0])  # lost in both trials
     beyond = study.told(study.difference(local, base))
@@ -56,5 +56,5 @@ def test_what_is_lost_beyond_the_baseline_is_paired_by_trial(
     assert costs.loc["+10 %", "baseline"] == "76.5"
     assert costs.loc["+0 %", "local, beyond the baseline"] == ""
     made = made.query("trial == 1")
-    monkeypatch.setattr(misalignment, "_read", lambda _: made)
+    monkeypatch.setattr(committed, "table", lambda _: made)
     assert misalignment.costs().loc["+10 %", "local, beyond the baseline"] == study.NOT_MEASURED

@@ -182,17 +182,33 @@ def partly(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "values", [{}, {"steps": 0, "seconds": 1.0}, {"steps": "4", "seconds": [1]}]
+    ("values", "more"),
+    [
+        ({}, {}),
+        ({"steps": 0, "seconds": 1.0}, {}),
+        ({"steps": "4", "seconds": [1]}, {}),
+        ({"steps": 4, "seconds": 1.0}, {"a field of tomorrow": 1}),
+    ],
 )
-def test_a_speed_of_another_version_is_passed_over(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, values: dict
+def test_a_speed_of_another_version_is_left_to_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, values: dict, more: dict
 ) -> None:
     monkeypatch.setattr(plan, "timed_step", lambda *_: 0.5)
     config = bench.network("local")
     folder = networks.folder_of(bench, config)
-    runs.write_json(folder / "config.json", to_json(config))
+    runs.write_json(folder / "config.json", to_json(config) | more)
     where = {"device": "cpu"} if values else {}
     runs.write_json(folder / "speed.json", values | where)
+    assert speed(bench, config) == (0.5, "a timed step")
+    assert (folder / "speed.json").exists()
+
+
+def test_a_damaged_speed_is_removed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "timed_step", lambda *_: 0.5)
+    config = bench.network("local")
+    folder = networks.folder_of(bench, config)
+    runs.write_json(folder / "config.json", to_json(config))
+    (folder / "speed.json").write_text("{}")
     with pytest.warns(Caution, match=r"speed.json holds no speed \(.*\): it is removed"):
         assert speed(bench, config) == (0.5, "a timed step")
     assert not (folder / "speed.json").exists()
@@ -240,6 +256,16 @@ def test_the_disk_that_is_announced_is_what_the_checkpoints_take(
     assert trainer.step == 4
     announced = plan.checkpoint_bytes(bench, config)
     assert announced == pytest.approx(file.stat().st_size, rel=0.03)
+
+
+def test_anchors_in_half_precision_are_announced_as_such(bench: Bench) -> None:
+    def announced(**changes: str) -> int:
+        return plan.checkpoint_bytes(bench, bench.network("local", k=2, **changes))
+
+    numbers = 2 * len(bench.split(1).train) * 256  # of the intra anchors: parts, tracklets, each
+    assert announced() - announced(anchors="float16") == 2 * numbers * 2
+    cluster = announced(objective="cluster")
+    assert announced(objective="cluster", anchors="float16") == cluster, "it has no such anchors"
 
 
 def test_frozen_blocks_are_on_disk_but_have_no_slots(bench: Bench) -> None:

@@ -109,6 +109,25 @@ def test_pooling_leaves_the_features_as_they_are() -> None:
     assert torch.equal(frames, before)
 
 
+@pytest.mark.parametrize(
+    ("frames", "size", "expected"),
+    [
+        ([], 4, []),
+        ([1] * 9, 4, [4, 4, 1]),
+        ([3, 3, 3, 3], 6, [2, 2]),
+        ([9, 1, 1], 4, [1, 2]),
+        ([1, 9, 1, 0], 4, [2, 2]),
+        ([1], 4, [1]),
+    ],
+)
+def test_groups_of_tracklets_have_about_so_many_frames(
+    frames: list[int], size: int, expected: list[int]
+) -> None:
+    found = features.groups(frames, size)
+    assert [len(frames[group]) for group in found] == expected
+    assert [n for group in found for n in frames[group]] == frames
+
+
 # ---------------------------------------------------------------- extraction
 
 

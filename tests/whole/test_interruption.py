@@ -119,17 +119,17 @@ def work(job: dict) -> None:
     warnings.simplefilter("error")  # a damaged checkpoint would be warned of
     os.environ["UPM_RUNS"] = job["store"]
     world.WORLDS["synthetic_clean"] = world.World(**job["world"])
-    steps = 0
+    steps = done = 0
     step = training.Trainer.train_step
 
     def counted(trainer: training.Trainer) -> None:
-        nonlocal steps
+        nonlocal steps, done
         time.sleep(job["pace"])
         step(trainer)
-        steps += 1
+        steps, done = steps + 1, trainer.step
 
     training.Trainer.train_step = counted
-    training.due = lambda step, *_: step % job["every"] == 0
+    training.due = lambda *_: done % job["every"] == 0
     if job["fault"]:
         owner, name, act, counts = FAULTS[job["fault"]]
         setattr(owner, name, at_call(job["at"], act, getattr(owner, name), counts))

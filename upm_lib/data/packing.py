@@ -14,6 +14,7 @@ import os
 import warnings
 from abc import ABC, abstractmethod
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +49,18 @@ class Source(ABC):
 
     def of(self, tracklets: ArrayLike) -> np.ndarray:
         """Return the frame numbers of some tracklets, in their order."""
-        ends = (np.searchsorted(self.tracklet, tracklets, side) for side in ("left", "right"))
-        pieces = [np.arange(*pair) for pair in zip(*ends, strict=True)]
+        pieces = [np.arange(*pair) for pair in zip(*self._ends(tracklets), strict=True)]
         return np.concatenate([np.empty(0, np.int64), *pieces])
+
+    def rows(self, tracklets: ArrayLike) -> np.ndarray:
+        """Return, for each frame of :meth:`of`, the place of its tracklet among those given."""
+        first, end = self._ends(tracklets)
+        return np.repeat(np.arange(len(first)), end - first)
+
+    def _ends(self, tracklets: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+        """Return the first frame's number of each tracklet, and that behind its last frame."""
+        first, end = (np.searchsorted(self.tracklet, tracklets, side) for side in ("left", "right"))
+        return first, end
 
     @abstractmethod
     def batch(self, index: np.ndarray, config: Config, device: torch.device | str) -> Tensor:
@@ -167,7 +177,13 @@ def read_frames(folder: Path, index: dict[str, Any]) -> np.ndarray:
 def _open(
     dataset: Dataset, folder: Path, mark: str, progress: bool
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """Return index and frames of a pack that is whole: found, or made now; one process a time."""
+    """Return index and frames of a pack that is whole: found, or made now by one process a time."""
+    with suppress(UserError, OSError):
+        # Without the lock, so that several can check at once: files are moved here whole, and a
+        # pack that is made anew meanwhile holds the same, since the folder names its content.
+        index = read_index(folder)
+        if mark in index["seen"]:
+            return index, read_frames(folder, index)
     with runs.lock(folder / "lock"):
         made = (folder / "index.json").exists()
         try:
@@ -274,7 +290,7 @@ def decode(file: Path) -> np.ndarray | None:
     if image.dtype == np.uint16:
         largest = int(image.max())
         down = 8 if largest >= 2**12 else 4 if largest >= 2**8 else 0
-        image = np.right_shift(image.astype(np.uint16), down).astype(np.uint8)
+        image = np.right_shift(image, down).astype(np.uint8)
     return image[..., ::-1]
 
 

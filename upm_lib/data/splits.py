@@ -56,8 +56,9 @@ def _queries(tracklets: np.ndarray, people: np.ndarray, camera: np.ndarray) -> n
     """Return each person's first tracklet in each camera, of people whom two cameras saw."""
     pairs = np.stack([people[tracklets], camera[tracklets]], 1)
     seen, first = np.unique(pairs, axis=0, return_index=True)
-    several = np.bincount(seen[:, 0], minlength=1)[seen[:, 0]] > 1
-    return np.sort(tracklets[first[several]])
+    # Not bincount: a person's number may be as large as a date.
+    _, who, cameras = np.unique(seen[:, 0], return_inverse=True, return_counts=True)
+    return np.sort(tracklets[first[cameras[who] > 1]])
 
 
 def drawn(identities: tuple[int, ...], trial: int) -> tuple[list[int], list[int]]:

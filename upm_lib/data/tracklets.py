@@ -31,6 +31,7 @@ COMPANIONS = {
     ".ini",
 }
 COMPANIONS |= {"readme", "license", "licence", "copying"}
+_EXPECTED = COMPANIONS | IMAGE_SUFFIXES | {"."}  # kinds that nobody is told of
 SUBSETS = ("train", "query", "gallery")
 UNKNOWN = -1  # the person of a tracklet without an identity, and of junk
 
@@ -180,9 +181,7 @@ def unread(dataset: Dataset) -> list[str]:
     for place in places:
         with files.readable(), os.scandir(dataset.root / place) as entries:
             names = [e.name for e in entries if not e.is_dir()]
-        found += [
-            f"{place}/{n}" for n in names if _kind(n) not in COMPANIONS | IMAGE_SUFFIXES | {"."}
-        ]
+        found += [f"{place}/{n}" for n in names if _kind(n) not in _EXPECTED]
     return sorted(found)
 
 

@@ -16,7 +16,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
-from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -40,14 +39,14 @@ from upm_lib.data.packing import decode, resized
 from upm_lib.data.readers import folder
 from upm_lib.data.tracklets import KINDS, Dataset, Tracklet, unread
 from upm_lib.deploy import ledger
-from upm_lib.retrieval import model_file
+from upm_lib.retrieval import features, model_file
 from upm_lib.retrieval.model_file import Model
 
 EXACT = 100_000  # tracklets up to which every vector is compared
 FRAMES = 640  # that are described between two commits, about: some seconds of work
 PIECES = 64  # commits after which the table's files are merged
 PROBES, REFINE = 64, 20  # lists that an approximate search reads, exact distances for each match
-ROUNDING = 1e-5  # of a product of two unit vectors, at most
+ROUNDING = 1e-5  # of the product of two unit vectors, at most
 VERSION = 2  # of the columns; 1 had no seals
 LABELS = ("name", "camera", "person", "added", "thumbnail", "mark", "content")
 HALF = 32  # digits of a seal that are over the labels; so many are over the vector
@@ -194,8 +193,9 @@ class Index:
         alike = np.concatenate([piece @ vector for piece in self.vectors] or [vector[:0]])
         alike[~wanted] = -np.inf
         top = min(top, int(wanted.sum()))
-        # The product tells near copies apart to its rounding only; the difference does better.
-        least = np.partition(alike, -top)[-top] - ROUNDING if top else np.inf
+        # The product tells near copies apart to its rounding only; the difference does better. Two
+        # products are compared, and each may be off.
+        least = np.partition(alike, -top)[-top] - 2 * ROUNDING if top else np.inf
         first = np.flatnonzero(alike >= least)
         ends = np.cumsum([0, *(len(piece) for piece in self.vectors)])
         pieces = np.searchsorted(ends, first, "right") - 1
@@ -247,8 +247,9 @@ class Index:
                     bar.update(len(group))
             self._tidy()
         new = [one.name for one in stale if one.name not in marks]
-        untouched = [name for name in seen if name not in {*new, *changed}]
-        return Added(new, changed, untouched, [name for name in marks if name not in seen])
+        touched = {*new, *changed}
+        unchanged = [name for name in seen if name not in touched]
+        return Added(new, changed, unchanged, [name for name in marks if name not in seen])
 
     def _put(self, group: list[_Seen], known: pd.DataFrame) -> list[str]:
         """Write some tracklets in one commit; return the names of those that had other content.
@@ -540,12 +541,10 @@ def _look(dataset: Dataset, tracklet: Tracklet, name: str, person: str) -> _Seen
     return _Seen(name, person, frames, mark)
 
 
-def _grouped(tracklets: list[_Seen]) -> Iterator[list[_Seen]]:
+def _grouped(tracklets: list[_Seen]) -> list[list[_Seen]]:
     """Divide tracklets into groups of about ``FRAMES`` frames."""
-    before = accumulate((len(one.frames) for one in tracklets), initial=0)
-    pairs = zip(before, tracklets, strict=False)  # what is before none is the sum of all
-    for _, group in groupby(pairs, lambda pair: pair[0] // FRAMES):
-        yield [one for _, one in group]
+    counts = [len(one.frames) for one in tracklets]
+    return [tracklets[group] for group in features.groups(counts, FRAMES)]
 
 
 def clip(frames: Sequence[Path], what: str, size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -553,9 +552,13 @@ def clip(frames: Sequence[Path], what: str, size: tuple[int, int]) -> NDArray[np
 
     Raises UserError if none is readable; ``what`` says whose they are.
     """
-    images = {frame: decode(frame) for frame in frames}
-    found = [resized(image, size) for image in images.values() if image is not None]
-    broken = [frame.name for frame, image in images.items() if image is None]
+    found: list[NDArray[np.uint8]] = []
+    broken: list[str] = []
+    for frame in frames:  # one by one: a picture as it was taken may be large
+        if (image := decode(frame)) is None:
+            broken.append(frame.name)
+        else:
+            found.append(resized(image, size))
     if not found:
         others = f", nor is any other frame of {what}" if len(frames) > 1 else ""
         raise UserError(f"{frames[0]} is no readable picture{others}: replace or remove it")

@@ -84,8 +84,7 @@ def remove(found: pd.DataFrame) -> list[str]:
     busy = []
     for what in found["what"]:
         thing = runs.store() / what
-        lock = thing / "lock" if thing.is_dir() else thing.with_name(f"{thing.name}.lock")
-        lock = thing / ".lock" if (thing / ".lock").exists() else lock
+        lock = _lock_of(thing)
         try:
             with FileLock(lock, timeout=0) if lock.exists() else nullcontext():
                 if thing.is_dir() and not thing.is_symlink():
@@ -100,6 +99,13 @@ def remove(found: pd.DataFrame) -> list[str]:
         else:
             lock.unlink(missing_ok=True)
     return busy
+
+
+def _lock_of(thing: Path) -> Path:
+    """Return the lock of whoever works on a thing: in a run, a pack or an index, else beside it."""
+    beside = thing.with_name(f"{thing.name}.lock")
+    inside = (thing / "lock", thing / ".lock")
+    return next((lock for lock in inside if lock.exists()), beside)
 
 
 def _printable(name: str) -> str:

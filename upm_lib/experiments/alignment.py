@@ -100,10 +100,9 @@ def cost_of_shift(bench: Bench, shares: list[float], trial: int = 1) -> pd.DataF
         queries = _vectors(found, moved, halves.probe, made[0].config)
         for method, query, gallery in zip(METHODS, queries, galleries, strict=True):
             ranking = measuring.rank(bench, halves, (query, gallery), made[0].config.probes)
-            precision = ranking.average_precision("trapezoid")
             row = {"trial": trial, "share": share, "method": method}
-            row |= {"rank1": 100 * ranking.cmc(1)[0], "mAP": 100 * np.nanmean(precision)}
-            rows.append(row)
+            metrics = measuring.metrics(ranking)
+            rows.append(row | {name: metrics[name] for name in ("rank1", "mAP")})
     return pd.DataFrame(rows)
 
 
@@ -111,7 +110,7 @@ def _vectors(
     found: list[UPMNet], source: Source, tracklets: np.ndarray, config: Config
 ) -> list[Tensor]:
     """Return each network's own vectors of some tracklets [T, D]; frames are read once for all."""
-    row = np.repeat(np.arange(len(tracklets)), np.bincount(source.tracklet)[tracklets])
+    row = source.rows(tracklets)
     pool, sizes = config.tracklet_pool, [network.k * network.dim for network in found]
     vectors = [torch.full((len(tracklets), size), features.POOLS[pool][1]) for size in sizes]
     for place, parts in features.blocks(found, source, source.of(tracklets), config):

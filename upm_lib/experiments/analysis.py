@@ -29,8 +29,8 @@ def row_features(bench: Bench, network: model.UPMNet, tracklets: np.ndarray) -> 
     c = next(reversed(list(network.backbone.parameters()))).shape[0]  # of the last batch norm
     by_row = model.UPMNet(network.backbone, model.LocalAware(c, MAP_ROWS), network.frozen)
     source = networks.source_of(bench, bench.config)
-    count = np.bincount(bench.frames.tracklet)[tracklets]
-    index, owner = bench.frames.of(tracklets), np.repeat(np.arange(len(tracklets)), count)
+    index, owner = bench.frames.of(tracklets), bench.frames.rows(tracklets)
+    count = np.bincount(owner)
     total = torch.zeros(len(tracklets), MAP_ROWS * c)
     for place, (rows,) in features.blocks([by_row], source, index, bench.config):
         total.index_add_(0, torch.from_numpy(owner[place]), rows.flatten(1))
@@ -95,10 +95,9 @@ def lookalikes(bench: Bench, method: str, trial: int = 1) -> pd.DataFrame:
     """Return, for each part, two different test people whose part is most alike.
 
     Of a large test half the first ``LOOKED_AT`` probes are searched. A person appears once: parts
-    are served in the order in which their nearest pair is found, and
-    some get none where there are fewer people than two a part. One row a part, top part first;
-    columns part (from 1), probe and gallery (tracklets), distance (of the part) and whole (of all
-    parts together), both in 0..2.
+    are served in the order in which their nearest pair is found, and some get none where there are
+    fewer people than two a part. One row a part, top part first; columns part (from 1), probe and
+    gallery (tracklets), distance (of the part) and whole (of all parts together), both in 0..2.
     """
     halves = bench.split(trial)
     probes, galleries = part_vectors(bench, method, trial)

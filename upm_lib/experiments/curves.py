@@ -16,7 +16,6 @@ from torch.autograd import grad
 
 from upm_lib.config import Config
 from upm_lib.data import splits
-from upm_lib.data.batches import TrainingSet
 from upm_lib.experiments import analysis, measuring, networks
 from upm_lib.experiments.bench import Bench
 from upm_lib.experiments.measurement import BRANCHES
@@ -73,9 +72,8 @@ def follow(
 
     From the epoch ``cross_until`` on, the cross-camera term is left out (lambda is 0).
     """
-    half = TrainingSet(bench.dataset, networks.source_of(bench, config), config)
-    trainer, found = training.Trainer(config, half, bench.device), []
-    steps = len(half.frame) / config.batch  # an epoch
+    trainer, found = networks.trainer_of(bench, config), []
+    steps = len(trainer.data.frame) / config.batch  # an epoch
     due = {max(1, round(epoch * steps)): epoch for epoch in epochs}
 
     def look(done: int) -> bool:
@@ -133,8 +131,5 @@ def _searched(bench: Bench, found: list[UPMNet], config: Config) -> dict[str, An
     pair = tuple(vectors[np.searchsorted(shown, side)] for side in (halves.probe, halves.gallery))
     ranking = measuring.rank(bench, halves, (pair[0], pair[1]), config.probes)
     chosen = analysis.cyclic_pairs(vectors[None], bench.cameras(shown), config) >= 0
-    return {
-        "rank1": 100 * float(ranking.cmc(1)[0]),
-        "mAP": 100 * float(np.nanmean(ranking.average_precision("trapezoid"))),
-        "mutual": float(chosen.mean()),
-    }
+    metrics = measuring.metrics(ranking)
+    return {"rank1": metrics["rank1"], "mAP": metrics["mAP"], "mutual": float(chosen.mean())}

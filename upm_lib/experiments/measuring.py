@@ -28,7 +28,7 @@ from upm_lib.retrieval import evaluation, features
 
 # In percent; "mAP" is by the trapezoid rule of the paper, the last by that of the toolboxes.
 METRICS = ("rank1", "rank5", "rank20", "mAP", "mAP_mean_precision")
-BLOCK = 16  # tracklets that are described at a time
+BLOCK = 640  # frames that are described at a time, about
 NO_MATCH = "no query of this trial has a match in another camera, so nothing can be measured"
 TOP = 7  # gallery images that a ranked list shows, as in Fig. 7
 
@@ -46,16 +46,17 @@ def vectors(bench: Bench, measurement: Measurement, tracklets: NDArray[np.int64]
     if distributed.size() > 1:  # they share the tracklets, and keep nothing
         return features.tracklet_features(found, source, tracklets, config, bench.progress)
 
+    counts = np.bincount(source.rows(tracklets), minlength=len(tracklets))
+    groups = [tracklets[group] for group in features.groups(counts.tolist(), BLOCK)]
+
     def described(number: int) -> NDArray[np.float32]:
-        own = tracklets[number * BLOCK : (number + 1) * BLOCK]
-        return features.tracklet_features(found, source, own, config).numpy()
+        return features.tracklet_features(found, source, groups[number], config).numpy()
 
     path = _path(bench, measurement).with_suffix(f".{runs.digest(tracklets.tolist())}.npy")
     dim = sum(network.k * network.dim for network in found)
     title = "features" if bench.progress else None
     with runs.lock(path.with_name(f"{path.name}.lock")):
-        blocks = -(-len(tracklets) // BLOCK)
-        runs.write_array(path, blocks, described, (dim,), np.float32, title=title)
+        runs.write_array(path, len(groups), described, (dim,), np.float32, title=title)
         made = torch.from_numpy(np.array(runs.read_array(path)))
         runs.remove(path)
     return made
@@ -130,7 +131,7 @@ def ranked(bench: Bench, measurement: Measurement, probes: Sequence[int]) -> Ran
     """Return what ranks first for some probes of a trial, which are places in the trial's list.
 
     Junk (section 4.1: the same person in the same camera, where queries are searched in a gallery)
-    ranks last, at infinity.
+    ranks last, at infinity, and is not correct.
     """
     halves = searched(bench, measurement.config.trial)
     probe, gallery = trial_vectors(bench, measurement)
@@ -142,18 +143,29 @@ def ranked(bench: Bench, measurement: Measurement, probes: Sequence[int]) -> Ran
     order = distances.argsort(1, kind="stable")[:, :TOP]
     return Ranked(
         [bench.images(halves.gallery[row]) for row in order],
-        np.take_along_axis(same, order, 1).tolist(),
+        np.take_along_axis(same & ~seen, order, 1).tolist(),
         np.take_along_axis(distances, order, 1).tolist(),
     )
+
+
+def metrics(found: evaluation.Ranking) -> dict[str, float]:
+    """Return METRICS of a ranking, in percent; a query without a match has no share in the mAPs."""
+    cmc = found.cmc(20)
+    rules = {"mAP": "trapezoid", "mAP_mean_precision": "mean_precision"}
+    means = {name: np.nanmean(found.average_precision(rule)) for name, rule in rules.items()}
+    return {f"rank{r}": 100 * float(cmc[r - 1]) for r in (1, 5, 20)} | {
+        name: 100 * float(mean) for name, mean in means.items()
+    }
 
 
 def measure(bench: Bench, measurement: Measurement) -> dict[str, Any]:
     """Return the metrics of a method on one trial, from the store if they are there.
 
     The record holds rank1, rank5, rank20, mAP (trapezoid rule), mAP_mean_precision (all in
-    percent), the CMC up to rank 20, the config, the seconds of this call and the versions.
+    percent), the CMC up to rank 20, the config, the seconds of this call and the versions. Of
+    several processes, the first looks for a record and writes it.
     """
-    if record := find(bench, measurement):
+    if record := distributed.from_first(lambda: find(bench, measurement)):
         return record
     config = measurement.config
     began = time.perf_counter()
@@ -161,17 +173,14 @@ def measure(bench: Bench, measurement: Measurement) -> dict[str, Any]:
     found = rank(bench, halves, trial_vectors(bench, measurement), config.probes)
     if not any(map(len, found.ranks)):
         raise UserError(f"{bench.dataset.root}: {NO_MATCH}")
-    cmc = found.cmc(20)
     record = {
         "dataset": config.dataset,
         "synthetic": bench.is_synthetic,
         "method": measurement.method,
         "trial": config.trial,
         "k": config.k,
-        "cmc": cmc.tolist(),
-        **{f"rank{r}": 100 * float(cmc[r - 1]) for r in (1, 5, 20)},
-        "mAP": 100 * float(np.nanmean(found.average_precision("trapezoid"))),
-        "mAP_mean_precision": 100 * float(np.nanmean(found.average_precision("mean_precision"))),
+        "cmc": found.cmc(20).tolist(),
+        **metrics(found),
         "seconds": time.perf_counter() - began,
         "config": to_json(config),
         "versions": runs.versions(),
@@ -179,7 +188,8 @@ def measure(bench: Bench, measurement: Measurement) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "source": "measured",
     }
-    runs.write_json(_path(bench, measurement), record)
+    if distributed.rank() == 0:
+        runs.write_json(_path(bench, measurement), record)
     return record
 
 

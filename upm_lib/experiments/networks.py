@@ -16,6 +16,7 @@ from upm_lib.data.tracklets import UNKNOWN
 from upm_lib.experiments.bench import Bench
 from upm_lib.experiments.measurement import Measurement
 from upm_lib.learning import model, training
+from upm_lib.learning.association import check_cameras
 from upm_lib.learning.frozen import FrozenMaps
 from upm_lib.retrieval import model_file
 
@@ -91,8 +92,7 @@ def find_or_train(bench: Bench, config: Config) -> training.Trainer:
     """
     folder = folder_of(bench, config)
     with distributed.first_holds(runs.lock(folder / "lock")):
-        half = TrainingSet(bench.dataset, source_of(bench, config), config)
-        trainer = training.Trainer(config, half, bench.device)
+        trainer = trainer_of(bench, config)
         title = f"{config.branch} k={config.k} trial {config.trial}"
         began = time.perf_counter()
         training.train(trainer, folder, title=title if bench.progress else None)
@@ -104,6 +104,19 @@ def find_or_train(bench: Bench, config: Config) -> training.Trainer:
             where = {"device": device_name(bench.device), "threads": torch.get_num_threads()}
             runs.write_json(folder / "speed.json", speed | where)
     return trainer
+
+
+def trainer_of(bench: Bench, config: Config) -> training.Trainer:
+    """Return a training run of a config on the bench's data, of which no step is done.
+
+    Raises UserError for what cannot be trained, and for tracklets of a single camera before the
+    maps of frozen blocks are made, which may take hours.
+    """
+    if config.objective == "association":
+        tracklets = bench.split(config.trial).train
+        check_cameras(torch.from_numpy(bench.cameras(tracklets)))
+    half = TrainingSet(bench.dataset, source_of(bench, config), config)
+    return training.Trainer(config, half, bench.device)
 
 
 def folder_of(bench: Bench, config: Config) -> Path:
@@ -139,8 +152,7 @@ def reads_maps(bench: Bench, config: Config) -> bool:
 
 def steps_done(bench: Bench, config: Config) -> int:
     """Return how many steps of a run are safe in its newest checkpoint; 0 if there is none."""
-    found = training.checkpoints(folder_of(bench, config))
-    return int(found[-1].stem.split("-")[1]) if found else 0
+    return training.steps_kept(folder_of(bench, config))
 
 
 def device_name(device: torch.device) -> str:

@@ -6,7 +6,6 @@ torchvision::nms does not exist" although its networks and transforms are plain 
 the two operators it asks for is enough. Where the compiled operators load, nothing is done.
 """
 
-import sys
 from importlib import util
 from importlib.machinery import PathFinder
 
@@ -15,7 +14,7 @@ import torch
 _package = util.find_spec("torchvision")
 _places = _package.submodule_search_locations if _package else None
 _compiled = PathFinder.find_spec("_C", _places)
-if _compiled and sys.platform != "win32":  # where torchvision first says where its libraries lie
+if _compiled:
     try:
         torch.ops.load_library(_compiled.origin)
     except OSError:

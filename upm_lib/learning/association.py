@@ -88,8 +88,15 @@ def nearest_by_camera(
     return index
 
 
+def check_cameras(camera_of: Tensor) -> None:
+    """Raise UserError unless tracklets, whose cameras are given [N], are of at least two."""
+    if (cameras := len(camera_of.unique())) < 2:
+        what = "association learning needs tracklets of at least two cameras"
+        raise UserError(f"{what}; the training set has {cameras}")
+
+
 def camera_blocks(camera_of: Tensor) -> list[slice] | None:
-    """Return the places of each camera's tracklets [N], or None if they do not lie together."""
+    """Return the places of each camera's tracklets [N]; None if cameras do not ascend."""
     if bool((camera_of.diff() < 0).any()):
         return None
     ends = camera_of.bincount().cumsum(0).tolist()
@@ -155,9 +162,7 @@ class Association(nn.Module):
 
     def __init__(self, k: int, dim: int, camera_of: Tensor, config: Config) -> None:
         super().__init__()
-        if (cameras := len(camera_of.unique())) < 2:
-            what = "association learning needs tracklets of at least two cameras"
-            raise UserError(f"{what}; the training set has {cameras}")
+        check_cameras(camera_of)
         n = len(camera_of)
         self.config = config
         self.blocks = camera_blocks(camera_of)

@@ -117,10 +117,10 @@ class Clusters(nn.Module):
         self, features: Tensor, tracklet: Tensor, warm: bool
     ) -> tuple[Tensor, Tensor, Callable[[], Tensor]]:
         """Loss and share of :meth:`forward`, and :meth:`update` as a call still to be made."""
-        return *self(features, tracklet), partial(self.update, features, tracklet, warm)
+        return *self(features, tracklet), partial(self.update, features, tracklet)
 
     @torch.no_grad()
-    def update(self, features: Tensor, tracklet: Tensor, warm: bool) -> Tensor:
+    def update(self, features: Tensor, tracklet: Tensor) -> Tensor:
         """Move the tracklets' averages and their clusters' centres towards a batch's features.
 
         Several frames of a tracklet, or of a cluster, count by their mean. Returns the share of the

@@ -103,11 +103,14 @@ class Trainer:
             raise UserError(f"{what}: choose a multiple of their number")
         self.config = config = config.in_steps(len(data.frame))
         self.data, self.device = data, device
-        self.network = model.channels_last(model.build(config), device).train()
+        with distributed.first_goes_first():  # trained weights may have to be downloaded
+            network = model.build(config)
+        self.network = model.channels_last(network, device).train()
         self.parallel: nn.Module = self.network  # what a step calls
         if distributed.size() > 1:
             distributed.synchronise(self.network)
-            self.parallel = DistributedDataParallel(self.network)
+            # Statistics are those of the global batch, in every process.
+            self.parallel = DistributedDataParallel(self.network, broadcast_buffers=False)
         shape = self.network.k, self.network.dim
         made = OBJECTIVES[config.objective](*shape, data.camera_of, config)
         self.objective: Association | Clusters = made.to(device)
@@ -126,8 +129,8 @@ class Trainer:
     def learn(self, images: Tensor, tracklet: Tensor) -> None:
         """Learn from this process's frames (or maps) [b, ...] and their tracklets' indices [b].
 
-        One step: forward, loss, backward, clip, optimiser, moving average, anchors. The loss reads
-        the anchors as they stood before the step; they move last.
+        One step: forward, loss, backward, clip, optimiser, anchors, moving average. The loss reads
+        the anchors as they stood before the step; they move when the weights have moved.
         """
         warm = self.step < self.warmup_steps
         if not warm and (self.step - self.warmup_steps) % self.epoch == 0:
@@ -159,8 +162,8 @@ class Trainer:
         found = [p.grad for p in self.network.parameters() if p.grad is not None]
         largest = torch.stack(torch._foreach_norm(found, torch.inf)).max()  # NaN if one is
         if self.decayed:
-            gradients = [p.grad for p in self.decayed if p.grad is not None]
-            torch._foreach_add_(gradients, self.decayed, alpha=self.config.weight_decay)
+            pairs = [(p.grad, p) for p in self.decayed if p.grad is not None]
+            torch._foreach_add_(*zip(*pairs, strict=True), alpha=self.config.weight_decay)
         nn.utils.clip_grad_value_(self.network.parameters(), self.config.clip)
         return largest
 
@@ -189,10 +192,10 @@ class Trainer:
                 f"the {('loss', 'gradient')[column]} of step {step} is not finite, its batch holds "
                 f"the frames {frames}: {advice}"
             )
-        state = self.network.state_dict()
-        finite = torch.stack([tensor.isfinite().all() for tensor in state.values()])
-        if not finite.all():
-            name = list(state)[int((~finite).nonzero()[0])]
+        state = {n: t for n, t in self.network.state_dict().items() if t.is_floating_point()}
+        largest = torch.stack(torch._foreach_norm([*state.values()], torch.inf))  # NaN if one is
+        if len(bad := (~largest.isfinite()).nonzero()):
+            name = list(state)[int(bad[0])]
             raise NotFinite(f"{name} is not finite after {self.step} steps: {advice}")
 
     def _modules(self) -> dict[str, nn.Module]:
@@ -242,7 +245,7 @@ def save_checkpoint(trainer: Trainer, folder: Path) -> Path:
         temporary.write_bytes(content)
     finished = trainer.step == trainer.config.steps
     for old in checkpoints(folder)[: -1 if finished else -KEEP]:
-        old.unlink()
+        runs.remove(old)
     return path
 
 
@@ -253,7 +256,7 @@ def load_checkpoint(trainer: Trainer, folder: Path) -> bool:
     UserError.
     """
     for path in reversed(checkpoints(folder)):
-        step, digest = int(path.stem.split("-")[1]), path.stem.split("-")[2]
+        step, digest = _named(path)
         if not path.is_file() or _digest(path.read_bytes()) != digest:
             _discard(path)
             continue
@@ -307,6 +310,18 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(p for p in folder.glob("step-*") if CHECKPOINT.fullmatch(p.name))
 
 
+def _named(checkpoint: Path) -> tuple[int, str]:
+    """Return what the name of a checkpoint says: the steps done, and the digest of its content."""
+    _, step, digest = checkpoint.stem.split("-")
+    return int(step), digest
+
+
+def steps_kept(folder: Path) -> int:
+    """Return how many steps are safe in a folder's newest checkpoint; 0 if there is none."""
+    newest = checkpoints(folder)[-1:]
+    return _named(newest[0])[0] if newest else 0
+
+
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
@@ -324,7 +339,8 @@ def train(
     True ends early, without a last checkpoint. Of several processes, the first writes and speaks.
     """
     if folder is not None:
-        load_checkpoint(trainer, folder)
+        with distributed.first_goes_first():  # it removes what is damaged
+            load_checkpoint(trainer, folder)
         distributed.agree(trainer.step, "the checkpoint to go on from")
     if trainer.step == trainer.config.steps:
         return
@@ -347,7 +363,7 @@ def train(
                 if folder is None or distributed.rank() > 0:
                     continue
                 began = time.monotonic()
-                if done == steps or due(done, began - saved, cost):
+                if done == steps or due(began - saved, cost):
                     save_checkpoint(trainer, folder)
                     saved = time.monotonic()
                     cost = saved - began
@@ -355,8 +371,8 @@ def train(
         raise type(interrupt)(_kept(trainer, folder, title)) from None
 
 
-def due(step: int, seconds: float, cost: float = 0.0) -> bool:
-    """Whether a checkpoint is due after a step, so many seconds after the one before.
+def due(seconds: float, cost: float = 0.0) -> bool:
+    """Whether a checkpoint is due, so many seconds after the one before.
 
     Saving takes a twentieth of the time at most; ``cost`` is what it took last.
     """
@@ -365,7 +381,6 @@ def due(step: int, seconds: float, cost: float = 0.0) -> bool:
 
 def _kept(trainer: Trainer, folder: Path | None, title: str | None) -> str:
     """Say what of an interrupted training is kept."""
-    newest = checkpoints(folder)[-1:] if folder else []
-    steps = int(newest[0].stem.split("-")[1]) if newest else 0
+    steps = steps_kept(folder) if folder else 0
     then = "the same command goes on from there" if steps else "the same command begins it anew"
     return f"{title or 'training'}: {steps} of {trainer.config.steps} steps are kept, {then}"

@@ -2,5 +2,5 @@
 
 In: a bench and the published cells. Out: Tables 1 to 6 with published and measured values side by
 side, plans that run them, the committed study, the executed notebooks. May use all rooms.
-Files: published, complexity -> tables -> study, plan -> misalignment, verdict, demo; committed.
+Files: committed, complexity -> published -> tables -> study, plan -> misalignment, verdict, demo.
 """

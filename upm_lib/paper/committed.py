@@ -3,6 +3,7 @@
 What is written must have been measured by the code as it is: a store may hold older results.
 """
 
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,12 @@ def read(file: Path) -> dict[str, Any]:
     if kept.get("code") != code():
         raise UserError(f"{file} was measured by other code: measure it again, or remove it")
     return kept
+
+
+def table(name: str, **how: Any) -> pd.DataFrame:
+    """Return a table that lies beside this file; ``how`` is what ``pandas.read_csv`` takes."""
+    with resources.files(__package__).joinpath(f"{name}.csv").open(encoding="utf-8") as lines:
+        return pd.read_csv(lines, **how)
 
 
 def keep(lines: pd.DataFrame, path: Path, name: list[str]) -> pd.DataFrame:

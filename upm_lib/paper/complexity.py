@@ -171,6 +171,6 @@ def honest_count(network: nn.Module, height: int = 256, width: int = 128) -> Com
     return Complexity(counter.get_total_flops(), trainable)
 
 
-def anchor_bytes(k: int, num_tracklets: int, c: int) -> int:
-    """Bytes of the intra and cross anchors, two float32 arrays [k, num_tracklets, c]."""
-    return 2 * k * num_tracklets * c * torch.float32.itemsize
+def anchor_bytes(k: int, num_tracklets: int, c: int, stored: torch.dtype = torch.float32) -> int:
+    """Bytes of the intra and cross anchors, two arrays [k, num_tracklets, c] of what is stored."""
+    return 2 * k * num_tracklets * c * stored.itemsize

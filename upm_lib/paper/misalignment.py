@@ -6,19 +6,12 @@ a trial, shift and method: the boxes of all queries moved). Differences are pair
 compared on the same queries, or trials; the intervals are over the trials.
 """
 
-from importlib import resources
-
 import pandas as pd
 
 from upm_lib.experiments.measuring import mean_interval
-from upm_lib.paper import study
+from upm_lib.paper import committed, study
 
 _PARTS = ("local", "global")
-
-
-def _read(name: str) -> pd.DataFrame:
-    with resources.files("upm_lib.paper").joinpath(name).open(encoding="utf-8") as lines:
-        return pd.read_csv(lines)
 
 
 def by_query() -> pd.DataFrame:
@@ -28,7 +21,7 @@ def by_query() -> pd.DataFrame:
     true matches, in percent of the height), and what local-aware and global-aware parts gain over
     the baseline in average precision (local, global; in points).
     """
-    found = _read("misaligned.csv").dropna()
+    found = committed.table("misaligned").dropna()
     gained = {method: 100 * (found[method] - found["baseline"]) for method in _PARTS}
     return found.assign(misaligned=100 * found["misaligned"], **gained)[
         ["trial", "query", "misaligned", *_PARTS]
@@ -46,7 +39,7 @@ def by_person() -> pd.DataFrame:
 
 def moved() -> pd.DataFrame:
     """Return Rank-1 and mAP (both %) by trial, share of the height, and method."""
-    return _read("moved.csv")
+    return committed.table("moved")
 
 
 def binned(count: int = 4) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import time
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from operator import attrgetter
@@ -104,15 +105,15 @@ def finished_speeds(bench: Bench) -> Speeds:
     here = networks.device_name(bench.device)
     for file in (runs.store() / "training").glob("*/*/speed.json"):
         try:
-            config = from_json(runs.read_json(file.with_name("config.json")))
-            speed = runs.read_json(file)
-            took = speed["seconds"] / speed["steps"]
-            if speed["device"] == here:
-                kept[cost(config)].append(took)
-        except (UserError, OSError, LookupError, TypeError, ArithmeticError) as error:
-            # Damaged, or of another version; it only makes an estimate better.
+            values, speed = map(runs.read_json, (file.with_name("config.json"), file))
+        except (UserError, OSError) as error:  # it only makes an estimate better
             warnings.warn(f"{file} holds no speed ({error}): it is removed", Caution, stacklevel=2)
             runs.remove(file)
+            continue
+        with suppress(UserError, LookupError, TypeError, ArithmeticError):  # of another version
+            kind, took = cost(from_json(values)), speed["seconds"] / speed["steps"]
+            if speed["device"] == here:
+                kept[kind].append(took)
     return {kind: (median(seconds), "finished runs") for kind, seconds in kept.items()}
 
 
@@ -185,7 +186,10 @@ def checkpoint_bytes(bench: Bench, config: Config) -> int:
     tracklets = len(bench.split(config.trial).train)
     k, dim, state = _network(config.replace(trial=1))
     history = config.steps * len(training.HISTORY) * torch.float32.itemsize
-    return state + complexity.anchor_bytes(k, tracklets, dim) + history
+    # Cluster contrast has two arrays of that size as well, always in single precision.
+    half = config.objective == "association" and config.anchors == "float16"
+    stored = torch.float16 if half else torch.float32
+    return state + complexity.anchor_bytes(k, tracklets, dim, stored) + history
 
 
 @lru_cache  # the same in every trial

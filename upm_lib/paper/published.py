@@ -11,12 +11,12 @@ baseline, local, global and both; Tables 3 and 4 are the fused method, so their 
 
 from enum import Enum
 from functools import lru_cache
-from importlib import resources
 
 import numpy as np
 import pandas as pd
 
 from upm_lib.config import known
+from upm_lib.paper import committed
 
 TABLES = range(1, 7)
 DATASETS = ("PRID2011", "iLIDS-VID", "DukeMTMC-VideoReID")
@@ -34,8 +34,7 @@ class Absent(Enum):
 
 @lru_cache(1)
 def _cells() -> pd.DataFrame:
-    with resources.files(__package__).joinpath("published.csv").open(encoding="utf-8") as lines:
-        cells = pd.read_csv(lines, dtype=str, keep_default_na=False).astype({"table": int})
+    cells = committed.table("published", dtype=str, keep_default_na=False).astype({"table": int})
     cells["increase"] = cells["increase"].replace("", "nan").astype(float)
     cells.insert(len(KEY), "value", cells["printed"].replace("-", "nan").astype(float))
     return cells

@@ -9,7 +9,6 @@ the value alone, and of a setting without a trial "not measured".
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from importlib import resources
 from itertools import product
 from typing import Any
 
@@ -18,6 +17,7 @@ import pandas as pd
 
 from upm_lib.config import PARTS, UserError, known
 from upm_lib.experiments.measuring import mean_interval, spread
+from upm_lib.paper import committed
 from upm_lib.synthetic.world import WORLDS
 
 Where = Mapping[str, Any]  # column of the study -> its value
@@ -50,9 +50,8 @@ HELD_OUT = dict.fromkeys(WORLDS, 40) | {"ward": 12}
 
 @lru_cache(1)
 def _rows() -> pd.DataFrame:
-    with resources.files("upm_lib.paper").joinpath("study.csv").open(encoding="utf-8") as lines:
-        found = pd.read_csv(lines, dtype={"variant": str, "knob": str})
-        found = found.fillna({"variant": "", "knob": "", "value": 0.0})
+    found = committed.table("study", dtype={"variant": str, "knob": str})
+    found = found.fillna({"variant": "", "knob": "", "value": 0.0})
     return found.assign(correct_pairs=100 * found["correct_pairs"])
 
 
@@ -252,8 +251,7 @@ def camera_pairs() -> pd.DataFrame:
     the first camera are searched in the gallery of the second; each trial has 35 of them.
     ``data_scripts/study.py --pairs`` measured it, with the networks of WARD's main comparison.
     """
-    with resources.files("upm_lib.paper").joinpath("camera_pairs.csv").open() as lines:
-        found = pd.read_csv(lines)
+    found = committed.table("camera_pairs")
     found = found[found["probe"] < found["gallery"]]
     made = found.assign(pair=found["probe"] + " in " + found["gallery"])
     made = made.rename(columns={metric: name for name, metric in RANKS.items()})
@@ -275,8 +273,7 @@ def curves() -> pd.DataFrame:
 
 def _curves(variant: str = "default") -> pd.DataFrame:
     """Return the curves that are ours: ``curves.py --write`` may have put others beside them."""
-    with resources.files("upm_lib.paper").joinpath("curves.csv").open() as lines:
-        found = pd.read_csv(lines)
+    found = committed.table("curves")
     usual = found["people"] == found["dataset"].map(HELD_OUT)  # no other data set has a number
     return found[usual & (found["length"] == EPOCHS) & (found["variant"] == variant)]
 

@@ -3,7 +3,7 @@
 Shapes: F frames, T tracklets, k parts, d numbers a part feature.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from itertools import pairwise
 from typing import cast
@@ -150,13 +150,24 @@ def tracklet_features(
     tracklets, and each returns all.
     """
     own, pool = tracklets[distributed.share(len(tracklets))], config.tracklet_pool
-    row = np.repeat(np.arange(len(own)), np.bincount(frames.tracklet)[own])
+    row = frames.rows(own)
     dim = sum(network.k * network.dim for network in networks)
     vectors = torch.full((len(own), dim), POOLS[pool][1])
     for place, parts in blocks(networks, frames, frames.of(own), config, progress):
         fused = fuse(*parts, normalise_branches=config.normalise_branches)
         pool_into(vectors, fused, row[place], pool)
     return distributed.merge(unit(vectors), len(tracklets))
+
+
+def groups(frames: Sequence[int], size: int) -> list[slice]:
+    """Divide tracklets in a row, of so many frames each [T], into groups of about ``size`` frames.
+
+    Counted by frames, tracklets of a single one go through the networks in full blocks, too.
+    """
+    counts = np.asarray(frames, np.int64)
+    before = counts.cumsum() - counts
+    starts = np.flatnonzero(np.diff(before // size, prepend=-1))
+    return [slice(*pair) for pair in pairwise([*starts.tolist(), len(before)])]
 
 
 def colour_histogram(frames: Frames, tracklets: np.ndarray) -> Tensor:
