@@ -23,7 +23,6 @@ def exchanges(network: model.UPMNet) -> dict[str, tuple[list[Tensor], Callable[[
     features = torch.zeros(BATCH // distributed.size(), network.k, network.dim)
     norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
     gradients = sum(p.numel() for p in network.parameters() if p.requires_grad)
-    statistics = sum(b.numel() for b in network.buffers() if b.is_floating_point())
     return {
         "features": ([features], distributed.gather),
         "statistics of batch normalisation": (
@@ -32,7 +31,6 @@ def exchanges(network: model.UPMNet) -> dict[str, tuple[list[Tensor], Callable[[
         "and their gradients": (
             [torch.zeros(2, norm.num_features) for norm in norms], dist.all_reduce
         ),
-        "buffers, by DDP": ([torch.zeros(statistics)], lambda x: dist.broadcast(x, 0)),
         "gradients": ([torch.zeros(gradients)], dist.all_reduce),
     }  # fmt: skip
 
