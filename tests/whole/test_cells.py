@@ -2,6 +2,8 @@
 
 from itertools import product
 from pathlib import Path
+from runpy import run_path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,9 +23,10 @@ PEOPLE = {"01_data": ("01-01", "01-04", "01-10"), "05_cam": ("05-01", "05-03", "
 def run(name: str, *cells: str, **names: Any) -> dict[str, Any]:
     """Execute some code cells of a notebook, by their ids, beside names; return all names."""
     code = {c.id: c.source for c in nbformat.read(NOTEBOOKS / f"{name}.ipynb", 4).cells}
-    for cell in cells:
-        exec(compile(code[cell], f"{name}, {cell}", "exec"), names)
-    return names
+    with TemporaryDirectory() as folder:
+        program = Path(folder, f"{name}.py")
+        program.write_text("\n".join(code[cell] for cell in cells), encoding="utf-8")
+        return run_path(str(program), names)
 
 
 @pytest.fixture
