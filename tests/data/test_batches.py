@@ -187,7 +187,7 @@ def test_who_is_left_out_is_told(tmp_path: Path, recwarn: pytest.WarningsRecorde
     assert prid2011(root, 1).people == (1, 2, 3)
     far, short = (
         "2 not seen by every camera",
-        "1 with a tracklet of fewer than 3 frame(s) (min_frames)",
+        "1 with fewer than min_frames = 3 frames in a tracklet",
     )
     start = "left out {} of 5 people of {}: "
     told = [start.format(3, root) + f"{far}, {short}", start.format(2, root) + far]

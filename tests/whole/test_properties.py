@@ -518,6 +518,7 @@ def wanted_tracklets(tree: list[dict], least: int) -> list[tuple[int, int, tuple
     ]
 
 
+@pytest.mark.filterwarnings("ignore:left out")
 @cases(80)
 @given(TREES, st.integers(1, 2), SEEDS)
 def test_reading_is_a_function_of_the_tree(tree: list[dict], least: int, seed: int) -> None:

@@ -88,7 +88,7 @@ def _tell_left_out(root: Path, every: int, both: int, kept: int, min_frames: int
     """Warn of people who are left out, with the reasons; not of the cut that the paper makes."""
     if kept == every or (kept, every) == (PUBLISHED, SHARED):
         return
-    short = f"with a tracklet of fewer than {min_frames} frame(s) (min_frames)"
+    short = f"with fewer than min_frames = {min_frames} frames in a tracklet"
     reasons = {"not seen by every camera": every - both, short: both - kept}
     why = ", ".join(f"{count} {reason}" for reason, count in reasons.items() if count)
     text = f"left out {every - kept} of {every} people of {root}: {why}"
