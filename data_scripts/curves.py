@@ -97,9 +97,9 @@ def main() -> None:
         raise UserError("name a data set, or --write what has been measured")
     changes = typed(arguments.fields)
     given = {name: getattr(arguments, name) for name in ("root", "weights", "epochs")}
-    for name in ("dataset", *given):
+    for name in ("dataset", "steps", *given):
         if name in changes:
-            raise UserError(f"-p {name} is not for this script: it has an option of its own")
+            raise UserError(f"-p {name} is not for this script: it has options for data and length")
     bench = open_bench(arguments.dataset, "frozen", progress=False, **given, **changes)
     bench = curves.held_out(bench, arguments.people)
     about = {
