@@ -1,7 +1,7 @@
 """Measure what each difference between the paper and its published code changes.
 
-    python data_scripts/ablation.py --trials 3 --write
-    python data_scripts/ablation.py --dataset ward --root DIR --scale frozen --switch partner_anchor
+    python data_scripts/ablation.py --trials 3
+    python data_scripts/ablation.py --dataset ward --root DIR --scale frozen --trials 10 --write
 
 Trains networks with one switch after the other set to the published code's behaviour, with all of
 them, and with the equations as printed where the default is another reading. All run on the same
@@ -109,8 +109,9 @@ def about(bench: Bench, rows: pd.DataFrame) -> str:
     """Return the sentence above a table."""
     config, trials = bench.config, sorted(rows["trial"].unique().tolist())
     people, cpus = bench.searched_people(trials[0]), " and ".join(sorted(rows["cpu"].unique()))
+    kind = "synthetic" if bench.is_synthetic else "real people"
     return (
-        f"Rank-1 in %, {bench.label}, scale {bench.scale}, {config.backbone} at "
+        f"Rank-1 in %, {config.dataset} ({kind}), scale {bench.scale}, {config.backbone} at "
         f"{config.height}x{config.width}, {config.length}, k = {config.k}, frames pooled by their "
         f"{config.tracklet_pool}, trials {trials_text(trials)} of {people} test people, {cpus}; "
         "mean ± standard deviation over the trials, differences in points, paired by trial, with "

@@ -15,7 +15,7 @@ from bs4 import BeautifulSoup
 
 from upm_lib.__main__ import main
 from upm_lib.experiments.measuring import mean_interval
-from upm_lib.paper import demo, misalignment, published, study, verdict
+from upm_lib.paper import committed, demo, misalignment, published, study, verdict
 
 ROOT = Path(__file__).resolve().parents[2]
 EQUATIONS = {1: "02_local", 2: "03_global", **dict.fromkeys(range(3, 10), "02_local")}
@@ -870,7 +870,13 @@ def test_what_is_said_of_clutter_is_what_was_measured() -> None:
         assert any(words in cell.source for cell in cells("04_fusion")), words
 
 
-def test_what_the_published_code_changes_is_what_fidelity_says() -> None:
+def switch_gap(method: str, switch: str, metric: str = "rank1") -> dict[str, float]:
+    """A switch against the default, over the ten trials of WARD that switches.csv holds."""
+    rows = committed.table("switches").set_index(["method", "switch", "trial"])[metric].sort_index()
+    return study.difference(rows[method, switch], rows[method, "default"])
+
+
+def test_what_the_published_code_changes_is_what_was_measured() -> None:
     text = (ROOT / "FIDELITY.md").read_text(encoding="utf-8")
     (told,) = (c.source for c in cells("06_tables") if "| question | paper | published" in c.source)
     switches = {
@@ -878,25 +884,76 @@ def test_what_the_published_code_changes_is_what_fidelity_says() -> None:
         "anchor_difference = normalised": "What does the update pull at?",
         "repeats = accumulate": "A tracklet several times in a batch?",
         "head_activation = relu6": "Activation in Eq. (2)?",
-        "train_global_head = False": "Is the global-aware module trained?",
         "partner_anchor = after": "From which step is the partner's anchor?",
         "rank_unvisited = True": "May a tracklet not seen yet be nearest?",
-        "resize = legacy": "How are frames resized?",
         "cross_case = cross": "Which distance decides the case of Eq. (6)?",
         "anchor_length = stored": "Are anchors scaled to length 1?",
     }
     for switch, question in switches.items():
         (line,) = (line for line in told.splitlines() if question in line)
-        measured = next(line for line in text.splitlines() if f"`{switch}`" in line)
-        cells_of = [cell.strip() for cell in measured.split("|")]
-        assert any(len(cell) > 5 and cell in line for cell in cells_of), (switch, cells_of)
-        if switch.split()[0] not in ("train_global_head", "resize"):  # ten trials; another size
-            again = [row for row in text.splitlines() if f"`{switch}` |" in row and "| 3 |" in row]
-            assert f"3 others: {again[0].split('|')[6].strip()}" in line
-    (line,) = (line for line in told.splitlines() if "unseen tracklets together" in line)
-    for start in ("| all of these, as published | local", "| all of these, as published | global"):
-        measured = next(line for line in text.splitlines() if line.startswith(start))
-        assert measured.split("|")[5].strip() in line
+        method = "global" if switch.startswith("head") else "local"
+        assert f"WARD: {study.told(switch_gap(method, switch))}" in line, switch
+    both = f"both as printed: {study.told(switch_gap('local', 'both of these, as printed'))}"
+    assert both in told
+    every = "all of these, as published"
+    local, whole = (study.told(switch_gap(method, every)) for method in ("local", "global"))
+    assert f"WARD: local {local}, global {whole} |" in told
+    (row,) = (line for line in text.splitlines() if "| `resize = legacy` |" in line)
+    assert f"3 trials: {row.split('|')[5].strip()} |" in told
+
+
+def of_switches() -> Iterator[str]:
+    """What FIDELITY.md says of the switches below their table."""
+    every, said = "all of these, as published", "({low:.1f} to {high:.1f})"
+    minus = {"low": "high", "high": "low"}
+    gaps = [switch_gap("local", "partner_anchor = after", metric) for metric in ("rank1", "mAP")]
+    costs = [{name: -gap[minus.get(name, name)] for name in ("mean", *minus)} for gap in gaps]
+    first, second = (f"{cost['mean']:.1f} {{}} {said.format(**cost)}" for cost in costs)
+    yield f"{first.format('points of Rank-1')} and {second.format('of mAP')}"
+    pull = switch_gap("local", "anchor_difference = normalised")
+    yield "can tell ({low:.1f} to {high:+.1f})".format(**pull)
+    gap = switch_gap("local", every)
+    yield "{mean:.1f} points of Rank-1 ({low:.1f} to {high:+.1f})".format(**gap)
+    rank1, ap = (switch_gap("global", every, metric) for metric in ("rank1", "mAP"))
+    yield f"{ap['mean']:+.1f} points of mAP {said.format(**ap)}"
+    yield f"{rank1['mean']:+.1f} of Rank-1 {said.format(**rank1)}"
+    gap = switch_gap("local", "anchor_length = stored", "mAP")
+    yield f"{gap['mean']:.1f} points of mAP more {said.format(**gap)}"
+    gap = switch_gap("local", "both of these, as printed", "mAP")
+    yield f"both readings together {gap['mean']:.1f} {said.format(**gap)}"
+    random = {"dataset": "ward", "method": "global", "metric": "mAP"}
+    pair = (study.trials(**random, variant=v) for v in ("train_global_head=False", ""))
+    yield "(mAP {mean:+.1f}, {low:.1f} to {high:.1f})".format(**study.difference(*pair))
+
+
+def test_what_is_said_of_a_third_training_is_what_was_measured() -> None:
+    third = committed.table("switches").query("method == 'local' and switch == 'default'")
+    gaps = [
+        study.difference(third.set_index("trial")[m], study.trials(m, **WARD, method="baseline"))
+        for m in ("rank1", "mAP")
+    ]
+    said = " and ".join("{mean:.1f} ({low:.1f} to {high:.1f})".format(**gap) for gap in gaps)
+    assert f"[FIDELITY.md](FIDELITY.md), {said}." in (ROOT / "README.md").read_text("utf-8")
+    assert any(f"a third time {said}." in cell.source for cell in cells("06_tables"))
+
+
+def test_what_fidelity_says_of_the_switches_is_what_was_measured() -> None:
+    text = (ROOT / "FIDELITY.md").read_text(encoding="utf-8")
+    for words in of_switches():
+        assert words in text, words
+    rows = committed.table("switches")
+    lines = rows[rows["switch"] != "default"][["method", "switch"]].drop_duplicates()
+    pairs = [(*line, m) for line in lines.itertuples(index=False) for m in ("rank1", "mAP")]
+    gaps = {pair: switch_gap(*pair) for pair in pairs}
+    clear = [pair for pair, gap in gaps.items() if gap["low"] > 0 or gap["high"] < 0]
+    assert len(pairs) == 22 and len(clear) == 4
+    assert [pair[1] for pair in clear if pair[2] == "rank1"] == ["partner_anchor = after"]
+    gap, told = gaps["global", "all of these, as published", "mAP"], "{low:.1f} to {high:.1f}"
+    said = f"gains {gap['mean']:.1f} points ({told.format(**gap)}) for the global-aware network"
+    gap = gaps["local", "all of these, as published", "mAP"]
+    also = f"clear ({gap['mean']:.1f}, {told.format(**gap)}) for the local-aware one"
+    for words in (said, also):
+        assert any(words in cell.source for cell in cells("06_tables")), words
 
 
 @pytest.mark.parametrize("name", demo.NOTEBOOKS)
