@@ -100,6 +100,36 @@ def test_the_interactive_cell_has_a_still_picture_and_is_not_compared() -> None:
     assert set(output.data) & set(PICTURES)
 
 
+def of_longer() -> Iterator[tuple[str, str]]:
+    """What is said of 16 epochs in the clean world, from the study."""
+    where = {"dataset": "synthetic_clean", "variant": study.LONGER}
+    local, whole, fused = (study.gain(m, **where) for m in ("local", "global", "fusion"))
+    less, out = "{:.1f} points ({:.1f} to {:.1f}) below", "{:.1f} ({:.1f} to {:.1f})"
+    numbers = [(-gap["mean"], -gap["high"], -gap["low"]) for gap in (local, whole, fused)]
+    yield "06_tables", f"parts are {less.format(*numbers[0])} the baseline, global-aware ones"
+    yield "06_tables", f"global-aware ones {out.format(*numbers[1])}, and the fusion"
+    lost = "the fusion {:.1f}, which is no longer clear of zero ({:.1f} to {:.1f})"
+    yield "06_tables", lost.format(*numbers[2])
+    assert fused["low"] < 0 < fused["high"] and max(local["high"], whole["high"]) < 0
+    said = "{mean:.1f} points, {low:.1f} to {high:.1f}".format(**fused)
+    yield "06_tables", f"the fusion's no longer is: {said})"
+    rises = [float(text.split()[0]) for text in study.longer()["difference"]]
+    assert min(rises) > 3.5 and max(rises) < 4.5, "about four points"
+    cells_of = study.longer()["16 epochs"].loc["synthetic_clean"]
+    means = cells_of.str.split().str[0].astype(float)
+    behind = (means["baseline"] - means).drop("baseline")
+    yield "README", f"as well, by {behind.min():.1f} to {behind.max():.1f} points, though"
+    line = "baseline {baseline}, local-aware {local}, global-aware {global}, fusion {fusion} %"
+    yield "EXPERIMENTS", line.format(**cells_of)
+
+
+def test_what_is_said_of_sixteen_epochs_is_what_was_measured() -> None:
+    pages = {n: (ROOT / f"{n}.md").read_text(encoding="utf-8") for n in ("README", "EXPERIMENTS")}
+    for name, words in of_longer():
+        told = [pages[name]] if name in pages else [cell.source for cell in cells(name)]
+        assert any(words in text for text in told), words
+
+
 def of_worlds() -> Iterator[tuple[str, str]]:
     """What notebooks 2, 3 and 6 say of the synthetic worlds, with the numbers of the study."""
     clean, cluttered = (
