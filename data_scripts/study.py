@@ -81,7 +81,7 @@ def cases() -> Iterator[Case]:
                 yield Case(f"{dataset}-demo", dataset, "demo", method, {"steps": steps})
             for fusion in FUSIONS:
                 yield Case(f"{dataset}-demo", dataset, "demo", "fusion", {"steps": steps} | fusion)
-    for pool in POOLS:  # 8 epochs are too long for the baseline with four blocks
+    for pool in POOLS:  # with four blocks 8 epochs may be too long for the baseline
         shorter: dict[str, Any] = {"epochs": 4, "freeze": 9} | pool
         yield Case("ward-deeper-shorter", "ward", "frozen", "baseline", shorter)
     for method in ("baseline", *BRANCHES):  # the clean world's networks still gain after 8 epochs

@@ -31,7 +31,7 @@ RANKS = {"Rank-1": "rank1", "Rank-5": "rank5", "Rank-20": "rank20"}
 METRICS = RANKS | {"mAP": "mAP", "mAP, mean precision": "mAP_mean_precision"}
 MAXIMUM = "tracklet_pool=max"  # the variant: the maximum over the frames in place of their mean
 DEEPER = "freeze=9"  # the variant: the last four blocks of the backbone learn in place of two
-SHORTER = f"epochs=4, {DEEPER}"  # the variant: four blocks for 4 epochs, which suit the baseline
+SHORTER = f"epochs=4, {DEEPER}"  # the variant: four blocks learn for 4 epochs in place of 8
 LONGER = "epochs=16"  # the variant: the clean world's networks learn for 16 epochs in place of 8
 UNIT = "part_length=normalised"  # the variant: x_0 .. x_k have length 1 (section 3.1)
 # How WARD was measured: the names of the columns of verdict and tables, and the variant of each.
