@@ -1010,6 +1010,22 @@ def of_switches() -> Iterator[str]:
     yield "(mAP {mean:+.1f}, {low:.1f} to {high:.1f})".format(**study.difference(*pair))
 
 
+def test_what_is_said_of_a_lower_rate_is_what_was_measured() -> None:
+    page = (ROOT / "EXPERIMENTS.md").read_text(encoding="utf-8")
+    found = committed.table("curves").query("dataset == 'ward' and method == 'baseline'")
+    found = found.query("people == 12 and cross_until == 60").set_index(["variant", "trial"])
+    losses: dict[str, list[float]] = {}
+    for trial, (variant, rate) in product((1, 2), {"default": "1e-3", "lr=0.0003": "3e-4"}.items()):
+        ap = found.loc[(variant, trial)].set_index("epoch")["mAP"]
+        losses.setdefault(variant, []).append(ap.max() - ap[60])
+        line = f"| {trial} | {rate} | {ap.max():.1f}, epoch {ap.idxmax():.0f} "
+        assert f"{line}| {ap[8]:.1f} | {ap[60]:.1f} |" in page
+    first, second = ("{:.1f} and {:.1f}".format(*lost) for lost in losses.values())
+    assert f"it loses {second} points in place of {first}." in page
+    said = f"it loses {second} points of mAP from its best to epoch 60, in place of {first}"
+    assert any(said in cell.source for cell in cells("02_local"))
+
+
 def test_what_is_said_of_a_third_training_is_what_was_measured() -> None:
     third = committed.table("switches").query("method == 'local' and switch == 'default'")
     gaps = [
