@@ -61,6 +61,12 @@ def test_every_equation_is_followed_by_a_call_of_the_library(number: int) -> Non
     assert names & {"association", "model", "drawings", "toyworld", "toy"}
 
 
+def texts(name: str) -> list[str]:
+    """What a page of the project says, or the cells of a notebook."""
+    page = ROOT / f"{name}.md"
+    return [page.read_text("utf-8")] if page.exists() else [cell.source for cell in cells(name)]
+
+
 def is_attribute_of_name(node: ast.AST) -> bool:
     return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
 
@@ -124,10 +130,8 @@ def of_longer() -> Iterator[tuple[str, str]]:
 
 
 def test_what_is_said_of_sixteen_epochs_is_what_was_measured() -> None:
-    pages = {n: (ROOT / f"{n}.md").read_text(encoding="utf-8") for n in ("README", "EXPERIMENTS")}
     for name, words in of_longer():
-        told = [pages[name]] if name in pages else [cell.source for cell in cells(name)]
-        assert any(words in text for text in told), words
+        assert any(words in text for text in texts(name)), words
 
 
 def of_worlds() -> Iterator[tuple[str, str]]:
@@ -280,18 +284,15 @@ def of_lengths() -> Iterator[tuple[str, str]]:
 
 
 def test_what_is_said_of_averages_of_length_1_is_what_was_measured() -> None:
-    pages = ("README", "FIDELITY", "EXPERIMENTS")
-    text = {name: (ROOT / f"{name}.md").read_text(encoding="utf-8") for name in pages}
     for name, words in of_lengths():
-        told = [text[name]] if name in text else [cell.source for cell in cells(name)]
-        assert any(words in source for source in told), words
+        assert any(words in text for text in texts(name)), words
     where = {"dataset": "ward", "metric": "mAP"}
     base, local = (study.found(**where, method=m) for m in ("baseline", "local"))
     again = study.found(**where, method="local", variant=study.UNIT)
     short = "{mean:.1f} ({low:.1f} to {high:.1f})"
     gaps = [short.format(**study.difference(side, base)) for side in (again, local)]
     for source in (
-        text["README"],
+        *texts("README"),
         *(c.source for c in cells("06_tables") if "once more" in c.source),
     ):
         assert "{} where it was {}".format(*gaps) in source
@@ -737,11 +738,9 @@ def of_blocks() -> Iterator[tuple[str, str]]:
 
 
 def test_what_is_said_of_four_trained_blocks_is_what_was_measured() -> None:
-    pages = {n: (ROOT / f"{n}.md").read_text(encoding="utf-8") for n in ("README", "EXPERIMENTS")}
     for name, words in of_blocks():
-        told = [pages[name]] if name in pages else [cell.source for cell in cells(name)]
-        assert any(words in text for text in told), words
-    page = pages["README"]
+        assert any(words in text for text in texts(name)), words
+    (page,) = texts("README")
     deeper = study.measured("ward", study.DEEPER).drop(index=["colour histogram", "untrained"])
     for name, cells_of in (*study.measured("ward").iterrows(), *deeper.iterrows()):
         assert f"| {name} | {' | '.join(cells_of)} |" in page
